@@ -1,0 +1,31 @@
+"""Causal decoder: each segment of a window attends to itself and to those before it (Eq. 3)."""
+
+import torch
+from torch import Tensor, nn
+
+
+class CausalDecoder(nn.Module):
+    """Pre-norm transformer layers under a lower triangular mask, with a learned position in the window.
+
+    The paper fills the mask's upper triangle with 0, which would hide the past: here the lower one is visible.
+    """
+
+    def __init__(self, *, dim: int, heads: int, layers: int, window: int, dropout: float) -> None:
+        super().__init__()
+        self.position = nn.Parameter(torch.randn(window, dim) * 0.02)
+        self.layers = nn.ModuleList(
+            nn.TransformerEncoderLayer(
+                dim, heads, 4 * dim, dropout, activation="gelu", batch_first=True, norm_first=True
+            )
+            for _ in range(layers)
+        )
+        self.norm = nn.LayerNorm(dim)
+
+    def forward(self, segments: Tensor) -> Tensor:
+        """(batch, segments, dim) -> (batch, segments, dim); at most ``window`` segments, padding at the end."""
+        length = segments.shape[1]
+        hidden = torch.ones(length, length, dtype=torch.bool, device=segments.device).triu(1)
+        segments = segments + self.position[:length]
+        for layer in self.layers:
+            segments = layer(segments, src_mask=hidden)
+        return self.norm(segments)

@@ -1,0 +1,153 @@
+"""From the curve to its highlights: peaks widened to their shoulders, ranked by the LVTR predicted at the peak."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from scipy.signal import find_peaks, peak_widths
+
+from kuaihl.records import Highlight, Segment
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HighlightOptions:
+    """How highlights are picked.
+
+    At most ``top_k`` of them, at least ``min_gap_s`` apart before ``padding_s`` is added on both sides, and no longer
+    than ``max_length_s`` without it (though a segment at least). A peak counts where it rises ``min_prominence`` (LVTR)
+    above its surroundings; its shoulders are where the curve has fallen by the share ``shoulder`` of that rise.
+
+    Raises
+    ------
+    ValueError
+        An option out of its range.
+    """
+
+    top_k: int = 5
+    min_gap_s: float = 60.0
+    padding_s: float = 0.0
+    max_length_s: float = 300.0
+    min_prominence: float = 0.001
+    shoulder: float = 0.5
+
+    def __post_init__(self) -> None:
+        if self.top_k < 1:
+            raise ValueError(f"top_k must be at least 1, not {self.top_k}")
+        for name in ("min_gap_s", "padding_s"):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value >= 0):
+                raise ValueError(f"{name} must be a number from 0 up, not {value}")
+        for name in ("max_length_s", "min_prominence"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be above 0, not {getattr(self, name)}")
+        if not 0 < self.shoulder <= 1:
+            raise ValueError(f"shoulder must be above 0 and at most 1, not {self.shoulder}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Peak:
+    """A peak of the curve: its segment, and the first and the last segment between its shoulders."""
+
+    index: int
+    first: int
+    last: int
+    lvtr: float
+
+
+def select(
+    segments: Sequence[Segment], lvtr: Sequence[float | None], *, options: HighlightOptions
+) -> tuple[Highlight, ...]:
+    """Pick the highlights of a curve, best first.
+
+    Whole segments are taken. A peak may be a plateau, whose middle then stands for it, or the curve's first or last
+    value. A segment without a value (``None``, NaN) ends a highlight; a flat curve has none. ``padding_s`` stops at the
+    recording's ends and half-way to a neighbour.
+
+    Parameters
+    ----------
+    segments
+        The recording's segments, in order.
+    lvtr : (segments,)
+        Predicted LVTR of each.
+
+    Raises
+    ------
+    ValueError
+        The two differ in length.
+    """
+    if len(segments) != len(lvtr):
+        raise ValueError(f"{len(segments)} segments, but {len(lvtr)} values")
+    curve = np.array([np.nan if value is None else value for value in lvtr], dtype=np.float64)
+    chosen: list[_Peak] = []
+    for peak in sorted(_peaks(curve, options), key=lambda peak: (-peak.lvtr, peak.index)):
+        trimmed = _trimmed(peak, segments, curve, options.max_length_s)
+        if all(_gap_s(trimmed, other, segments) >= options.min_gap_s for other in chosen):
+            chosen.append(trimmed)
+        if len(chosen) == options.top_k:
+            break
+    return _highlights(chosen, segments, options.padding_s)
+
+
+def _peaks(curve: np.ndarray, options: HighlightOptions) -> Iterator[_Peak]:
+    """Find the peaks of each unbroken run of the curve."""
+    known = np.isfinite(curve)
+    if not known.any():
+        return
+    floor = curve[known].min()
+    steps = np.flatnonzero(np.diff(known.astype(np.int8), prepend=0, append=0))
+    for start, stop in steps.reshape(-1, 2):
+        # Beyond its ends a run counts as low as the curve ever is: its first and last value can then be peaks, while a
+        # flat curve still has none.
+        run = np.pad(curve[start:stop], 1, constant_values=floor)
+        tops, found = find_peaks(run, prominence=options.min_prominence)
+        data = (found["prominences"], found["left_bases"], found["right_bases"])
+        _, _, left, right = peak_widths(run, tops, rel_height=options.shoulder, prominence_data=data)
+        # The shoulders lie between two segments: the inner ones are on the peak. Padding shifted all of them by one.
+        first = np.clip(np.ceil(left), 1, tops).astype(int) - 1 + start
+        last = np.clip(np.floor(right), tops, len(run) - 2).astype(int) - 1 + start
+        for top, begin, end in zip(tops - 1 + start, first, last, strict=True):
+            yield _Peak(int(top), int(begin), int(end), float(curve[top]))
+
+
+def _trimmed(peak: _Peak, segments: Sequence[Segment], curve: np.ndarray, max_length_s: float) -> _Peak:
+    """Cut a peak to a length by dropping the lower of its two outermost segments, again and again."""
+    first, last = peak.first, peak.last
+    while first < last and segments[last].end_s - segments[first].start_s > max_length_s:
+        # Of equals, as on a plateau, the one further from the peak goes; the peak itself never.
+        left_is_lower = (curve[first], first - peak.index) < (curve[last], peak.index - last)
+        if last == peak.index or (first < peak.index and left_is_lower):
+            first += 1
+        else:
+            last -= 1
+    return _Peak(peak.index, first, last, peak.lvtr)
+
+
+def _gap_s(one: _Peak, other: _Peak, segments: Sequence[Segment]) -> float:
+    """Tell how far apart two peaks are (negative where they overlap)."""
+    early, late = sorted((one, other), key=lambda peak: peak.index)
+    return segments[late.first].start_s - segments[early.last].end_s if early.last < late.first else -1.0
+
+
+def _highlights(chosen: Sequence[_Peak], segments: Sequence[Segment], padding_s: float) -> tuple[Highlight, ...]:
+    """Pad the chosen peaks, which are in order of rank, without letting two of them meet."""
+    in_time = sorted(chosen, key=lambda peak: peak.index)
+    spans = [(segments[peak.first].start_s, segments[peak.last].end_s) for peak in in_time]
+    # Where padding has to stop: the recording's ends, and between two neighbours the middle.
+    middles = [(end + start) / 2 for (_, end), (start, _) in pairwise(spans)]
+    stops = [segments[0].start_s, *middles, segments[-1].end_s] if spans else []
+    padded = {
+        peak: (max(start - padding_s, stops[i]), min(end + padding_s, stops[i + 1]))
+        for i, (peak, (start, end)) in enumerate(zip(in_time, spans, strict=True))
+    }
+    return tuple(
+        Highlight(
+            rank=rank,
+            start_s=padded[peak][0],
+            end_s=padded[peak][1],
+            peak_s=(segments[peak.index].start_s + segments[peak.index].end_s) / 2,
+            lvtr=peak.lvtr,
+        )
+        for rank, peak in enumerate(chosen, 1)
+    )

@@ -1,0 +1,333 @@
+"""Recording and comment log -> Prediction: the one place where the parts meet."""
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from kuaihl import comments as comment_logs
+from kuaihl.alignment import banded_cost, banded_path
+from kuaihl.encoders import (
+    TextEncoder,
+    TextFeatures,
+    VisualEncoder,
+    chat_activity,
+    choose_device,
+    speech_activity,
+    utterances_by_segment,
+)
+from kuaihl.highlights import HighlightOptions, select
+from kuaihl.model import PICTURES, Features, KuaiHL, KuaiHLConfig, load, sha256_of
+from kuaihl.recording import Recording, open_recording
+from kuaihl.records import (
+    Alignment,
+    CheckpointInfo,
+    Comment,
+    Modalities,
+    Prediction,
+    RecordingInfo,
+    Segment,
+    SegmentPrediction,
+    Skipped,
+    Utterance,
+)
+from kuaihl.speech import SpeechRecognizer, read_transcript
+from kuaihl.weights import find_text_encoder, find_visual_encoder
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_CHECKPOINT = Path(__file__).parent.parent / "assets" / "checkpoint"
+"""The checkpoint that comes with the project."""
+STAGES = ("opening", "listening", "looking", "reading", "predicting")
+ALIGNMENT_BAND = 20
+"""How many segments before and after its own a text may be matched with."""
+_SEGMENTS_PER_STEP = 16
+
+ProgressCallback = Callable[[str, float], None]
+"""Called with the stage and the share of it that is done; what it raises stops the work."""
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """What the encoders found in one recording: enough to predict again with other settings, without encoding again.
+
+    ``speech`` and ``comments`` hold what was said and written in each segment, ``pictures`` (segments, 3, picture_dim)
+    float16 and ``text`` its features; each is None where there is no such source.
+    """
+
+    recording: RecordingInfo
+    segments: tuple[Segment, ...]
+    speech: Sequence[Sequence[Utterance]] | None
+    comments: Sequence[Sequence[Comment]] | None
+    pictures: np.ndarray | None = field(repr=False)
+    text: TextFeatures | None = field(repr=False)
+    skipped: tuple[Skipped, ...]
+    timings_s: dict[str, float]
+
+    @property
+    def modalities(self) -> Modalities:
+        """Which sources there are."""
+        return Modalities(self.pictures is not None, self.speech is not None, self.comments is not None)
+
+
+class Predictor:
+    """Encoders and model, loaded once, for any number of recordings.
+
+    Parameters
+    ----------
+    model
+        In evaluation mode.
+    visual_encoder, text_encoder
+        Those whose features the model was trained on.
+    checkpoint
+        What the weights are, for the result.
+    device
+        Where to compute.
+    """
+
+    def __init__(
+        self,
+        model: KuaiHL,
+        *,
+        visual_encoder: VisualEncoder,
+        text_encoder: TextEncoder,
+        checkpoint: CheckpointInfo,
+        device: torch.device,
+    ) -> None:
+        self._model = model.to(device)
+        self._visual_encoder, self._text_encoder = visual_encoder, text_encoder
+        self._device = device
+        self.checkpoint = checkpoint
+
+    @classmethod
+    def from_pretrained(
+        cls, path_or_repo: str | Path = DEFAULT_CHECKPOINT, device: str | torch.device | None = None
+    ) -> "Predictor":
+        """Load a checkpoint from a folder or the Hub, with its encoders.
+
+        Parameters
+        ----------
+        path_or_repo
+            Folder with config.json and model.safetensors, or the id of a repository on the Hub.
+        device
+            The first GPU if there is one, else the CPU, if not given.
+
+        Raises
+        ------
+        CheckpointError
+            Where the checkpoint or one of its encoders is not found or damaged.
+        """
+        chosen = choose_device(device)
+        model, folder = load(path_or_repo)
+        config = model.config
+        visual = find_visual_encoder(config.visual_encoder, checkpoint=folder)
+        text = find_text_encoder(config.text_encoder, checkpoint=folder)
+        return cls(
+            model,
+            visual_encoder=VisualEncoder(config.visual_encoder, weights=visual, device=chosen),
+            text_encoder=TextEncoder(config.text_encoder, weights=text, device=chosen),
+            checkpoint=CheckpointInfo(
+                name=folder.name if Path(path_or_repo).is_dir() else str(path_or_repo),
+                sha256=sha256_of(folder),
+                visual_encoder=config.visual_encoder,
+                text_encoder=config.text_encoder,
+                speech_model=config.speech_model,
+            ),
+            device=chosen,
+        )
+
+    @property
+    def config(self) -> KuaiHLConfig:
+        """The model's configuration: what it was trained on and for, its streamers and encoders."""
+        return self._model.config
+
+    @cached_property
+    def _recognizer(self) -> SpeechRecognizer:
+        """Loaded when a recording first needs it: one with a transcript does not."""
+        return SpeechRecognizer(self.config.speech_model, device=self._device)
+
+    def predict(
+        self,
+        recording: str | Path,
+        comments: str | Path | None = None,
+        *,
+        transcript: str | Path | None = None,
+        streamer: str | None = None,
+        comment_offset_s: float = 0.0,
+        progress: ProgressCallback | None = None,
+        options: HighlightOptions = HighlightOptions(),  # noqa: B008 - frozen
+    ) -> Prediction:
+        """Predict the LVTR of every segment of a recording, and what follows from it.
+
+        Parameters
+        ----------
+        recording
+            A video or sound file.
+        comments
+            Its comment log, in any format that `kuaihl.comments` reads.
+        transcript
+            Subtitles (SRT, VTT, ASS) to be used instead of speech recognition.
+        streamer
+            A name that the checkpoint knows; any other counts as unknown.
+        comment_offset_s
+            Added to the time of every comment.
+        progress
+            Told about every step.
+        options
+            Which highlights.
+
+        Raises
+        ------
+        RecordingError, CommentLogError
+            Where a file cannot be read.
+        """
+        encoded = self.encode(
+            recording, comments, transcript=transcript, comment_offset_s=comment_offset_s, progress=progress
+        )
+        return self.score(encoded, streamer=streamer, progress=progress, options=options)
+
+    def encode(
+        self,
+        recording: str | Path,
+        comments: str | Path | None = None,
+        *,
+        transcript: str | Path | None = None,
+        comment_offset_s: float = 0.0,
+        progress: ProgressCallback | None = None,
+    ) -> Encoded:
+        """Read and encode a recording; parameters and errors as for `predict`."""
+        tell = progress or _silent
+        timings: dict[str, float] = {}
+        with _timed(timings, "opening", tell):
+            opened = open_recording(recording)
+            segments = opened.segments
+            log = None if comments is None else comment_logs.read(comments, offset_s=comment_offset_s)
+            spoken = None if transcript is None else read_transcript(transcript, segments=segments)
+        with _timed(timings, "listening", tell):
+            if spoken is None and opened.has_sound:
+                count = len(segments)
+                spoken = self._recognizer.transcribe(
+                    opened.sound(), progress=lambda done: tell("listening", done / count)
+                )
+            speech = None if spoken is None else utterances_by_segment(spoken, segments)
+        with _timed(timings, "looking", tell):
+            pictures = self._look(opened, tell) if opened.has_pictures else None
+        with _timed(timings, "reading", tell):
+            written, left_out = (None, ()) if log is None else comment_logs.by_segment(log.comments, segments)
+            text = None
+            if speech is not None or written is not None:
+                text = self._text_encoder.encode_segments(
+                    None if speech is None else [" ".join(u.text for u in part) for part in speech],
+                    None if written is None else [[c.text for c in part] for part in written],
+                )
+        skipped = (*opened.skipped, *(() if log is None else log.skipped), *left_out)
+        return Encoded(opened.info, segments, speech, written, pictures, text, skipped, timings)
+
+    def _look(self, recording: Recording, tell: ProgressCallback) -> np.ndarray:
+        """Encode the pictures of every segment, a few segments at a time: (segments, 3, picture_dim) float16."""
+        count = len(recording.segments)
+        out = np.empty((count, PICTURES, self._visual_encoder.dim), dtype=np.float16)
+        waiting: list[np.ndarray] = []
+        for segment, pictures in recording.pictures():
+            waiting.append(pictures)
+            done = segment.index + 1
+            if len(waiting) == _SEGMENTS_PER_STEP or done == count:
+                features = self._visual_encoder.encode(np.concatenate(waiting))
+                out[done - len(waiting) : done] = features.reshape(len(waiting), PICTURES, -1)
+                waiting.clear()
+                tell("looking", done / count)
+        return out
+
+    def score(
+        self,
+        encoded: Encoded,
+        *,
+        streamer: str | None = None,
+        progress: ProgressCallback | None = None,
+        options: HighlightOptions = HighlightOptions(),  # noqa: B008 - frozen
+    ) -> Prediction:
+        """Predict from what was encoded; parameters as for `predict`."""
+        timings = dict(encoded.timings_s)
+        with _timed(timings, "predicting", progress or _silent):
+            features = self.features(encoded, streamer=streamer)
+            curve = self._model.sweep(features).tolist()
+            lvtr = [None, *curve[1:-1]]
+            alignment = self._align(features)
+        return Prediction(
+            recording=encoded.recording,
+            checkpoint=self.checkpoint,
+            target=self.config.target,
+            trained_on=self.config.trained_on,
+            modalities=encoded.modalities,
+            segments=tuple(
+                SegmentPrediction(
+                    segment,
+                    value,
+                    speech=" ".join(u.text for u in encoded.speech[i]) if encoded.speech is not None else "",
+                    comments=len(encoded.comments[i]) if encoded.comments is not None else 0,
+                )
+                for i, (segment, value) in enumerate(zip(encoded.segments, lvtr, strict=True))
+            ),
+            forecast=curve[-1],
+            highlights=select(encoded.segments, lvtr, options=options),
+            alignment=alignment,
+            skipped=encoded.skipped,
+            timings_s=timings,
+        )
+
+    def features(self, encoded: Encoded, *, streamer: str | None = None) -> Features:
+        """Gather the model's input, a batch of one, with what is missing marked as such."""
+        segments, config = len(encoded.segments), self.config
+        text = encoded.text.fitting() if encoded.text is not None else None
+        chat = chat_activity(encoded.comments or [[]] * segments)
+        speech = speech_activity(encoded.speech or [[]] * segments)
+
+        def tensor(values: np.ndarray | None, *shape: int) -> torch.Tensor:
+            return torch.zeros(1, segments, *shape) if values is None else torch.from_numpy(values)[None]
+
+        def flag(source: object | None) -> torch.Tensor:
+            return torch.full((1, segments), source is not None)
+
+        return Features(
+            pictures=tensor(encoded.pictures, PICTURES, config.picture_dim),
+            text=tensor(text, config.text_dim),
+            chat=tensor(chat),
+            speech=tensor(speech),
+            has_pictures=flag(encoded.pictures),
+            has_speech=flag(encoded.speech),
+            has_comments=flag(encoded.comments),
+            streamer=torch.tensor([self._model.streamer_index(streamer)]),
+        )
+
+    @torch.inference_mode()
+    def _align(self, features: Features) -> Alignment | None:
+        """Align text with pictures over the whole recording; None where either is missing."""
+        if not (features.has_pictures.all() and (features.has_speech | features.has_comments).all()):
+            return None
+        tokens = self._model.tokens(features.to(self._device))
+        text, pictures = (x[0].float().cpu().numpy() for x in (tokens.text, tokens.pictures))
+        cost = banded_cost(text, pictures, band=ALIGNMENT_BAND)
+        path = banded_path(cost)
+        distance = float(sum(cost[i, j - i + ALIGNMENT_BAND] for i, j in path))
+        return Alignment(path=tuple(path), distance=distance, band=ALIGNMENT_BAND, cost=cost)
+
+
+def _silent(stage: str, fraction: float) -> None:
+    """Tell nobody."""
+
+
+@contextmanager
+def _timed(timings: dict[str, float], stage: str, tell: ProgressCallback) -> Iterator[None]:
+    """Note how long a stage takes, and tell about its beginning and its end."""
+    tell(stage, 0.0)
+    began = time.perf_counter()
+    yield
+    timings[stage] = time.perf_counter() - began
+    tell(stage, 1.0)
+    logger.info("%s took %.1f s", stage, timings[stage])

@@ -1,0 +1,169 @@
+"""Whisper's weights: openai-whisper's layout as .pt or safetensors, and CTranslate2's converted to it."""
+
+import json
+import pickle
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from kuaihl.errors import CheckpointError
+
+_CT2_VERSION = 6
+_CT2_DTYPES = (np.float32, np.int8, np.int16, np.int32, np.float16)
+_CT2_LAYER = {
+    "ffn/layer_norm": "mlp_ln",
+    "ffn/linear_0": "mlp.0",
+    "ffn/linear_1": "mlp.2",
+    "self_attention/layer_norm": "attn_ln",
+    "self_attention/linear_1": "attn.out",
+    "attention/layer_norm": "cross_attn_ln",
+    "attention/linear_0": "cross_attn.query",
+    "attention/linear_2": "cross_attn.out",
+}
+_CT2_FUSED = {
+    "self_attention/linear_0": ("attn.query", "attn.key", "attn.value"),
+    "attention/linear_1": ("cross_attn.key", "cross_attn.value"),
+}
+_CT2_TOP = {
+    "encoder/conv1": "encoder.conv1",
+    "encoder/conv2": "encoder.conv2",
+    "encoder/layer_norm": "encoder.ln_post",
+    "decoder/layer_norm": "decoder.ln",
+}
+_CT2_WHOLE = {
+    "encoder/position_encodings/encodings": "encoder.positional_embedding",
+    "decoder/position_encodings/encodings": "decoder.positional_embedding",
+    "decoder/embeddings/weight": "decoder.token_embedding.weight",
+}
+_CT2_PARTS = {"gamma": "weight", "beta": "bias", "weight": "weight", "bias": "bias"}
+
+
+@dataclass(frozen=True)
+class WhisperWeights:
+    """What openai-whisper's checkpoints hold: the model's dimensions and its state dict."""
+
+    dims: dict[str, int]
+    tensors: dict[str, torch.Tensor]
+
+
+def read(path: Path) -> WhisperWeights:
+    """Read ``.pt`` (openai-whisper's own, without unpickling code), ``.safetensors`` or CTranslate2's ``.bin``.
+
+    Raises
+    ------
+    CheckpointError
+        Where the file is damaged or of another kind.
+    """
+    try:
+        if path.suffix == ".bin":
+            return _read_ctranslate2(path)
+        if path.suffix == ".safetensors":
+            with safe_open(path, framework="pt") as file:
+                dims = json.loads((file.metadata() or {})["dims"])
+                return WhisperWeights(dims, {key: file.get_tensor(key) for key in file.keys()})  # noqa: SIM118 - no dict
+        held = torch.load(path, map_location="cpu", weights_only=True)
+        return WhisperWeights(held["dims"], held["model_state_dict"])
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error}.") from error
+    except (
+        KeyError,
+        TypeError,
+        IndexError,
+        ValueError,
+        struct.error,
+        RuntimeError,
+        EOFError,
+        pickle.UnpicklingError,
+        SafetensorError,
+    ) as error:
+        raise CheckpointError(
+            f"{path} holds no Whisper model in openai-whisper's layout, or is damaged. Name a model, such as tiny.en, "
+            "or the path of a .pt file that openai-whisper loads."
+        ) from error
+
+
+def save(weights: WhisperWeights, path: Path) -> None:
+    """Write safetensors; the dimensions go into the metadata."""
+    save_file(weights.tensors, path, metadata={"dims": json.dumps(weights.dims)})
+
+
+def _read_ctranslate2(path: Path) -> WhisperWeights:
+    """Convert a Whisper model of CTranslate2 (fp16 or fp32): attention's products are fused there, names differ."""
+    tensors: dict[str, torch.Tensor] = {}
+    heads: dict[str, int] = {}
+    for name, array in _ctranslate2_variables(path.read_bytes()):
+        if name.endswith("/num_heads"):
+            heads[name.split("/")[0]] = int(array)
+        tensors.update(_rename(name, array))
+    audio, text = tensors["encoder.positional_embedding"], tensors["decoder.positional_embedding"]
+    dims = {
+        "n_mels": tensors["encoder.conv1.weight"].shape[1],
+        "n_audio_ctx": audio.shape[0],
+        "n_audio_state": audio.shape[1],
+        "n_audio_head": heads["encoder"],
+        "n_audio_layer": sum(key.startswith("encoder.") and key.endswith(".attn.out.bias") for key in tensors),
+        "n_vocab": tensors["decoder.token_embedding.weight"].shape[0],
+        "n_text_ctx": text.shape[0],
+        "n_text_state": text.shape[1],
+        "n_text_head": heads["decoder"],
+        "n_text_layer": sum(key.startswith("decoder.") and key.endswith(".attn.out.bias") for key in tensors),
+    }
+    return WhisperWeights(dims, tensors)
+
+
+def _ctranslate2_variables(data: bytes) -> Iterator[tuple[str, np.ndarray]]:
+    """Walk the file: version, spec's name, revision; then name, rank, dims, dtype, bytes and data of each variable."""
+    at = 0
+
+    def number(kind: str) -> int:
+        nonlocal at
+        (value,) = struct.unpack_from(f"<{kind}", data, at)
+        at += struct.calcsize(kind)
+        return value
+
+    def string() -> str:
+        nonlocal at
+        length = number("H")
+        at += length
+        return data[at - length : at].rstrip(b"\0").decode()
+
+    version, spec = number("I"), string()
+    if (version, spec) != (_CT2_VERSION, "WhisperSpec"):
+        raise ValueError(f"version {version} of {spec!r}")
+    number("I")
+    for _ in range(number("I")):
+        name = string()
+        shape = [number("I") for _ in range(number("B"))]
+        dtype = np.dtype(_CT2_DTYPES[number("B")])
+        size = number("I")
+        yield name, np.frombuffer(data, dtype, count=size // dtype.itemsize, offset=at).reshape(shape)
+        at += size
+
+
+def _rename(name: str, array: np.ndarray) -> Iterator[tuple[str, torch.Tensor]]:
+    """Yield openai-whisper's tensors that one variable of CTranslate2 holds; none for its settings."""
+    tensor = torch.from_numpy(array.copy())
+    if name in _CT2_WHOLE:
+        yield _CT2_WHOLE[name], tensor
+        return
+    place, _, part = name.rpartition("/")
+    if part not in _CT2_PARTS:
+        return
+    if place in _CT2_TOP:
+        yield f"{_CT2_TOP[place]}.{_CT2_PARTS[part]}", tensor
+        return
+    side, layer, rest = place.split("/", 2)
+    block = f"{side}.blocks.{layer.removeprefix('layer_')}"
+    if rest in _CT2_LAYER:
+        yield f"{block}.{_CT2_LAYER[rest]}.{_CT2_PARTS[part]}", tensor
+        return
+    for target, piece in zip(_CT2_FUSED[rest], tensor.chunk(len(_CT2_FUSED[rest])), strict=True):
+        # Whisper's key has no bias; the fused one is zero there.
+        if not (part == "bias" and target.endswith(".key")):
+            yield f"{block}.{target}.{part}", piece.contiguous()

@@ -1,0 +1,1 @@
+"""Makes checkpoints: simulated rooms, datasets, distillation, training, evaluation, publication."""

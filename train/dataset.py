@@ -1,0 +1,264 @@
+"""Dataset on disk -> rooms -> windows -> batches: one Parquet shard a room, read memory-mapped through `datasets`."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import datasets
+import numpy as np
+import pyarrow as pa
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from kuaihl.encoders import CHAT_COLUMNS, SPEECH_COLUMNS
+from kuaihl.errors import LabelError
+from kuaihl.model import PICTURES, Features, KuaiHLConfig
+
+DATASET_FILE = "dataset.json"
+_ARRAYS = ("pictures", "text_speech", "text_comments", "text_both", "activity")
+_SCALARS = ("has_pictures", "has_speech", "has_comments", "label", "valid")
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetInfo:
+    """What a dataset on disk is: which encoders made its features, and where its labels come from.
+
+    ``encoders`` maps the names of the visual and the text encoder to the SHA-256 of their weights: features of other
+    weights are refused. ``source`` is a sentence for people, ``target`` what the labels measure.
+    """
+
+    visual_encoder: str
+    picture_dim: int
+    text_encoder: str
+    text_dim: int
+    encoders: dict[str, str]
+    target: str
+    source: str
+    made_by: str
+
+
+def schema(info: DatasetInfo) -> pa.Schema:
+    """Columns of a shard: one row a segment, in order; a room is one shard."""
+    half = pa.float16()
+    return pa.schema(
+        {
+            "room": pa.string(),
+            "streamer": pa.string(),
+            "day": pa.int32(),
+            "split": pa.string(),
+            "index": pa.int32(),
+            "start_s": pa.float32(),
+            "pictures": pa.list_(half, PICTURES * info.picture_dim),
+            "text_speech": pa.list_(half, info.text_dim),
+            "text_comments": pa.list_(half, info.text_dim),
+            "text_both": pa.list_(half, info.text_dim),
+            "activity": pa.list_(pa.float32(), len(CHAT_COLUMNS) + len(SPEECH_COLUMNS)),
+            "has_pictures": pa.bool_(),
+            "has_speech": pa.bool_(),
+            "has_comments": pa.bool_(),
+            "impressions": pa.int32(),
+            "long_views": pa.int32(),
+            "label": pa.float32(),
+            "label_kind": pa.string(),
+            "valid": pa.bool_(),
+            "appeal": pa.float32(),
+            "speech": pa.string(),
+            "comments": pa.list_(pa.string()),
+        }
+    )
+
+
+def write_info(folder: Path, info: DatasetInfo) -> None:
+    """Write ``dataset.json``."""
+    (folder / DATASET_FILE).write_text(json.dumps(asdict(info), indent=2) + "\n", encoding="utf-8")
+
+
+def read_info(folder: Path) -> DatasetInfo:
+    """Read ``dataset.json``; LabelError where there is none."""
+    try:
+        return DatasetInfo(**json.loads((folder / DATASET_FILE).read_text(encoding="utf-8")))
+    except (OSError, TypeError, ValueError) as error:
+        raise LabelError(f"{folder} is not a dataset: {DATASET_FILE} is missing or damaged ({error}).") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """Rows ``start`` to ``stop`` of the table are one room."""
+
+    name: str
+    streamer: str
+    split: str
+    start: int
+    stop: int
+
+
+class Segments:
+    """Every segment of a dataset, memory-mapped; rows come as numpy arrays without a copy of what is not asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        self.info = read_info(folder)
+        shards = sorted(str(p) for p in (folder / "rooms").glob("*.parquet"))
+        if not shards:
+            raise LabelError(f"{folder / 'rooms'} holds no shard: make the dataset again with train.prepare.")
+        loaded = datasets.load_dataset("parquet", data_files=shards, split="train")
+        self._table: pa.Table = loaded.data.table
+        self._chunks = np.cumsum([0, *(len(c) for c in self._table.column("label").chunks)])
+        self._views = {name: [_view(c) for c in self._table.column(name).chunks] for name in _ARRAYS}
+        self._scalars = {name: self._table.column(name).to_numpy() for name in _SCALARS}
+        self.rooms = self._find_rooms()
+
+    def column(self, name: str, room: Room) -> np.ndarray:
+        """One plain column of a room (segments,); missing numbers are NaN."""
+        return self._table.column(name).slice(room.start, room.stop - room.start).to_numpy()
+
+    def array(self, name: str, start: int, stop: int) -> np.ndarray:
+        """Rows of a feature column (stop - start, size)."""
+        first, last = np.searchsorted(self._chunks, [start, stop - 1], side="right") - 1
+        parts = [
+            self._views[name][k][max(start - self._chunks[k], 0) : stop - self._chunks[k]]
+            for k in range(first, last + 1)
+        ]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def scalar(self, name: str, start: int, stop: int) -> np.ndarray:
+        """Rows of a flag or the label (stop - start,)."""
+        return self._scalars[name][start:stop]
+
+    def features(self, room: Room, *, streamer: int) -> Features:
+        """Features of a whole room, as a batch of one."""
+        return stack([self.window(room.start, room.stop)], streamers=[streamer], length=room.stop - room.start)
+
+    def window(self, start: int, stop: int, *, dropped: frozenset[str] = frozenset()) -> dict[str, np.ndarray]:
+        """Arrays of rows ``start`` to ``stop``, with the modalities ``dropped`` ("pictures", ...) masked."""
+        has = {m: self.scalar(f"has_{m}", start, stop) & (m not in dropped) for m in ("pictures", "speech", "comments")}
+        text = self.array("text_both", start, stop)
+        for present, absent in (("speech", "comments"), ("comments", "speech")):
+            if not has[absent].all():
+                alone = (has[present] & ~has[absent])[:, None]
+                text = np.where(alone, self.array(f"text_{present}", start, stop), text)
+        pictures = self.array("pictures", start, stop)
+        activity = self.array("activity", start, stop)
+        return {
+            "pictures": pictures.reshape(stop - start, PICTURES, -1),
+            "text": text,
+            "chat": activity[:, : len(CHAT_COLUMNS)],
+            "speech": activity[:, len(CHAT_COLUMNS) :],
+            **{f"has_{m}": flags for m, flags in has.items()},
+        }
+
+    def _find_rooms(self) -> list[Room]:
+        names = self._table.column("room").to_numpy()
+        starts = np.flatnonzero(np.r_[True, names[1:] != names[:-1]])
+        stops = np.r_[starts[1:], len(names)]
+        streamers = self._table.column("streamer").take(starts).to_pylist()
+        splits = self._table.column("split").take(starts).to_pylist()
+        return [
+            Room(str(names[a]), streamer, split, int(a), int(b))
+            for a, b, streamer, split in zip(starts, stops, streamers, splits, strict=True)
+        ]
+
+
+def stack(windows: Sequence[dict[str, np.ndarray]], *, streamers: Sequence[int], length: int) -> Features:
+    """Pad windows at their end to ``length`` and stack them: what is padded is zero, and has no modality."""
+
+    def padded(name: str) -> Tensor:
+        first = windows[0][name]
+        out = np.zeros((len(windows), length, *first.shape[1:]), dtype=first.dtype)
+        for row, window in zip(out, windows, strict=True):
+            row[: len(window[name])] = window[name]
+        return torch.from_numpy(out)
+
+    return Features(**{name: padded(name) for name in windows[0]}, streamer=torch.tensor(streamers))
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Windows for training.
+
+    ``label`` (batch, segments) is the LVTR of the segment after each position, ``labelled`` where there is one,
+    ``valid`` False where a window is padded; ``seeds`` (batch,) key each window's own randomness.
+    """
+
+    features: Features
+    label: Tensor
+    labelled: Tensor
+    valid: Tensor
+    seeds: Tensor
+
+
+class Windows(Dataset[Batch]):
+    """Every window of the rooms of a split, with stride 1, for training: masks streamers and modalities at random.
+
+    Parameters
+    ----------
+    rooms
+        Which rooms.
+    streamer_dropout
+        Share of windows whose streamer is the unknown one.
+    modality_dropout
+        Chance for each modality of a window to be masked; never all that a window has.
+    seed
+        Randomness is keyed by (seed, epoch, window), so it depends neither on the batch nor on the process.
+    """
+
+    def __init__(
+        self,
+        segments: Segments,
+        rooms: Sequence[Room],
+        config: KuaiHLConfig,
+        *,
+        streamer_dropout: float = 0.1,
+        modality_dropout: float = 0.1,
+        seed: int = 0,
+    ) -> None:
+        self._segments, self._rooms = segments, list(rooms)
+        self._window, self._seed, self.epoch = config.window, seed, 0
+        self._streamer_dropout, self._modality_dropout = streamer_dropout, modality_dropout
+        self._streamer = [
+            config.streamers.index(r.streamer) + 1 if r.streamer in config.streamers else 0 for r in rooms
+        ]
+        # A window ends at each segment that has a next one: its label.
+        self._first = np.cumsum([0, *(r.stop - r.start - 1 for r in rooms)])
+
+    def __len__(self) -> int:
+        return int(self._first[-1])
+
+    def __getitems__(self, indices: Sequence[int]) -> list[Batch]:
+        """Read a whole batch at once; DataLoader asks this way, and its collate_fn is `first`."""
+        n, size = self._window, len(indices)
+        label = np.zeros((size, n), dtype=np.float32)
+        labelled, valid = np.zeros((size, n), dtype=bool), np.zeros((size, n), dtype=bool)
+        seeds = np.zeros(size, dtype=np.int64)
+        windows, streamers = [], []
+        for row, index in enumerate(indices):
+            k = int(np.searchsorted(self._first, index, side="right")) - 1
+            room = self._rooms[k]
+            stop = room.start + int(index - self._first[k]) + 1
+            start = max(room.start, stop - n)
+            random = np.random.default_rng((self._seed, self.epoch, index))
+            streamers.append(0 if random.random() < self._streamer_dropout else self._streamer[k])
+            windows.append(self._segments.window(start, stop, dropped=self._dropped(random, start, stop)))
+            valid[row, : stop - start] = True
+            labelled[row, : stop - start] = self._segments.scalar("valid", start + 1, stop + 1)
+            seeds[row] = random.integers(2**62)
+            label[row, : stop - start] = np.nan_to_num(self._segments.scalar("label", start + 1, stop + 1))
+        tensors = (torch.from_numpy(x) for x in (label, labelled, valid, seeds))
+        return [Batch(stack(windows, streamers=streamers, length=n), *tensors)]
+
+    def _dropped(self, random: np.random.Generator, start: int, stop: int) -> frozenset[str]:
+        names = ("pictures", "speech", "comments")
+        there = [m for m in names if self._segments.scalar(f"has_{m}", start, stop).any()]
+        drawn = frozenset(m for m, u in zip(names, random.random(3), strict=True) if u < self._modality_dropout)
+        return frozenset() if drawn.issuperset(there) else drawn
+
+
+def first(batches: list[Batch]) -> Batch:
+    """``collate_fn`` for `Windows`, whose batches come stacked."""
+    return batches[0]
+
+
+def _view(chunk: pa.FixedSizeListArray) -> np.ndarray:
+    """(rows, size) view into the memory map."""
+    return chunk.flatten().to_numpy(zero_copy_only=True).reshape(len(chunk), -1)
