@@ -1,7 +1,12 @@
-"""Pretrained encoders: pictures -> one vector each (Swin), a segment's texts -> one vector (BERT)."""
+"""Pretrained encoders and activity: a picture, a segment's texts, how much was said -> one vector each."""
 
 import logging
-from contextlib import AbstractContextManager
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -11,14 +16,30 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from timm.models import SwinTransformer
 from torch import Tensor, nn
+from transformers import AutoTokenizer, BertModel
+from transformers.utils import logging as transformers_logging
 
 from kuaihl.errors import CheckpointError
+from kuaihl.records import Comment, Segment, Utterance
+from kuaihl.weights import COMPACT_SWIN
 
 logger = logging.getLogger(__name__)
 
-COMPACT_SWIN = "swin_compact_224"
+SPEECH_PIECES = 100
+"""Word pieces of a segment's speech that are read; the rest of `TEXT_PIECES` is for the comments."""
+TEXT_PIECES = 200
+"""Word pieces of a text in all, [CLS] and [SEP] included."""
+PRESENCE_SEGMENTS = 20
+"""A chatter is present who wrote in this many segments up to now."""
+CHAT_COLUMNS = ("log1p_comments", "log1p_commenters", "log1p_present", "participation", "log_burst")
+SPEECH_COLUMNS = ("log1p_words", "speech_s")
+
 _COMPACT_SHAPE = {"embed_dim": 32, "depths": (2, 2, 4, 2), "num_heads": (1, 2, 4, 8)}
 _PICTURES_PER_BATCH = {"cpu": 32, "cuda": 256}
+_WIDTH_STEP = 16
+_PIECES_PER_BATCH = {"cpu": 4_096, "cuda": 65_536}
+_WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]|[^\s\u3040-\u30ff\u3400-\u9fff]+")
+"""A run without spaces, or one sign of a script that writes none."""
 
 
 def autocast(device: torch.device) -> AbstractContextManager[None]:
@@ -116,3 +137,237 @@ def _load_swin(swin: SwinTransformer, weights: Path, *, name: str) -> None:
         swin.load_state_dict(kept)
     except RuntimeError as error:
         raise CheckpointError(f"{weights} does not hold the weights of {name}: {error}") from error
+
+
+@dataclass(frozen=True)
+class TextFeatures:
+    """Vectors (segments, dim) float16 of each choice of sources; None where a source is missing."""
+
+    speech: np.ndarray | None
+    comments: np.ndarray | None
+    both: np.ndarray | None
+
+
+class TextEncoder:
+    """A BERT: the mean of its last layer over a segment's text, "speech [SEP] comments".
+
+    Parameters
+    ----------
+    name
+        What messages call it.
+    weights
+        A folder with config.json, model.safetensors and the tokenizer's files.
+
+    Raises
+    ------
+    CheckpointError
+        The folder does not hold a BERT, or not all of it.
+    """
+
+    def __init__(self, name: str, *, weights: Path, device: str | torch.device | None = None) -> None:
+        try:
+            with _quiet_transformers():
+                self.tokenizer = AutoTokenizer.from_pretrained(weights, local_files_only=True)
+                self.bert, loading = BertModel.from_pretrained(
+                    weights,
+                    local_files_only=True,
+                    use_safetensors=True,
+                    add_pooling_layer=False,
+                    dtype=torch.float32,
+                    output_loading_info=True,
+                )
+        except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
+            raise CheckpointError(f"{weights} does not hold the text encoder {name}, a BERT: {error}") from error
+        if loading["missing_keys"]:
+            missing = ", ".join(sorted(loading["missing_keys"])[:3])
+            raise CheckpointError(f"{weights} holds only a part of the text encoder {name}: {missing} and more lack")
+        self.device = choose_device(device)
+        self.bert.to(self.device).eval()
+        self.dim: int = self.bert.config.hidden_size
+
+    def encode(self, speech: Sequence[str] | None, comments: Sequence[Sequence[str]] | None) -> np.ndarray:
+        """Encode what is present of each segment's speech and comments -> (segments, dim) float16.
+
+        The speech is cut at `SPEECH_PIECES`; of comments that are too many, whole ones evenly over the segment are
+        kept. Empty text is silence, and present; None is a source that is missing.
+
+        Raises
+        ------
+        ValueError
+            Both sources are missing, or they differ in length.
+        """
+        if speech is None and comments is None:
+            raise ValueError("neither speech nor comments to encode")
+        return self._vectors(self._texts(self._speech_pieces(speech), self._comment_pieces(comments)))
+
+    def encode_sources(self, speech: Sequence[str] | None, comments: Sequence[Sequence[str]] | None) -> TextFeatures:
+        """Encode speech alone, comments alone and both at once: BERT mixes them, so one does not give another."""
+        spoken, written = self._speech_pieces(speech), self._comment_pieces(comments)
+        choices = {
+            "speech": (spoken, None),
+            "comments": (None, written),
+            "both": (spoken, written) if spoken is not None and written is not None else (None, None),
+        }
+        texts = {name: self._texts(*pair) for name, pair in choices.items() if pair != (None, None)}
+        vectors = self._vectors([text for some in texts.values() for text in some])
+        parts = np.split(vectors, len(texts)) if texts else []
+        found = dict(zip(texts, parts, strict=True))
+        return TextFeatures(found.get("speech"), found.get("comments"), found.get("both"))
+
+    def _pieces(self, texts: Sequence[str], *, limit: int) -> list[list[int]]:
+        """Cut texts into word pieces; a "[SEP]" that somebody typed is five signs, not a separator."""
+        if not texts:
+            return []
+        batch = self.tokenizer(
+            list(texts), add_special_tokens=False, truncation=True, max_length=limit, split_special_tokens=True
+        )
+        return batch["input_ids"]
+
+    def _speech_pieces(self, speech: Sequence[str] | None) -> list[list[int]] | None:
+        return None if speech is None else self._pieces(speech, limit=SPEECH_PIECES)
+
+    def _comment_pieces(self, comments: Sequence[Sequence[str]] | None) -> list[dict[int, list[int]]] | None:
+        """Cut as many comments of each segment as could be used; keys are places in the segment, in `even_order`."""
+        if comments is None:
+            return None
+        tried = []
+        for texts in comments:
+            written = [text for text in texts if text and not text.isspace()]
+            # A comment has at least one piece, so that more of them could never be used.
+            tried.append({i: written[i] for i in even_order(len(written))[:TEXT_PIECES]})
+        pieces = iter(self._pieces([text for texts in tried for text in texts.values()], limit=TEXT_PIECES))
+        return [{i: next(pieces) for i in texts} for texts in tried]
+
+    def _texts(
+        self, spoken: list[list[int]] | None, written: list[dict[int, list[int]]] | None
+    ) -> list[tuple[int, ...]]:
+        """Join [CLS] speech [SEP] comments [SEP] for each segment; a missing source leaves one [SEP]."""
+        start, end = self.tokenizer.cls_token_id, self.tokenizer.sep_token_id
+        if written is None:
+            return [(start, *pieces, end) for pieces in spoken]
+        if spoken is None:
+            return [(start, *_fill(pieces, TEXT_PIECES - 2), end) for pieces in written]
+        return [
+            (start, *said, end, *_fill(pieces, TEXT_PIECES - 3 - len(said)), end)
+            for said, pieces in zip(spoken, written, strict=True)
+        ]
+
+    @torch.inference_mode()
+    def _vectors(self, texts: list[tuple[int, ...]]) -> np.ndarray:
+        """Encode texts of word pieces -> (texts, dim) float16; equal texts once."""
+        distinct = {text: place for place, text in enumerate(sorted(set(texts), key=len, reverse=True))}
+        vectors = np.empty((len(distinct), self.dim), dtype=np.float16)
+        done = 0
+        for width, same in groupby(distinct, key=_width):
+            waiting = list(same)
+            size = max(1, _PIECES_PER_BATCH[self.device.type] // width)
+            for start in range(0, len(waiting), size):
+                batch = waiting[start : start + size]
+                vectors[done : done + len(batch)] = self._forward(batch, width=width)
+                done += len(batch)
+        return vectors[[distinct[text] for text in texts]]
+
+    def _forward(self, batch: list[tuple[int, ...]], *, width: int) -> np.ndarray:
+        lengths = torch.tensor([len(text) for text in batch])
+        padding = self.tokenizer.pad_token_id
+        ids = torch.tensor([(*text, *[padding] * (width - len(text))) for text in batch], device=self.device)
+        real = (torch.arange(width) < lengths[:, None]).to(self.device)
+        with autocast(self.device):
+            hidden = self.bert(input_ids=ids, attention_mask=real).last_hidden_state
+        pooled = (hidden.float() * real[:, :, None]).sum(1) / real.sum(1, keepdim=True)
+        return pooled.half().cpu().numpy()
+
+
+def even_order(count: int) -> list[int]:
+    """Order 0..count-1 so that every beginning of it is spread evenly (van der Corput: the bits reversed)."""
+    bits = max(count - 1, 0).bit_length()
+    reversed_bits = (int(f"{i:0{bits}b}"[::-1], 2) if bits else 0 for i in range(1 << bits))
+    return [i for i in reversed_bits if i < count]
+
+
+def _fill(pieces: dict[int, list[int]], budget: int) -> Iterator[int]:
+    """Take whole comments in the order given while they fit, and yield their pieces in order of time."""
+    kept = []
+    left = budget
+    for place, some in pieces.items():
+        if len(some) <= left:
+            kept.append(place)
+            left -= len(some)
+    if pieces and not kept:
+        yield from next(iter(pieces.values()))[:budget]
+    for place in sorted(kept):
+        yield from pieces[place]
+
+
+def _width(text: tuple[int, ...]) -> int:
+    """Width that a text is padded to: its own alone, so that its vector does not depend on what else is encoded.
+
+    At least one piece is padding, since attention takes another way where a batch has none.
+    """
+    return (len(text) // _WIDTH_STEP + 1) * _WIDTH_STEP
+
+
+@contextmanager
+def _quiet_transformers() -> Iterator[None]:
+    """Keep transformers' progress bar and table of unused weights off the terminal while a model loads."""
+    verbosity, bar = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+        if bar:
+            transformers_logging.enable_progress_bar()
+
+
+def utterances_by_segment(utterances: Sequence[Utterance], segments: Sequence[Segment]) -> list[list[Utterance]]:
+    """Sort utterances into the segments that hold their middle; what lies outside all of them is left out."""
+    ends = np.array([segment.end_s for segment in segments])
+    found: list[list[Utterance]] = [[] for _ in segments]
+    for utterance in utterances:
+        middle_s = (utterance.start_s + utterance.end_s) / 2
+        index = int(np.searchsorted(ends, middle_s, side="right"))
+        if middle_s >= 0 and index < len(segments):
+            found[index].append(utterance)
+    return found
+
+
+def chat_activity(comments: Sequence[Sequence[Comment]]) -> np.ndarray:
+    """Measure how lively each segment's chat is -> (segments, 5) float32, columns `CHAT_COLUMNS`.
+
+    log1p of comments, of distinct commenters, and of commenters present, who wrote in the last `PRESENCE_SEGMENTS`;
+    participation, the share of those present who wrote now, 0 where nobody is; and the log ratio of comments, plus one,
+    to their mean up to now, plus one. A row depends on no later segment. Comments without a user count as comments but
+    not as commenters, since nobody knows whether the same person wrote again. What should not count, such as bots, is
+    left out before.
+    """
+    rows = np.zeros((len(comments), len(CHAT_COLUMNS)), dtype=np.float32)
+    writers = [{comment.user for comment in some if comment.user is not None} for some in comments]
+    present: Counter[str] = Counter()
+    total = 0
+    for t, some in enumerate(comments):
+        present.update(writers[t])
+        if t >= PRESENCE_SEGMENTS:
+            present -= Counter(writers[t - PRESENCE_SEGMENTS])
+        total += len(some)
+        participation = len(writers[t]) / len(present) if present else 0.0
+        burst = np.log((len(some) + 1) / (total / (t + 1) + 1))
+        rows[t] = (*np.log1p([len(some), len(writers[t]), len(present)]), participation, burst)
+    return rows
+
+
+def speech_activity(utterances: Sequence[Sequence[Utterance]]) -> np.ndarray:
+    """Measure how much is said in each segment -> (segments, 2) float32, columns `SPEECH_COLUMNS`.
+
+    log1p of words, and seconds of speech, those where utterances overlap counted once.
+    """
+    rows = np.zeros((len(utterances), len(SPEECH_COLUMNS)), dtype=np.float32)
+    for t, some in enumerate(utterances):
+        words = sum(len(_WORD.findall(utterance.text)) for utterance in some)
+        spoken_s, heard_until_s = 0.0, -np.inf
+        for utterance in sorted(some, key=lambda utterance: utterance.start_s):
+            spoken_s += max(0.0, utterance.end_s - max(utterance.start_s, heard_until_s))
+            heard_until_s = max(heard_until_s, utterance.end_s)
+        rows[t] = (np.log1p(words), spoken_s)
+    return rows

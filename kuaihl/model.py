@@ -119,9 +119,8 @@ class Features:
     streamer: Tensor
 
     def to(self, device: torch.device | str) -> "Features":
-        """Move every tensor; features come as float16 and are computed with as float32."""
-        moved = {f.name: getattr(self, f.name).to(device) for f in fields(self)}
-        return Features(**{k: v.float() if v.is_floating_point() else v for k, v in moved.items()})
+        """Move every tensor."""
+        return Features(**{f.name: getattr(self, f.name).to(device) for f in fields(self)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,9 +178,9 @@ class KuaiHL(
         self.head = nn.Linear(dim, 1)
 
     def tokens(self, features: Features) -> Tokens:
-        """Project the features to tokens and say which are present."""
-        pictures = self.project_pictures(features.pictures)
-        text = self.project_text(features.text)
+        """Project the features, which may be float16, to tokens and say which are present."""
+        pictures = self.project_pictures(features.pictures.float())
+        text = self.project_text(features.text.float())
         present = [features.has_pictures] * PICTURES + [features.has_speech | features.has_comments]
         parts = [pictures, text.unsqueeze(2)]
         if self.config.activity:

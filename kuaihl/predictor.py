@@ -2,9 +2,10 @@
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -29,6 +30,7 @@ from kuaihl.records import (
     Alignment,
     CheckpointInfo,
     Comment,
+    CommentLog,
     Modalities,
     Prediction,
     RecordingInfo,
@@ -58,7 +60,7 @@ class Encoded:
     """What the encoders found in one recording: enough to predict again with other settings, without encoding again.
 
     ``speech`` and ``comments`` hold what was said and written in each segment, ``pictures`` (segments, 3, picture_dim)
-    float16 and ``text`` its features; each is None where there is no such source.
+    float16; each is None where there is no such source. ``text`` has features of speech alone, comments alone and both.
     """
 
     recording: RecordingInfo
@@ -66,7 +68,7 @@ class Encoded:
     speech: Sequence[Sequence[Utterance]] | None
     comments: Sequence[Sequence[Comment]] | None
     pictures: np.ndarray | None = field(repr=False)
-    text: TextFeatures | None = field(repr=False)
+    text: TextFeatures = field(repr=False)
     skipped: tuple[Skipped, ...]
     timings_s: dict[str, float]
 
@@ -219,14 +221,12 @@ class Predictor:
         with _timed(timings, "looking", tell):
             pictures = self._look(opened, tell) if opened.has_pictures else None
         with _timed(timings, "reading", tell):
-            written, left_out = (None, ()) if log is None else comment_logs.by_segment(log.comments, segments)
-            text = None
-            if speech is not None or written is not None:
-                text = self._text_encoder.encode_segments(
-                    None if speech is None else [" ".join(u.text for u in part) for part in speech],
-                    None if written is None else [[c.text for c in part] for part in written],
-                )
-        skipped = (*opened.skipped, *(() if log is None else log.skipped), *left_out)
+            written = None if log is None else comment_logs.by_segment(comment_logs.spoken(log.comments), segments)
+            text = self._text_encoder.encode_sources(
+                None if speech is None else [" ".join(u.text for u in part) for part in speech],
+                None if written is None else [[c.text for c in part] for part in written],
+            )
+        skipped = (*opened.skipped, *(() if log is None else _passed_over(log, segments)))
         return Encoded(opened.info, segments, speech, written, pictures, text, skipped, timings)
 
     def _look(self, recording: Recording, tell: ProgressCallback) -> np.ndarray:
@@ -284,7 +284,8 @@ class Predictor:
     def features(self, encoded: Encoded, *, streamer: str | None = None) -> Features:
         """Gather the model's input, a batch of one, with what is missing marked as such."""
         segments, config = len(encoded.segments), self.config
-        text = encoded.text.fitting() if encoded.text is not None else None
+        sources = (encoded.text.both, encoded.text.speech, encoded.text.comments)
+        text = next((vectors for vectors in sources if vectors is not None), None)
         chat = chat_activity(encoded.comments or [[]] * segments)
         speech = speech_activity(encoded.speech or [[]] * segments)
 
@@ -316,6 +317,13 @@ class Predictor:
         path = banded_path(cost)
         distance = float(sum(cost[i, j - i + ALIGNMENT_BAND] for i, j in path))
         return Alignment(path=tuple(path), distance=distance, band=ALIGNMENT_BAND, cost=cost)
+
+
+def _passed_over(log: CommentLog, segments: Sequence[Segment]) -> tuple[Skipped, ...]:
+    """Everything in a log that no segment shows."""
+    kinds = Counter(c.kind for c in log.comments if not comment_logs.is_text(c))
+    kept_out = (Skipped(f"{kind}, left out of the text", count) for kind, count in kinds.items())
+    return (*log.skipped, *kept_out, *comment_logs.outside(comment_logs.spoken(log.comments), segments))
 
 
 def _silent(stage: str, fraction: float) -> None:

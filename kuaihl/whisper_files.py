@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from whisper.model import ModelDimensions, Whisper
 
 from kuaihl.errors import CheckpointError
 
@@ -167,3 +168,20 @@ def _rename(name: str, array: np.ndarray) -> Iterator[tuple[str, torch.Tensor]]:
         # Whisper's key has no bias; the fused one is zero there.
         if not (part == "bias" and target.endswith(".key")):
             yield f"{block}.{target}.{part}", piece.contiguous()
+
+
+def load(path: Path) -> Whisper:
+    """Build openai-whisper's model from a file that `read` knows, in fp32 on the CPU.
+
+    Raises
+    ------
+    CheckpointError
+        Where the file is damaged or of another kind.
+    """
+    weights = read(path)
+    try:
+        model = Whisper(ModelDimensions(**weights.dims))
+        model.load_state_dict(weights.tensors)
+    except (TypeError, RuntimeError) as error:
+        raise CheckpointError(f"{path} holds a model that openai-whisper does not know: {error}") from error
+    return model.eval()

@@ -2,12 +2,14 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import datasets
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -26,7 +28,8 @@ class DatasetInfo:
     """What a dataset on disk is: which encoders made its features, and where its labels come from.
 
     ``encoders`` maps the names of the visual and the text encoder to the SHA-256 of their weights: features of other
-    weights are refused. ``source`` is a sentence for people, ``target`` what the labels measure.
+    weights are refused. ``source`` is a sentence for people, ``target`` what the labels measure, ``made_by`` the
+    command, with the names of files without their folders, and ``parameters`` whatever else decided the rooms.
     """
 
     visual_encoder: str
@@ -37,6 +40,7 @@ class DatasetInfo:
     target: str
     source: str
     made_by: str
+    parameters: dict[str, Any] = field(default_factory=dict)
 
 
 def schema(info: DatasetInfo) -> pa.Schema:
@@ -83,6 +87,24 @@ def read_info(folder: Path) -> DatasetInfo:
         raise LabelError(f"{folder} is not a dataset: {DATASET_FILE} is missing or damaged ({error}).") from error
 
 
+def write_shard(file: Path, info: DatasetInfo, values: dict[str, object]) -> None:
+    """Write one room, whole or not at all."""
+    layout = schema(info)
+    count = len(values["label"])
+    arrays = [_array(values[field.name], field.type, count) for field in layout]
+    part = file.with_suffix(".part")
+    pq.write_table(pa.Table.from_arrays(arrays, schema=layout), part, compression="zstd")
+    part.replace(file)
+
+
+def _array(values: object, kind: pa.DataType, count: int) -> pa.Array:
+    if pa.types.is_fixed_size_list(kind):
+        rows = np.zeros((count, kind.list_size)) if values is None else values
+        flat = np.ascontiguousarray(rows, dtype=kind.value_type.to_pandas_dtype()).reshape(-1)
+        return pa.FixedSizeListArray.from_arrays(pa.array(flat, type=kind.value_type), kind.list_size)
+    return pa.nulls(count, kind) if values is None else pa.array(values, type=kind)
+
+
 @dataclass(frozen=True, slots=True)
 class Room:
     """Rows ``start`` to ``stop`` of the table are one room."""
@@ -102,7 +124,7 @@ class Segments:
         shards = sorted(str(p) for p in (folder / "rooms").glob("*.parquet"))
         if not shards:
             raise LabelError(f"{folder / 'rooms'} holds no shard: make the dataset again with train.prepare.")
-        loaded = datasets.load_dataset("parquet", data_files=shards, split="train")
+        loaded = datasets.load_dataset("parquet", data_files=shards, split="train", cache_dir=str(folder / "cache"))
         self._table: pa.Table = loaded.data.table
         self._chunks = np.cumsum([0, *(len(c) for c in self._table.column("label").chunks)])
         self._views = {name: [_view(c) for c in self._table.column(name).chunks] for name in _ARRAYS}

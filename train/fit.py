@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 import shutil
 import sys
 import time
@@ -26,7 +25,7 @@ from kuaihl.encoders import CHAT_COLUMNS
 from kuaihl.errors import LabelError
 from kuaihl.model import PRESETS, KuaiHL, Output
 from kuaihl.ranking import Region, pairwise_loss, pointwise_loss
-from train.dataset import Batch, Room, Segments, Windows, first
+from train.dataset import Batch, Room, Segments, Windows, first, read_info
 from train.evaluate import rooms_of, score
 from train.metrics import taus
 
@@ -181,7 +180,7 @@ def fit(config: FitConfig) -> Path:
 
 
 def build(config: FitConfig, segments: Segments, rooms: list[Room]) -> KuaiHL:
-    """A new model for a dataset: its encoders and streamers, activity scaled by the statistics of the training rooms."""
+    """A new model for a dataset: its encoders and streamers, activity scaled by statistics of the training rooms."""
     info = segments.info
     preset = PRESETS[config.preset]
     model = KuaiHL(
@@ -230,7 +229,7 @@ def loss_terms(output: Output, batch: Batch, config: FitConfig) -> dict[str, Ten
 
 
 def _alignable(batch: Batch) -> Tensor:
-    """(batch, segments) bool: windows that have both pictures and text; one where either is masked has nothing to align."""
+    """(batch, segments) bool: a window where pictures or text are masked has nothing to align."""
     features = batch.features
     both = features.has_pictures & (features.has_speech | features.has_comments)
     return batch.valid & (both | ~batch.valid).all(-1, keepdim=True)
@@ -256,6 +255,17 @@ def _settings(config: FitConfig) -> dict[str, Any]:
     return {k: str(v) if isinstance(v, Path) else v for k, v in asdict(config).items() if k != "out"}
 
 
+def _command(config: FitConfig) -> str:
+    """The command that trains the same, with the names of folders alone, for the model card."""
+    default = FitConfig(config.dataset, config.out)
+    changed = {k: v for k, v in asdict(config).items() if v != getattr(default, k)}
+    flags = [
+        f"--{k.replace('_', '-')} {v}" if not isinstance(v, bool) else f"--{'' if v else 'no-'}{k}"
+        for k, v in changed.items()
+    ]
+    return " ".join([f"python -m train.fit --dataset {config.dataset.name} --out {config.out.name}", *flags])
+
+
 def _save_state(config: FitConfig, model: KuaiHL, optimizer: torch.optim.Optimizer, progress: Progress) -> None:
     """Everything that goes on from here bit for bit, written whole or not at all."""
     state = {
@@ -266,7 +276,7 @@ def _save_state(config: FitConfig, model: KuaiHL, optimizer: torch.optim.Optimiz
         "progress": asdict(progress),
     }
     torch.save(state, config.out / f"{STATE_FILE}.part")
-    os.replace(config.out / f"{STATE_FILE}.part", config.out / STATE_FILE)
+    (config.out / f"{STATE_FILE}.part").replace(config.out / STATE_FILE)
 
 
 def _resume(config: FitConfig, model: KuaiHL, optimizer: torch.optim.Optimizer) -> Progress:
@@ -295,7 +305,13 @@ def _save_checkpoint(config: FitConfig, model: KuaiHL, progress: Progress, *, wi
     visual = config.dataset / "visual.safetensors"
     if visual.exists():
         shutil.copy2(visual, part / visual.name)
-    log = {"settings": _settings(config), "windows": windows, **asdict(progress)}
+    log = {
+        "command": _command(config),
+        "dataset": asdict(read_info(config.dataset)),
+        "windows": windows,
+        "torch": torch.__version__,
+        **asdict(progress),
+    }
     (part / LOG_FILE).write_text(json.dumps(log, indent=2) + "\n", encoding="utf-8")
     shutil.rmtree(final, ignore_errors=True)
     part.rename(final)

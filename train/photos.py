@@ -1,4 +1,4 @@
-"""Photos in memory: read once from tar files and folders, split for a linear probe, seen through random views."""
+"""Photos and drawings in memory: read once, split for a linear probe, seen through views that a key determines."""
 
 import io
 import tarfile
@@ -17,19 +17,24 @@ from kuaihl.errors import LabelError
 STORED_SIZE = 256
 VIEW_SIZE = 224
 LEFT_OUT = "BACKGROUND_Google"
-"""Caltech-101's folder of anything: no class to probe, and no licence to speak of."""
+"""Caltech-101's folder of pictures of anything: no class, and left out of its usual tests."""
 PROBE_TRAIN = 30
 PROBE_TEST = 20
-"""Photos per class; a class with too few for both is tested on what is left."""
+"""Photos of each class, for the probe's test at most so many."""
+FRAMES_PER_ROOM = 24
 _SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
 _WIDE = 16 / 9
+_CHANCES = 12
 
 
 @dataclass(frozen=True)
-class Photos:
-    """Photos squashed to squares: pictures (photos, 3, 256, 256) uint8, aspect (photos,) of the originals."""
+class Pictures:
+    """Pictures squashed to squares (pictures, 3, 256, 256) uint8, and aspect ratios (pictures,) of the originals.
 
-    pictures: Tensor
+    ``classes`` holds a name for each photo; drawings come after the photos and have none.
+    """
+
+    squares: Tensor
     aspect: Tensor
     classes: tuple[str, ...]
 
@@ -43,42 +48,42 @@ class Split:
     probe_test: np.ndarray
 
 
-def load_photos(sources: Iterable[Path]) -> Photos:
+def load_pictures(sources: Iterable[Path], *, drawings: int = 0) -> Pictures:
     """Read every photo of tar files and folders, in order of their names; a photo's class is its folder.
+
+    ``drawings`` frames of simulated training rooms are added.
 
     Raises
     ------
     LabelError
-        A source is neither, or holds no photo.
+        A source is neither a tar file nor a folder, or holds no photo.
     """
-    squares, aspects, classes = [], [], []
-    for source in sources:
-        found = sorted(_files(source), key=lambda item: item[0])
-        if not found:
-            raise LabelError(f"{source} holds no photo (.jpg, .png or .webp): give tar files or folders of photos")
-        for name, data in found:
-            with Image.open(io.BytesIO(data)) as image:
-                aspects.append(image.width / image.height)
-                square = image.convert("RGB").resize((STORED_SIZE, STORED_SIZE), Image.Resampling.BICUBIC)
-            squares.append(torch.from_numpy(np.array(square)).permute(2, 0, 1).contiguous())
-            classes.append(PurePosixPath(name).parent.name)
-    return Photos(torch.stack(squares), torch.tensor(aspects), tuple(classes))
+    found = [item for source in sources for item in _files(source)]
+    squares = torch.empty((len(found) + drawings, 3, STORED_SIZE, STORED_SIZE), dtype=torch.uint8)
+    aspect = torch.full((len(squares),), _WIDE)
+    for i, (_, data) in enumerate(found):
+        with Image.open(io.BytesIO(data)) as image:
+            aspect[i] = image.width / image.height
+            square = image.convert("RGB").resize((STORED_SIZE, STORED_SIZE), Image.Resampling.BICUBIC)
+        squares[i] = torch.from_numpy(np.array(square)).permute(2, 0, 1)
+    for i, frame in enumerate(_drawings(drawings), start=len(found)):
+        squares[i] = torch.from_numpy(frame).permute(2, 0, 1)
+    return Pictures(squares, aspect, tuple(PurePosixPath(name).parent.name for name, _ in found))
 
 
-def _files(source: Path) -> Iterator[tuple[str, bytes]]:
-    """Names and bytes of the photos of a tar file or a folder."""
+def _files(source: Path) -> list[tuple[str, bytes]]:
+    """Names and bytes of the photos of a tar file or a folder, sorted by name."""
+    found = []
     if source.is_dir():
-        for file in source.rglob("*"):
-            name = file.relative_to(source.parent).as_posix()
-            if _wanted(name):
-                yield name, file.read_bytes()
+        names = {file.relative_to(source.parent).as_posix(): file for file in source.rglob("*") if file.is_file()}
+        found = [(name, file.read_bytes()) for name, file in names.items() if _wanted(name)]
     elif source.is_file() and tarfile.is_tarfile(source):
         with tarfile.open(source) as tar:
-            for member in tar:
-                if member.isfile() and _wanted(member.name):
-                    yield member.name, tar.extractfile(member).read()
-    else:
-        raise LabelError(f"{source} is neither a folder nor a tar file of photos")
+            members = [member for member in tar if member.isfile() and _wanted(member.name)]
+            found = [(member.name, tar.extractfile(member).read()) for member in members]
+    if not found:
+        raise LabelError(f"{source} holds no photos: give tar files or folders with .jpg, .png or .webp in them")
+    return sorted(found)
 
 
 def _wanted(name: str) -> bool:
@@ -86,36 +91,59 @@ def _wanted(name: str) -> bool:
     return path.suffix.lower() in _SUFFIXES and LEFT_OUT not in path.parts
 
 
+def _drawings(count: int) -> Iterator[np.ndarray]:
+    """Draw ``count`` frames (256, 256, 3) uint8 of simulated rooms, evenly over each of the first training rooms."""
+    # Late, since photos alone need no simulator.
+    from train.simulator.config import SimulatorConfig
+    from train.simulator.pictures import draw
+    from train.simulator.rooms import room
+
+    for first in range(0, count, FRAMES_PER_ROOM):
+        drawn = room(SimulatorConfig(size="base"), first // FRAMES_PER_ROOM)
+        if drawn.split != "train":
+            raise LabelError(f"{count} drawings are more than the training rooms hold; ask for {first} at most")
+        wanted = min(FRAMES_PER_ROOM, count - first)
+        segments = np.linspace(0, len(drawn.segments) - 1, -(-wanted // 3)).astype(int)
+        frames = np.concatenate([draw(drawn, int(i), size=(STORED_SIZE, STORED_SIZE)) for i in segments])
+        yield from frames[:wanted]
+
+
 def split_for_probe(classes: tuple[str, ...]) -> Split:
     """Hold the probe's test photos out of distillation; the same for every run, so that runs can start from runs."""
     rng = np.random.default_rng(0)
+    names = np.array(classes)
     train, test = [], []
     for name in sorted(set(classes)):
-        members = rng.permutation([i for i, other in enumerate(classes) if other == name])
+        members = rng.permutation(np.flatnonzero(names == name))
         if len(members) > PROBE_TRAIN:
             train.extend(members[:PROBE_TRAIN])
-            test.extend(members[PROBE_TRAIN:][:PROBE_TEST])
+            test.extend(members[PROBE_TRAIN : PROBE_TRAIN + PROBE_TEST])
     distil = np.setdiff1d(np.arange(len(classes)), test)
     return Split(distil, np.array(sorted(train), dtype=int), np.array(sorted(test), dtype=int))
 
 
-def views(pictures: Tensor, aspect: Tensor, generator: torch.Generator) -> Tensor:
-    """See squashed pictures (batch, 3, 256, 256) uint8 as (batch, 3, 224, 224) float32 in [0, 1], at random.
+def views(pictures: Pictures, chosen: np.ndarray, variants: np.ndarray, *, seed: int, size: int = VIEW_SIZE) -> Tensor:
+    """See pictures at random -> (batch, 3, size, size) float32 in [0, 1].
 
-    60 % are crops at about their true proportions, 20 % crops squashed as a recording's frame is, 10 % whole and 10 %
-    whole inside a black 16:9 frame; half are mirrored, and all get their brightness, contrast and colour changed.
+    The same (seed, picture, variant) gives the same view at every size. 60 % are crops at about their true proportions,
+    20 % crops squashed as a recording's frame is, 10 % whole and 10 % whole inside a black 16:9 frame; half are
+    mirrored, and all get their brightness, contrast and colour changed.
     """
-    batch = len(pictures)
+    keys = zip(chosen.tolist(), variants.tolist(), strict=True)
+    drawn = np.stack([np.random.default_rng([seed, *key]).random(_CHANCES, dtype=np.float32) for key in keys])
+    chances = iter(torch.from_numpy(drawn).unbind(1))
 
     def uniform(low: float, high: float) -> Tensor:
-        return low + (high - low) * torch.rand(batch, generator=generator)
+        return low + (high - low) * next(chances)
 
+    where = torch.from_numpy(chosen)
+    squares, aspect = pictures.squares[where].float() / 255, pictures.aspect[where]
     kind = uniform(0, 1)
     squashed = kind > 0.6
     area = torch.where(squashed, uniform(0.5, 1), uniform(0.2, 1))
     reach = torch.where(squashed, torch.tensor(_WIDE), torch.tensor(4 / 3)).log()
     proportion = torch.exp(uniform(-1, 1) * reach)
-    # Width and height of the box as shares of the picture; above 1, the rest is black.
+    # Width and height of the box as shares of the picture; what is beyond the picture is black.
     width = (area * proportion / aspect).sqrt().clamp(max=1)
     height = (area * aspect / proportion).sqrt().clamp(max=1)
     letterboxed = kind > 0.9
@@ -124,23 +152,27 @@ def views(pictures: Tensor, aspect: Tensor, generator: torch.Generator) -> Tenso
     across = uniform(-1, 1) * (1 - width).clamp(min=0)
     down = uniform(-1, 1) * (1 - height).clamp(min=0)
     mirror = torch.where(uniform(0, 1) < 0.5, -1.0, 1.0)
-    none = torch.zeros(batch)
+    none = torch.zeros(len(where))
     theta = torch.stack([torch.stack([mirror * width, none, across], 1), torch.stack([none, height, down], 1)], 1)
-    grid = F.affine_grid(theta, [batch, 3, VIEW_SIZE, VIEW_SIZE], align_corners=False)
-    seen = F.grid_sample(pictures.float() / 255, grid, align_corners=False)
+    grid = F.affine_grid(theta, [len(where), 3, size, size], align_corners=False)
+    if size <= STORED_SIZE // 2:
+        squares = F.avg_pool2d(squares, 2)  # Sampling shrinks by leaving pixels out; half the size first, it need not.
+    seen = F.grid_sample(squares, grid, align_corners=False)
 
-    def shaped(factor: Tensor) -> Tensor:
-        return factor.view(-1, 1, 1, 1)
-
-    seen = seen * shaped(uniform(0.6, 1.4))
+    brightness, contrast, colour, grey = uniform(0.6, 1.4), uniform(0.6, 1.4), uniform(0.6, 1.4), uniform(0, 1) < 0.1
+    seen = seen * _shaped(brightness)
     level = seen.mean(dim=(1, 2, 3), keepdim=True)
-    seen = level + (seen - level) * shaped(uniform(0.6, 1.4))
-    grey = seen.mean(dim=1, keepdim=True)
-    colour = torch.where(uniform(0, 1) < 0.1, 0.0, uniform(0.6, 1.4))
-    return (grey + (seen - grey) * shaped(colour)).clamp(0, 1)
+    seen = level + (seen - level) * _shaped(contrast)
+    lightness = seen.mean(dim=1, keepdim=True)
+    return (lightness + (seen - lightness) * _shaped(torch.where(grey, 0.0, colour))).clamp(0, 1)
 
 
-def whole(pictures: Tensor) -> np.ndarray:
-    """Scale squares (batch, 3, 256, 256) uint8 to what an encoder takes: (batch, 224, 224, 3) uint8."""
-    scaled = F.interpolate(pictures.float(), size=(VIEW_SIZE, VIEW_SIZE), mode="bilinear", antialias=True)
+def _shaped(factor: Tensor) -> Tensor:
+    return factor.view(-1, 1, 1, 1)
+
+
+def whole(pictures: Pictures, chosen: np.ndarray) -> np.ndarray:
+    """Scale pictures to what an encoder takes, as recordings are read: (batch, 224, 224, 3) uint8."""
+    squares = pictures.squares[torch.from_numpy(chosen)].float()
+    scaled = F.interpolate(squares, size=(VIEW_SIZE, VIEW_SIZE), mode="bilinear", antialias=True)
     return scaled.round().clamp(0, 255).byte().permute(0, 2, 3, 1).contiguous().numpy()

@@ -1,0 +1,31 @@
+"""Twitch's announcements of subscriptions, gifts and raids, which logs mix with what viewers write."""
+
+import re
+
+# Twitch's announcements begin with the viewer's name. Some end with what the viewer wrote.
+_JOINED = re.compile(
+    r"(?:subscribed (?:with (?:Twitch )?Prime|at Tier \d)\."
+    r"(?: They've subscribed for \d+ months?(?:, currently on an? \d+ month streak)?!)?"
+    r"|watched \d+ consecutive streams .{0,40}?watch streak!)(?: (?P<words>.+))?"
+)
+_GIVEN = re.compile(r"(?:is gifting \d+ |gifted (?:a|\d+) |is paying forward the Gift |'s Cheer shared rewards to )")
+_TOLD = re.compile(r"(?:converted from a .{1,20} sub |is continuing the Gift Sub )")
+_ANONYMOUS = re.compile(r"An anonymous user (?:gifted a|is gifting \d+) ")
+_RAID = re.compile(r"\d+ raiders from .{1,60} have joined!")
+
+
+def words_of(user: str | None, body: str) -> tuple[str, str]:
+    """Return kind and text of a message: announcements by Twitch are told from what viewers write.
+
+    A subscriber's own words behind such an announcement are a message.
+    """
+    rest = body.removeprefix(user).lstrip(" ") if user else body
+    if len(rest) == len(body):
+        if _ANONYMOUS.match(body):
+            return "gift", body
+        return ("notice" if _RAID.match(body) else "message"), body
+    if joined := _JOINED.fullmatch(rest):
+        return ("message", joined["words"]) if joined["words"] else ("notice", body)
+    if _GIVEN.match(rest):
+        return "gift", body
+    return ("notice" if _TOLD.match(rest) else "message"), body

@@ -1,0 +1,62 @@
+"""The fields that all logs have: time, text, and who wrote it."""
+
+import math
+import re
+
+KNOWN_BOTS = frozenset(
+    {
+        "nightbot", "streamelements", "streamlabs", "cloudbot", "moobot", "fossabot", "wizebot", "botisimo", "sery_bot",
+        "soundalerts", "pokemoncommunitygame", "streamlootsbot", "restreambot", "stay_hydrated_bot", "buttsbot",
+        "supibot", "kofistreambot", "pretzelrocks", "tangiabot", "deepbot", "phantombot", "coebot", "ankhbot", "ohbot",
+        "scottybot", "hnlbot", "muxybot", "vivbot", "xanbot", "playwithviewersbot", "streamstickers", "creatisbot",
+        "frostytoolsdotcom", "lolrankbot", "streamcaptainbot", "kickbot", "botrix", "mixitupapp", "tipeeebot",
+    }
+)  # fmt: skip
+"""Names in lower case of accounts that only programs write from."""
+
+_CLOCK = re.compile(r"([-−])?(?:(\d[\d,]*):)?(\d{1,4}):([0-5]?\d(?:[.,]\d+)?)")
+_DATE = re.compile(r"\d{4}[-/.年]\d{1,2}[-/.月]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4}\b")
+# Control characters, halves of surrogate pairs, byte order marks, and the invisible tag that chat clients append so as
+# to send the same text twice.
+_NOISE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\U000e0000]+")
+
+
+def clean(text: object) -> str:
+    """Text on one line without control characters; empty where ``text`` is no text."""
+    if not isinstance(text, str):
+        return ""
+    return (text if text.isprintable() else _NOISE.sub(" ", text)).strip()
+
+
+def clock_s(text: str) -> float | None:
+    """Seconds of ``[-][h:]mm:ss[.mmm]``; hours may exceed 24. None for anything else."""
+    found = _CLOCK.fullmatch(text.strip())
+    if not found:
+        return None
+    sign, hours, minutes, seconds = found.groups()
+    total = int((hours or "0").replace(",", "")) * 3600 + int(minutes) * 60 + float(seconds.replace(",", "."))
+    return -total if sign else total
+
+
+def seconds(value: object) -> float | None:
+    """Seconds of a number, of a number in text, or of a clock; None for anything else."""
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, int | float):
+        return float(value) if abs(value) < 1e18 else math.inf
+    if not isinstance(value, str) or "_" in value:
+        return None
+    try:
+        return float(value.replace(",", "."))
+    except ValueError:
+        return clock_s(value)
+
+
+def is_date(value: object) -> bool:
+    """Whether a text tells a date rather than a time since the start."""
+    return isinstance(value, str) and bool(_DATE.search(value))
+
+
+def is_bot(*names: object) -> bool:
+    """Whether one of an author's names is that of a known bot."""
+    return any(isinstance(n, str) and n.lower().removeprefix("@") in KNOWN_BOTS for n in names)

@@ -1,0 +1,125 @@
+"""JSON of any size, one entry at a time: entries of a list inside a document, or one entry a line.
+
+The standard decoder does the decoding. It is faster than an event parser here, takes NaN and control characters, and
+can go on behind a damaged entry.
+"""
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from typing import Any, TextIO
+
+from kuaihl.comments.report import Report
+from kuaihl.comments.source import CHUNK, MAX_LINE_CHARS, Source
+
+_DECODER = json.JSONDecoder(strict=False)
+_GAP = re.compile(r"[\s,]*")
+_BOUNDARY = re.compile(r"\}\s*,\s*(?=\{)")
+_LONGEST_KEY = 256
+
+
+class _Window:
+    """The part of a text that is being looked at; grows at its end, forgets what lies behind."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream, self.text, self.at = stream, "", 0
+
+    def grow(self) -> bool:
+        """Read as much again as is there, so that an entry of any length costs linear time."""
+        self.text = self.text[self.at :]
+        self.at = 0
+        more = self.stream.read(max(CHUNK, len(self.text)))
+        self.text += more
+        return bool(more)
+
+    def pass_gap(self) -> str:
+        """Go to the next character that is neither space nor comma and return it; empty at the end."""
+        while True:
+            self.at = _GAP.match(self.text, self.at).end()
+            if self.at < len(self.text) or not self.grow():
+                return self.text[self.at : self.at + 1]
+
+    def find(self, pattern: re.Pattern[str]) -> bool:
+        """Go behind the next match of ``pattern``."""
+        while not (found := pattern.search(self.text, self.at)):
+            self.at = max(self.at, len(self.text) - _LONGEST_KEY)
+            if not self.grow():
+                return False
+        self.at = found.end()
+        return True
+
+    def decode(self) -> Any:
+        """Return the value here, and go behind it; ValueError where there is none, EOFError where it is cut off."""
+        while not (found := self._whole()):
+            if len(self.text) - self.at > MAX_LINE_CHARS or not self.grow():
+                raise EOFError
+        value, self.at = found
+        return value
+
+    def _whole(self) -> tuple[Any, int] | None:
+        try:
+            return _DECODER.raw_decode(self.text, self.at)
+        except json.JSONDecodeError as error:
+            if error.msg.startswith("Unterminated") or error.pos >= len(self.text) - 16:
+                return None
+            raise
+        except RecursionError as error:
+            raise ValueError("nested too deeply") from error
+
+
+def value_of(source: Source, key: str) -> Any:
+    """Return the first object in the document that has this key; None where none has, or it is damaged."""
+    with source.open() as stream:
+        window = _Window(stream)
+        if not window.find(re.compile(rf'"{key}"\s*:\s*(?=\{{)')):
+            return None
+        try:
+            return window.decode()
+        except (ValueError, EOFError):
+            return None
+
+
+def entries(
+    source: Source, report: Report, *, begins: re.Pattern[str], is_entry: Callable[[dict[str, Any]], bool]
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield place and content of every object in the list that opens where ``begins`` matches.
+
+    ``is_entry`` tells an entry from the objects inside it, to find the next one behind a damaged one.
+    """
+    with source.open() as stream:
+        window = _Window(stream)
+        if not window.find(begins):
+            report.damage("no list of comments", "the document")
+            return
+        number, lost, ended = 0, "", False
+        while window.find(_BOUNDARY) if lost else window.pass_gap() != "]":
+            number += not lost
+            try:
+                entry = window.decode()
+            except (ValueError, EOFError) as error:
+                lost, ended = lost or f"comment {number}", isinstance(error, EOFError)
+                window.at += 1
+                continue
+            if not isinstance(entry, dict) or (lost and not is_entry(entry)):
+                if not lost:
+                    report.damage("list elements that are no objects", f"comment {number}")
+                continue
+            if lost:
+                report.damage("damaged stretches of JSON", lost)
+                number, lost = number + 1, ""
+            yield f"comment {number}", entry
+        if lost:
+            report.damage("the file ends in the middle of its list" if ended else "damaged stretches of JSON", lost)
+
+
+def lines(source: Source, report: Report) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield place and content of every line that is an object."""
+    for number, line in source.lines(report):
+        try:
+            entry = _DECODER.decode(line)
+        except (ValueError, RecursionError):
+            entry = None
+        if isinstance(entry, dict):
+            yield f"line {number}", entry
+        else:
+            report.damage("lines that are no JSON object", f"line {number}")

@@ -1,0 +1,116 @@
+"""Twitch: the JSON and the text that TwitchDownloader saves, with times from the start of the VOD."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from kuaihl.comments import json_stream
+from kuaihl.comments.announcements import words_of
+from kuaihl.comments.fields import clean, clock_s, is_bot, seconds
+from kuaihl.comments.format import Format
+from kuaihl.comments.report import MAX_TIME_S, Report
+from kuaihl.comments.source import Source
+from kuaihl.records import Comment
+
+_LIST = re.compile(r'"comments"\s*:\s*\[')
+_BARE_LIST = re.compile(r"\s*\[")
+_JSON_KEYS = re.compile(r'"(?:content_offset_seconds|FileInfo|embeddedData)"\s*:|"(?:streamer|video)"\s*:\s*\{')
+
+_GIFTS = {
+    "subgift", "submysterygift", "anonsubgift", "anonsubmysterygift", "rewardgift", "standardpayforward",
+    "communitypayforward",
+}  # fmt: skip
+_PAID = {"midnightsquid", "gigantified-emote-message", "animated-message"}
+# With these the text decides.
+_OPEN = {"", "highlighted-message", "skip-subs-mode-message", "sub", "resub", "viewermilestone"}
+
+_TIMED = re.compile(r"\s*\[(?P<time>-?(?:\d+:)?\d+:\d\d(?:[.,]\d+)?)\] ?(?P<rest>.*)")
+_AUTHOR = re.compile(r"(?P<user>[^:!]{1,60}?): ?(?P<body>.*)")
+
+
+def _sniff_json(head: str) -> bool:
+    if head.lstrip().startswith("["):
+        return '"content_offset_seconds"' in head
+    return head.lstrip().startswith("{") and bool(_JSON_KEYS.search(head))
+
+
+def _parse_json(source: Source, report: Report) -> Iterator[Comment]:
+    bare = source.head.lstrip().startswith("[")
+    # Trimmed chats and clips keep the offsets of the whole VOD.
+    video = None if bare else json_stream.value_of(source, "video")
+    start_s = seconds((video or {}).get("start")) or 0.0
+    start_s = start_s if 0 < start_s < MAX_TIME_S else 0.0
+    for where, entry in json_stream.entries(
+        source, report, begins=_BARE_LIST if bare else _LIST, is_entry=lambda e: "content_offset_seconds" in e
+    ):
+        message = entry.get("message")
+        if not isinstance(message, dict):
+            report.damage("comments without a message", where)
+            continue
+        time_s = report.time(seconds(entry.get("content_offset_seconds")), where)
+        if time_s is None:
+            continue
+        text = clean(message.get("body")) or clean("".join(_fragments(message)))
+        if not text:
+            report.skip("comments without text", where)
+            continue
+        yield _comment(time_s - start_s, text, entry, message)
+
+
+def _fragments(message: dict[str, Any]) -> list[str]:
+    pieces = message.get("fragments")
+    if not isinstance(pieces, list):
+        return []
+    return [p["text"] for p in pieces if isinstance(p, dict) and isinstance(p.get("text"), str)]
+
+
+def _comment(time_s: float, text: str, entry: dict[str, Any], message: dict[str, Any]) -> Comment:
+    author = entry.get("commenter")
+    author = author if isinstance(author, dict) else {}
+    user = clean(author.get("display_name")) or clean(author.get("name")) or None
+    notice = message.get("user_notice_params")
+    notice = notice if isinstance(notice, dict) else {}
+    event = str(notice.get("msg_id") or notice.get("msg-id") or "")
+    badges = message.get("user_badges")
+    badges = {str(b.get("_id")) for b in badges if isinstance(b, dict)} if isinstance(badges, list) else set()
+    kind, text = words_of(user, text)
+    if is_bot(user, author.get("name")) or "bot-badge" in badges:
+        kind = "bot"
+    elif (seconds(message.get("bits_spent")) or 0) > 0 or event in _PAID:
+        kind = "paid"
+    elif event in _GIFTS:
+        kind = "gift"
+    elif kind == "message" and event not in _OPEN:
+        kind = "notice"
+    return Comment(time_s, text, user, kind)
+
+
+def _sniff_text(head: str) -> bool:
+    lines = [line for line in head.splitlines()[:40] if line.strip()]
+    return sum(bool(_TIMED.match(line)) for line in lines) * 2 > len(lines)
+
+
+def _parse_text(source: Source, report: Report) -> Iterator[Comment]:
+    for number, line in source.lines(report):
+        where = f"line {number}"
+        timed = _TIMED.fullmatch(line)
+        if not timed:
+            report.damage("lines that do not begin with [h:mm:ss]", where)
+            continue
+        time_s = report.time(clock_s(timed["time"]), where)
+        if time_s is None:
+            continue
+        # Notices by the system have no author.
+        author = _AUTHOR.fullmatch(timed["rest"])
+        user, text = (clean(author["user"]), clean(author["body"])) if author else ("", clean(timed["rest"]))
+        if not text:
+            report.skip("comments without text", where)
+            continue
+        kind, text = words_of(user, text) if author else ("notice", text)
+        yield Comment(time_s, text, user or None, "bot" if is_bot(user) else kind)
+
+
+JSON = Format(
+    "TwitchDownloader JSON", "comments[] with content_offset_seconds and message.body", _sniff_json, _parse_json
+)
+TEXT = Format("Twitch text", "[h:mm:ss] user: text", _sniff_text, _parse_text)

@@ -1,0 +1,284 @@
+"""Whisper in batches: an encoder that hears no padding, and greedy decoding with a preallocated cache."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from whisper.model import MultiHeadAttention, Whisper
+
+_MIN_SHRINK = 0.75
+"""Finished rows are taken out of the batch once so few are left: taking out copies the others' caches."""
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """Tokens of one window, without prompt and end, and the mean log-probability of each (the end included)."""
+
+    tokens: tuple[int, ...]
+    mean_logprob: float
+    no_speech: float
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """The tokens that steer decoding. ``suppressed`` are never chosen, ``never_first`` not as the first of the text."""
+
+    start: int
+    end: int
+    no_speech: int
+    suppressed: tuple[int, ...]
+    never_first: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class _Layer:
+    """One decoder block: norms as they are, the products of self-attention fused, weights in the working precision."""
+
+    norms: tuple[nn.LayerNorm, nn.LayerNorm, nn.LayerNorm]
+    self_in: tuple[Tensor, Tensor]
+    self_out: tuple[Tensor, Tensor]
+    cross_query: tuple[Tensor, Tensor]
+    cross_in: tuple[Tensor, Tensor]
+    cross_out: tuple[Tensor, Tensor]
+    mlp_in: tuple[Tensor, Tensor]
+    mlp_out: tuple[Tensor, Tensor]
+
+
+def working_dtype(device: torch.device) -> torch.dtype:
+    """Precision of the encoder: bf16 where CPU or GPU gains from it, fp16 on older GPUs, else fp32."""
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.get_device_capability(device) >= (8, 0) else torch.float16
+    gains = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return torch.bfloat16 if device.type == "cpu" and gains else torch.float32
+
+
+class GreedyWhisper:
+    """An openai-whisper model, run on many windows at once.
+
+    The result of a window depends on nothing but its own sound: windows of other lengths meet only in products that
+    work row by row. On the CPU the decoder works in fp32: its small products gain nothing from less.
+    """
+
+    def __init__(self, model: Whisper, vocabulary: Vocabulary, *, device: torch.device, dtype: torch.dtype) -> None:
+        self.device = device
+        self.dtype = dtype
+        self._vocabulary = vocabulary
+        self._encoder = model.encoder.eval().to(device)
+        decoder = model.decoder.to(device)
+        self._heads = model.dims.n_text_head
+        self._max_tokens = model.dims.n_text_ctx
+        self._decoder_dtype = torch.float32 if device.type == "cpu" else dtype
+        self._embedding = decoder.token_embedding.weight.detach().to(self._decoder_dtype)
+        self._positions = decoder.positional_embedding.detach().to(self._decoder_dtype)
+        self._norm = decoder.ln
+        self._layers = [self._layer(block) for block in decoder.blocks]
+        # As a bias of the last product these cost nothing.
+        self._bias = self._embedding.new_zeros(len(self._embedding))
+        self._bias[list(vocabulary.suppressed)] = -torch.inf
+        self._first_bias = self._bias.clone()
+        self._first_bias[list(vocabulary.never_first)] = -torch.inf
+
+    def row_bytes(self, frames: int) -> int:
+        """Memory that one window of ``frames`` encoded frames takes while it is decoded."""
+        width = self._embedding.shape[1] * self._embedding.element_size()
+        return 2 * len(self._layers) * width * (frames + self._max_tokens)
+
+    @torch.inference_mode()
+    def encode(self, mels: Tensor) -> Tensor:
+        """Encode windows of one length: (windows, mels, 2 * frames) -> (windows, frames, dim)."""
+        encoder = self._encoder
+        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
+            hidden = F.gelu(encoder.conv2(F.gelu(encoder.conv1(mels.to(self.device))))).transpose(1, 2)
+            # Whisper pads to 30 s; a shorter window gets the first of its positions.
+            hidden = hidden + encoder.positional_embedding[: hidden.shape[1]]
+            for block in encoder.blocks:
+                hidden = block(hidden)
+            return encoder.ln_post(hidden)
+
+    @torch.inference_mode()
+    def decode(
+        self,
+        features: Sequence[Tensor],
+        prompts: Callable[[Tensor], Sequence[Sequence[int]]],
+        *,
+        max_tokens: Sequence[int],
+    ) -> list[Decoded]:
+        """Decode windows greedily, all of them at once.
+
+        Parameters
+        ----------
+        features
+            What `encode` returned, group by group: each (windows, frames, dim).
+        prompts
+            Gets the logits after the start token (windows, vocabulary) and returns what follows it in each prompt; all
+            of one length.
+        max_tokens
+            Of each window; decoding stops there.
+        """
+        rows = sum(len(group) for group in features)
+        prompt_room = 8
+        cache = _Cache.of(
+            [self._cross(group) for group in features],
+            rows=rows,
+            tokens=min(self._max_tokens, max(max_tokens) + prompt_room),
+            heads=self._heads,
+            like=self._positions,
+        )
+        start = torch.full((rows,), self._vocabulary.start, device=self.device)
+        logits = F.linear(self._step(start, cache), self._embedding).float()
+        no_speech = logits.softmax(dim=-1)[:, self._vocabulary.no_speech].tolist()
+        prompt = torch.tensor([list(p) for p in prompts(logits)], device=self.device).reshape(rows, -1)
+        hidden = None
+        for column in prompt.unbind(1):
+            hidden = self._step(column, cache)
+        texts = self._greedy(hidden, cache, max_tokens)
+        return [Decoded(t, p, n) for (t, p), n in zip(texts, no_speech, strict=True)]
+
+    def _greedy(
+        self, hidden: Tensor, cache: "_Cache", max_tokens: Sequence[int]
+    ) -> list[tuple[tuple[int, ...], float]]:
+        """Choose the best token of each row, step by step, and take finished rows out of the batch."""
+        texts: list[list[int]] = [[] for _ in max_tokens]
+        logprobs = [0.0] * len(texts)
+        # The rows of the batch: which window each belongs to, and whether it goes on.
+        windows, open_ = list(range(len(texts))), [True] * len(texts)
+        bias = self._first_bias
+        while True:
+            logits = F.linear(hidden, self._embedding, bias).float()
+            best, chosen = logits.max(dim=-1)
+            gains = (best - logits.logsumexp(dim=-1)).tolist()
+            for row, (window, token) in enumerate(zip(windows, chosen.tolist(), strict=True)):
+                if not open_[row]:
+                    continue
+                logprobs[window] += gains[row]
+                if token != self._vocabulary.end:
+                    texts[window].append(token)
+                open_[row] = token != self._vocabulary.end and len(texts[window]) < max_tokens[window]
+            left = [row for row, going in enumerate(open_) if going]
+            if not left or cache.full:
+                return [(tuple(t), p / (len(t) + 1)) for t, p in zip(texts, logprobs, strict=True)]
+            if len(left) <= _MIN_SHRINK * len(open_):
+                cache.keep(left)
+                chosen = chosen[left]
+                windows, open_ = [windows[row] for row in left], [True] * len(left)
+            hidden = self._step(chosen, cache)
+            bias = self._bias
+
+    def _step(self, tokens: Tensor, cache: "_Cache") -> Tensor:
+        """Run one token of each row through the decoder: (rows,) -> (rows, dim)."""
+        rows, at = len(tokens), cache.length
+        cache.length += 1
+        hidden = F.embedding(tokens, self._embedding) + self._positions[at]
+        for index, layer in enumerate(self._layers):
+            normed = self._normalise(layer.norms[0], hidden)
+            query, key, value = F.linear(normed, *layer.self_in).view(rows, 3, self._heads, -1).unbind(1)
+            keys, values = cache.own[index]
+            keys[:rows, :, at], values[:rows, :, at] = key, value
+            seen = F.scaled_dot_product_attention(
+                query.unsqueeze(2), keys[:rows, :, : at + 1], values[:rows, :, : at + 1]
+            )
+            hidden = hidden + F.linear(seen.reshape(rows, -1), *layer.self_out)
+            normed = self._normalise(layer.norms[1], hidden)
+            query = F.linear(normed, *layer.cross_query).view(rows, self._heads, 1, -1)
+            heard = [
+                F.scaled_dot_product_attention(q, k, v)
+                for q, (k, v) in zip(query.split(cache.sizes), cache.cross[index], strict=True)
+            ]
+            hidden = hidden + F.linear(torch.cat(heard).reshape(rows, -1), *layer.cross_out)
+            normed = self._normalise(layer.norms[2], hidden)
+            hidden = hidden + F.linear(F.gelu(F.linear(normed, *layer.mlp_in)), *layer.mlp_out)
+        return self._normalise(self._norm, hidden)
+
+    def _cross(self, features: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """Compute every layer's keys and values of a group once: (windows, heads, frames, dim / heads) each."""
+        windows, frames, _ = features.shape
+        features = features.to(self._decoder_dtype)
+        pairs = []
+        for layer in self._layers:
+            fused = F.linear(features, *layer.cross_in).view(windows, frames, 2, self._heads, -1)
+            keys, values = fused.permute(2, 0, 3, 1, 4).contiguous().unbind(0)
+            pairs.append((keys, values))
+        return pairs
+
+    def _normalise(self, norm: nn.LayerNorm, hidden: Tensor) -> Tensor:
+        return norm(hidden)
+
+    def _layer(self, block: nn.Module) -> _Layer:
+        def fuse(attention: MultiHeadAttention, *names: str) -> tuple[Tensor, Tensor]:
+            linears = [getattr(attention, name) for name in names]
+            weight = torch.cat([linear.weight for linear in linears])
+            # Whisper's key has no bias.
+            biases = [
+                linear.bias if linear.bias is not None else linear.weight.new_zeros(len(linear.weight))
+                for linear in linears
+            ]
+            return cast(weight, torch.cat(biases))
+
+        def cast(weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+            return weight.detach().to(self._decoder_dtype), bias.detach().to(self._decoder_dtype)
+
+        return _Layer(
+            norms=(block.attn_ln, block.cross_attn_ln, block.mlp_ln),
+            self_in=fuse(block.attn, "query", "key", "value"),
+            self_out=fuse(block.attn, "out"),
+            cross_query=fuse(block.cross_attn, "query"),
+            cross_in=fuse(block.cross_attn, "key", "value"),
+            cross_out=fuse(block.cross_attn, "out"),
+            mlp_in=cast(block.mlp[0].weight, block.mlp[0].bias),
+            mlp_out=cast(block.mlp[2].weight, block.mlp[2].bias),
+        )
+
+
+@dataclass
+class _Cache:
+    """Keys and values of a batch: its own tokens', preallocated, and its sound's, in groups of one length each.
+
+    ``own`` has a pair (rows, heads, tokens, dim / heads) a layer, ``cross`` a list of pairs, one a group.
+    """
+
+    own: list[tuple[Tensor, Tensor]]
+    cross: list[list[tuple[Tensor, Tensor]]]
+    length: int = 0
+
+    @classmethod
+    def of(
+        cls, groups: list[list[tuple[Tensor, Tensor]]], *, rows: int, tokens: int, heads: int, like: Tensor
+    ) -> "_Cache":
+        """Make room for ``rows`` windows of ``tokens`` tokens."""
+        shape = (rows, heads, tokens, like.shape[1] // heads)
+        layers = range(len(groups[0]))
+        return cls(
+            [(like.new_empty(shape), like.new_empty(shape)) for _ in layers],
+            [[group[index] for group in groups] for index in layers],
+        )
+
+    @property
+    def sizes(self) -> list[int]:
+        """Rows of each group."""
+        return [len(keys) for keys, _ in self.cross[0]]
+
+    @property
+    def full(self) -> bool:
+        """Whether no token fits any more."""
+        return self.length == self.own[0][0].shape[2]
+
+    def keep(self, rows: list[int]) -> None:
+        """Drop all rows but these."""
+        device = self.own[0][0].device
+        kept = torch.tensor(rows, device=device)
+        for keys, values in self.own:
+            keys[: len(rows), :, : self.length] = keys[kept, :, : self.length]
+            values[: len(rows), :, : self.length] = values[kept, :, : self.length]
+        first, picks = 0, []
+        for size in self.sizes:
+            inside = [row - first for row in rows if first <= row < first + size]
+            picks.append(None if len(inside) == size else torch.tensor(inside, dtype=torch.long, device=device))
+            first += size
+        for index, pairs in enumerate(self.cross):
+            chosen = [
+                pair if pick is None else (pair[0][pick], pair[1][pick])
+                for pair, pick in zip(pairs, picks, strict=True)
+            ]
+            self.cross[index] = [pair for pair in chosen if len(pair[0])]

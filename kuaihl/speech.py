@@ -1,0 +1,299 @@
+"""Sound -> utterances: speech regions, packed into one Whisper window a segment, decoded many segments at once."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+import torch
+from torch import Tensor
+from whisper.audio import HOP_LENGTH, log_mel_spectrogram
+from whisper.tokenizer import Tokenizer, get_tokenizer
+from whisper.utils import compression_ratio
+
+from kuaihl.greedy import Decoded, GreedyWhisper, Vocabulary, working_dtype
+from kuaihl.records import Segment, Utterance
+from kuaihl.transcripts import read_transcript
+from kuaihl.voice import SAMPLE_RATE_HZ, Region, VoiceDetector
+from kuaihl.weights import find_whisper
+from kuaihl.whisper_files import load
+
+__all__ = ["SpeechRecognizer", "read_transcript"]
+
+WINDOW_S = 30
+"""What Whisper was trained to hear; no segment is longer."""
+_MARGIN_S = 1.0
+"""Silence after the speech of a shortened window: Whisper ends its sentences there."""
+_STEP_S = 2
+"""Windows are lengthened to a multiple of this, so that several have one length."""
+_MAX_SEGMENTS = 24
+"""Heard at once where memory allows: more would hold progress up and save little."""
+_CPU_BUDGET_BYTES = 600 * 2**20
+_ENCODED_AT_ONCE = 4
+_MAX_TOKENS_PER_S = 10
+_MIN_TOKENS_PER_S = 1.5
+_MIN_DOUBTFUL_S = 4.0
+"""Fewer tokens in that much speech are doubted; slow speech has 2, fast speech 5."""
+_MAX_COMPRESSION = 2.4
+_MIN_MEAN_LOGPROB = -1.0
+_MAX_NO_SPEECH = 0.6
+"""The last three are openai-whisper's own limits for text that was never said."""
+_UNSPACED = frozenset({"zh", "ja", "th", "lo", "my", "yue"})
+
+
+@dataclass(frozen=True)
+class _Window:
+    """The speech of one segment, and where in the segment its pieces were."""
+
+    segment: Segment
+    regions: tuple[Region, ...]
+    sound: np.ndarray
+    is_half: bool = False
+
+    @property
+    def duration_s(self) -> float:
+        return len(self.sound) / SAMPLE_RATE_HZ
+
+    @property
+    def padded_s(self) -> int:
+        return min(WINDOW_S, int(-(-(self.duration_s + _MARGIN_S) // _STEP_S)) * _STEP_S)
+
+    def halves(self) -> list["_Window"]:
+        """Split at the cut between two regions that is nearest to the middle; a window of one region stays whole."""
+        if len(self.regions) == 1:
+            return [self]
+        cuts = np.cumsum([region.end - region.start for region in self.regions])[:-1]
+        nearest = int(np.abs(cuts - len(self.sound) / 2).argmin())
+        first, second = np.split(self.sound, cuts[nearest : nearest + 1])
+        return [
+            _Window(self.segment, self.regions[: nearest + 1], first, is_half=True),
+            _Window(self.segment, self.regions[nearest + 1 :], second, is_half=True),
+        ]
+
+
+@dataclass(frozen=True)
+class _Heard:
+    """What Whisper made of a window."""
+
+    window: _Window
+    decoded: Decoded
+    language: str
+
+
+class SpeechRecognizer:
+    """Whisper behind a voice activity detector.
+
+    Words of a segment depend on its own sound alone; with a multilingual model also on the language, which is settled
+    from this segment and those before.
+
+    Parameters
+    ----------
+    name
+        A name that openai-whisper knows, or the path of a model; see `kuaihl.weights.find_whisper`.
+    device
+        Where Whisper runs; by default a GPU if there is one. The detector always runs on the CPU.
+
+    Raises
+    ------
+    CheckpointError
+        Where the model or the detector is not found.
+    """
+
+    def __init__(self, name: str = "tiny.en", *, device: str | torch.device | None = None) -> None:
+        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        model = load(find_whisper(name))
+        self._n_mels = model.dims.n_mels
+        self._tokenizers = _Tokenizers(multilingual=model.is_multilingual, languages=model.num_languages)
+        self._whisper = GreedyWhisper(
+            model,
+            _vocabulary(self._tokenizers.of("en"), size=model.dims.n_vocab),
+            device=self.device,
+            dtype=working_dtype(self.device),
+        )
+        self._max_tokens = model.dims.n_text_ctx // 2
+        self._frames_per_s = model.dims.n_audio_ctx // WINDOW_S
+        self._detector = VoiceDetector()
+
+    def transcribe(
+        self, sound: Iterable[tuple[Segment, np.ndarray]], *, progress: Callable[[int], None] | None = None
+    ) -> list[Utterance]:
+        """Recognise a recording's speech.
+
+        Parameters
+        ----------
+        sound
+            Segments in order, each with its 16 kHz mono sound (samples,) float32; a few are held at a time.
+        progress
+            Gets the number of segments finished so far.
+        """
+        utterances: list[Utterance] = []
+        for done, (_, said) in enumerate(self.listen(sound), start=1):
+            utterances.extend(said)
+            if progress is not None:
+                progress(done)
+        return utterances
+
+    def listen(
+        self, sound: Iterable[tuple[Segment, np.ndarray]], *, ahead: int | None = None
+    ) -> Iterator[tuple[Segment, list[Utterance]]]:
+        """Recognise segment by segment; ``ahead`` segments are taken from ``sound`` before the first is yielded.
+
+        For a stream that is still going on, ``ahead=1`` gives each segment's words as soon as it was heard; by default
+        as many are heard together as memory allows.
+        """
+        language = _Language(self._tokenizers)
+        source = iter(sound)
+        with ThreadPoolExecutor(max_workers=torch.get_num_threads()) as pool:
+            while batch := list(islice(source, ahead or self._batch_size())):
+                windows = list(pool.map(lambda item: self._pack(*item), batch))
+                said = self._recognize([window for window in windows if len(window.sound)], language)
+                for segment, _ in batch:
+                    yield segment, said.get(segment.index, [])
+
+    def _batch_size(self) -> int:
+        """Count the segments whose caches fit into memory together."""
+        budget = _CPU_BUDGET_BYTES
+        if self.device.type == "cuda":
+            budget = int(0.4 * torch.cuda.mem_get_info(self.device)[0])
+        return max(1, min(_MAX_SEGMENTS, budget // self._whisper.row_bytes(WINDOW_S * self._frames_per_s)))
+
+    def _pack(self, segment: Segment, sound: np.ndarray) -> _Window:
+        """Put a segment's speech together, without the silences between."""
+        regions = tuple(self._detector.regions(sound))
+        pieces = [sound[region.start : region.end] for region in regions]
+        return _Window(segment, regions, np.concatenate([sound[:0], *pieces])[: WINDOW_S * SAMPLE_RATE_HZ])
+
+    def _recognize(self, windows: list[_Window], language: "_Language") -> dict[int, list[Utterance]]:
+        """Recognise windows: utterances by segment index."""
+        heard = self._decode(windows, [window.padded_s for window in windows], language.settle)
+        doubtful = [index for index, one in enumerate(heard) if self._is_doubtful(one)]
+        parts = [part for index in doubtful for part in heard[index].window.halves()]
+        spoken = [heard[index].language for index in doubtful for _ in heard[index].window.halves()]
+        # A window that cannot be halved is heard at the length that Whisper was trained on.
+        lengths = [part.padded_s if part.is_half else WINDOW_S for part in parts]
+        again = iter(self._decode(parts, lengths, lambda _: spoken))
+        said = {}
+        for index, first in enumerate(heard):
+            best = [first]
+            if index in doubtful:
+                second = list(islice(again, len(first.window.halves())))
+                if self._words(second) > self._words(best):
+                    best = second
+            said[first.window.segment.index] = [utterance for one in best for utterance in self._place(one)]
+        return said
+
+    def _is_doubtful(self, heard: _Heard) -> bool:
+        """Whether Whisper went round in circles, or stopped early: it takes the cut between two regions for an end."""
+        duration_s = heard.window.duration_s
+        short = duration_s > _MIN_DOUBTFUL_S and len(heard.decoded.tokens) < _MIN_TOKENS_PER_S * duration_s
+        return short or _is_looping(self._text(heard.decoded))
+
+    def _words(self, heard: list[_Heard]) -> int:
+        """Count tokens that stand for something said."""
+        return sum(len(one.decoded.tokens) for one in heard if not self._is_unsaid(one))
+
+    def _is_unsaid(self, heard: _Heard) -> bool:
+        """Apply openai-whisper's own tests for text that was never said."""
+        decoded = heard.decoded
+        silence = decoded.no_speech > _MAX_NO_SPEECH and decoded.mean_logprob < _MIN_MEAN_LOGPROB
+        return silence or _is_looping(self._text(decoded))
+
+    def _decode(
+        self, windows: Sequence[_Window], padded_s: Sequence[int], languages: Callable[[Tensor], list[str]]
+    ) -> list[_Heard]:
+        """Encode and decode windows, each lengthened to ``padded_s``; ``languages`` gets the logits in their order."""
+        if not windows:
+            return []
+        # Long ones first: rows that finish first are then at the end of the batch.
+        order = sorted(range(len(windows)), key=lambda i: -padded_s[i])
+        groups = []
+        for length_s in sorted(set(padded_s), reverse=True):
+            mels = [self._mel(windows[i].sound, length_s) for i in order if padded_s[i] == length_s]
+            groups.append(torch.cat([self._whisper.encode(part) for part in torch.stack(mels).split(_ENCODED_AT_ONCE)]))
+        spoken: list[str] = []
+
+        def prompts(logits: Tensor) -> list[tuple[int, ...]]:
+            ranks = torch.tensor(order, device=logits.device).argsort()
+            spoken.extend(languages(logits[ranks]))
+            return [self._tokenizers.of(spoken[i]).sot_sequence_including_notimestamps[1:] for i in order]
+
+        limits = [min(self._max_tokens, 10 + int(_MAX_TOKENS_PER_S * windows[i].duration_s)) for i in order]
+        decoded = self._whisper.decode(groups, prompts, max_tokens=limits)
+        rows = {i: row for row, i in enumerate(order)}
+        return [_Heard(window, decoded[rows[i]], spoken[i]) for i, window in enumerate(windows)]
+
+    def _mel(self, sound: np.ndarray, length_s: int) -> Tensor:
+        samples = torch.from_numpy(sound)
+        padding = length_s * SAMPLE_RATE_HZ - len(samples)
+        mel = log_mel_spectrogram(samples, self._n_mels, padding=padding)
+        return mel[:, : length_s * SAMPLE_RATE_HZ // HOP_LENGTH]
+
+    def _text(self, decoded: Decoded) -> str:
+        return self._tokenizers.of("en").decode(list(decoded.tokens)).strip()
+
+    def _place(self, heard: _Heard) -> list[Utterance]:
+        """Give each region its share of the words, in proportion to time."""
+        if self._is_unsaid(heard):
+            return []
+        window, language, text = heard.window, heard.language, self._text(heard.decoded)
+        joint = "" if language in _UNSPACED else " "
+        words = list(text) if language in _UNSPACED else text.split()
+        lengths = np.array([region.end - region.start for region in window.regions])
+        sizes = np.array([len(word) for word in words])
+        middles = (np.cumsum(sizes) - sizes / 2) / max(1, sizes.sum()) * lengths.sum()
+        owners = np.searchsorted(np.cumsum(lengths), middles, side="right")
+        start_s = window.segment.start_s
+        return [
+            Utterance(
+                start_s=start_s + region.start / SAMPLE_RATE_HZ,
+                end_s=min(window.segment.end_s, start_s + region.end / SAMPLE_RATE_HZ),
+                text=share,
+            )
+            for index, region in enumerate(window.regions)
+            if (share := joint.join(word for word, owner in zip(words, owners, strict=True) if owner == index).strip())
+        ]
+
+
+class _Tokenizers:
+    """Whisper's tokenizers, one a language: they share their tables and differ in the prompt."""
+
+    def __init__(self, *, multilingual: bool, languages: int) -> None:
+        self.multilingual = multilingual
+        self._languages = languages
+
+    def of(self, language: str) -> Tokenizer:
+        return get_tokenizer(self.multilingual, num_languages=self._languages, language=language, task="transcribe")
+
+
+class _Language:
+    """The language of a recording, settled from what was heard so far."""
+
+    def __init__(self, tokenizers: _Tokenizers) -> None:
+        self._tokenizers = tokenizers
+        self._evidence: Tensor | float = 0.0
+
+    def settle(self, logits: Tensor) -> list[str]:
+        """Take the logits after the start token (windows, vocabulary) in order of time; return each one's language."""
+        if not self._tokenizers.multilingual:
+            return ["en"] * len(logits)
+        tokenizer = self._tokenizers.of("en")
+        heard = logits[:, list(tokenizer.all_language_tokens)].log_softmax(dim=-1)
+        evidence = heard.cumsum(dim=0) + self._evidence
+        self._evidence = evidence[-1]
+        return [tokenizer.all_language_codes[i] for i in evidence.argmax(dim=-1).tolist()]
+
+
+def _vocabulary(tokenizer: Tokenizer, *, size: int) -> Vocabulary:
+    """Suppress what openai-whisper suppresses, and every special token but the end."""
+    return Vocabulary(
+        start=tokenizer.sot,
+        end=tokenizer.eot,
+        no_speech=tokenizer.no_speech,
+        suppressed=(*tokenizer.non_speech_tokens, *range(tokenizer.eot + 1, size)),
+        never_first=(*tokenizer.encode(" "), tokenizer.eot),
+    )
+
+
+def _is_looping(text: str) -> bool:
+    return bool(text) and compression_ratio(text) > _MAX_COMPRESSION

@@ -1,0 +1,90 @@
+import json
+
+import pytest
+
+from kuaihl.comments import read
+from kuaihl.errors import CommentLogError
+
+OLD = {"author": "Ann", "message": "hi", "time_in_seconds": 7, "time_text": "0:07", "timestamp": 1597516926528738}
+NEW = {"author": {"name": "ann", "display_name": "Ann"}, "message": "hi", "message_type": "text_message"}
+
+
+@pytest.mark.parametrize("form", ["list", "indented list", "lines"])
+def test_old_and_new_authors(log, form):
+    rows = [NEW | {"time_in_seconds": 8.5}, OLD]
+    text = {
+        "list": json.dumps(rows),
+        "indented list": json.dumps(rows, indent=4),
+        "lines": "\n".join(map(json.dumps, rows)),
+    }[form]
+    result = read(log(text))
+    assert result.format == ("chat-downloader JSON lines" if form == "lines" else "chat-downloader JSON")
+    assert [(c.time_s, c.user, c.text, c.kind) for c in result.comments] == [
+        (7.0, "Ann", "hi", "message"),
+        (8.5, "Ann", "hi", "message"),
+    ]
+    assert result.skipped == ()
+
+
+def test_times(log):
+    rows = [
+        OLD | {"time_in_seconds": 0, "time_text": "-1:02"},
+        OLD | {"time_in_seconds": 0, "time_text": "-0:00"},
+        OLD | {"time_in_seconds": -90.5, "time_text": "-1:30"},
+        OLD | {"time_in_seconds": None, "time_text": "1:00:00"},
+        OLD | {"time_in_seconds": 1597882698, "time_text": "443,856:18:18"},
+        OLD | {"time_in_seconds": "nan"},
+    ]
+    result = read(log(json.dumps(rows)), offset_s=10)
+    assert [c.time_s for c in result.comments] == [-80.5, -52.0, 10.0, 3610.0]
+    assert {(s.count, s.where) for s in result.skipped} == {(1, "comment 5"), (1, "comment 6")}
+
+
+def test_kinds(log):
+    rows = [
+        NEW | {"message_type": "paid_message", "money": {"amount": 5.0, "text": "$5.00"}},
+        NEW | {"message_type": "paid_message", "message": None, "money": {"amount": 5.0, "text": "$5.00"}},
+        NEW | {"message_type": "ticker_paid_message_item"},
+        NEW | {"message_type": "placeholder_item", "message": None},
+        NEW | {"message_type": "membership_item", "message": "Welcome"},
+        NEW | {"bits": 100},
+        NEW | {"author": {"name": "Moobot"}},
+        NEW | {"message_type": "subscription_gift", "message": None, "system_message": "Ann gave a sub"},
+        NEW | {"message_type": ["strange"], "message": {"strange": 1}},
+    ]
+    result = read(log(json.dumps([row | {"time_in_seconds": i} for i, row in enumerate(rows)])))
+    assert [(c.time_s, c.text, c.kind) for c in result.comments] == [
+        (0.0, "hi", "paid"),
+        (1.0, "$5.00", "gift"),
+        (4.0, "Welcome", "notice"),
+        (5.0, "hi", "paid"),
+        (6.0, "hi", "bot"),
+        (7.0, "Ann gave a sub", "gift"),
+    ]
+    assert sorted(s.where for s in result.skipped) == ["comment 3", "comment 4", "comment 9"]
+
+
+def test_live_captures_have_no_times(log):
+    rows = [{"message": "hi", "timestamp": 1607483005292000, "message_type": "text_message"}] * 3
+    with pytest.raises(CommentLogError, match=r"wall clock.*1607483005292000 at comment 1.*Bilibili XML"):
+        read(log(json.dumps(rows)))
+
+
+@pytest.mark.parametrize(
+    ("header", "rows"),
+    [
+        (
+            "author,message,time_in_seconds,time_text,timestamp",
+            ["Ann,hi,7.0,0:07,15625", '"B, C","a ""b"", c\nd",8,0:08,16'],
+        ),
+        (
+            "author.badges,author.display_name,author.name,message,message_type,time_in_seconds",
+            [",Ann,ann,hi,text_message,7", ',"B, C",bc,"a ""b"", c\nd",text_message,8'],
+        ),
+    ],
+)
+def test_csv_in_any_order_of_columns(log, header, rows):
+    result = read(log("\ufeff" + "\r\n".join([header, *rows, "x", ""])))
+    assert result.format == "chat-downloader CSV"
+    assert [(c.time_s, c.user, c.text) for c in result.comments] == [(7.0, "Ann", "hi"), (8.0, "B, C", 'a "b", c d')]
+    assert [(s.count, s.where) for s in result.skipped] == [(1, "line 5")]

@@ -1,0 +1,71 @@
+"""What all tests share. Those that need a tool of the machine are skipped, and counted as such, where it is missing."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+def missing_tool(marker: str) -> str | None:
+    """Say what a marker's tests would need and this machine lacks."""
+    if marker == "browser":
+        from tests.serving import find_chromium
+
+        return None if find_chromium() else "chromium is not installed"
+    if marker == "speaker":
+        return None if shutil.which("espeak-ng") else "espeak-ng is not installed"
+    import torch
+
+    return None if torch.cuda.is_available() else "there is no CUDA device"
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    for marker in ("browser", "speaker", "gpu"):
+        if item.get_closest_marker(marker) and (missing := missing_tool(marker)):
+            pytest.skip(missing)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    from tests.serving import find_chromium
+
+    return find_chromium() or pytest.skip("chromium is not installed")
+
+
+@pytest.fixture(scope="session")
+def example() -> Path:
+    """The folder of the example: recording.mp4 and comments.json."""
+    return ROOT / "assets" / "example"
+
+
+@pytest.fixture(scope="session")
+def app_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of the running app; one process serves all tests."""
+    from tests.serving import serve
+
+    with serve(tmp_path_factory.mktemp("app")) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def short_recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Five segments, the last of 20 s, whose pictures tell their time."""
+    from tests.media import write_recording
+
+    return write_recording(tmp_path_factory.mktemp("recording") / "short.mp4", duration_s=140.0, fps=5)
+
+
+COMMENT_TIMES_S = (1.0, 2.0, 35.0, 61.0, 62.0, 63.0, 125.0)
+COMMENTS_PER_SEGMENT = [2, 1, 3, 0, 1]
+
+
+@pytest.fixture(scope="session")
+def short_log(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The comment log of the short recording: 2, 1, 3, 0 and 1 comments in its segments."""
+    path = tmp_path_factory.mktemp("log") / "chat.csv"
+    rows = [f"{time_s},viewer{number},what a nice pan" for number, time_s in enumerate(COMMENT_TIMES_S)]
+    path.write_text("\n".join(["time,user,text", *rows]) + "\n", encoding="utf-8")
+    return path

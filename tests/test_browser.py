@@ -1,0 +1,132 @@
+"""The app as a visitor sees it, in Chromium without a window."""
+
+import re
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.serving import browse
+
+pytestmark = pytest.mark.browser
+RUN_MS = 180_000
+
+
+@pytest.fixture(scope="module")
+def browser(chromium):
+    with browse(chromium) as browser:
+        yield browser
+
+
+@pytest.fixture
+def page(browser, app_url):
+    """A visitor with a fresh browser on a laptop; asking any other host for anything fails the test."""
+    context = browser.new_context(viewport={"width": 1440, "height": 900})
+    strangers = []
+    context.on("request", lambda request: strangers.append(request.url) if is_strange(request.url, app_url) else None)
+    page = context.new_page()
+    page.goto(app_url)
+    page.wait_for_selector("#run")
+    yield page
+    context.close()
+    assert strangers == []
+
+
+def is_strange(url, app_url):
+    return not url.startswith((app_url, "data:", "blob:"))
+
+
+def upload(page, recording, log=None):
+    for field, file in (("recording", recording), ("comments", log)):
+        if file:
+            page.locator(f"#{field} input[type=file]").set_input_files(file)
+            expect(page.locator(f"#{field}")).to_contain_text(file.stem)
+
+
+def run(page, recording, log=None):
+    upload(page, recording, log)
+    page.locator("#run").click()
+    expect(page.locator("#highlights button").first).to_be_visible(timeout=RUN_MS)
+    expect(page.locator("#curve .js-plotly-plot")).to_be_visible()
+
+
+def seconds(clock):
+    hours, minutes, second = map(int, clock.split(":"))
+    return 3600 * hours + 60 * minutes + second
+
+
+def assert_fits(page):
+    assert page.evaluate("document.documentElement.scrollWidth") <= page.viewport_size["width"]
+
+
+def test_upload_run_and_click_a_highlight(page, short_recording, short_log):
+    expect(page.locator("#head .model")).to_contain_text("rained on", timeout=RUN_MS)
+    run(page, short_recording, short_log)
+    expect(page.locator("#status")).to_contain_text("0:02:20")  # its length
+    expect(page.locator("#alignment .js-plotly-plot")).to_be_visible()
+    expect(page.locator("#table")).to_contain_text("0:01:30")
+
+    row = page.locator("#highlights button").last
+    start_s = seconds(re.search(r"\d+:\d\d:\d\d", row.inner_text())[0])
+    page.wait_for_function("document.querySelector('#player video').readyState >= 1")
+    page.evaluate("document.querySelector('#player video').currentTime = 3")
+    page.wait_for_function("Math.abs(document.querySelector('#player video').currentTime - 3) < 0.5")
+    row.focus()
+    page.keyboard.press("Enter")
+    page.wait_for_function(f"Math.abs(document.querySelector('#player video').currentTime - {start_s}) < 1")
+    expect(row).to_have_attribute("aria-pressed", "true")
+
+    with page.expect_download() as download:
+        page.locator("#downloads button", has_text="segments.csv").click()
+    assert download.value.path().read_text(encoding="utf-8").startswith("index,")
+
+
+def test_refused_input_says_why_and_the_page_goes_on(page, tmp_path, short_recording):
+    (notes := tmp_path / "notes.mp4").write_text("not a recording\n" * 50)
+    upload(page, notes)
+    page.locator("#run").click()
+    expect(page.locator(".toast-body")).to_contain_text("notes.mp4", timeout=RUN_MS)
+    expect(page.locator("#run")).to_be_enabled()
+    expect(page.locator("#cancel")).not_to_be_visible()
+
+
+def test_run_without_a_recording(page):
+    page.locator("#run").click()
+    expect(page.locator(".toast-body")).to_contain_text("Choose a recording first")
+    expect(page.locator("#run")).to_be_enabled()
+
+
+def test_the_example_is_one_click_away(page):
+    page.get_by_text("A simulated stream and its chat").click()
+    expect(page.locator("#recording")).to_contain_text("recording")
+    expect(page.locator("#comments")).to_contain_text("comments")
+
+
+def test_cancel(page, example):
+    page.get_by_text("A simulated stream and its chat").click()
+    expect(page.locator("#comments")).to_contain_text("comments")
+    page.locator("#run").click()
+    expect(page.locator("#status")).to_contain_text(re.compile(r"\(\d of 5\)"), timeout=RUN_MS)
+    page.locator("#cancel").click()
+    expect(page.locator("#run")).to_be_enabled()
+    page.wait_for_timeout(1000)
+    expect(page.locator("#highlights button")).to_have_count(0)
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_a_phone_needs_no_sideways_scrolling(page, app_url, theme, short_recording):
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.goto(f"{app_url}/?__theme={theme}")
+    page.wait_for_selector("#run")
+    assert_fits(page)
+    run(page, short_recording)
+    expect(page.locator("#status")).to_contain_text("no comments")
+    assert_fits(page)
+
+
+def test_what_browsers_cannot_play_is_shown_as_stills(page, tmp_path):
+    from tests.media import write_recording
+
+    run(page, write_recording(tmp_path / "old.mkv", duration_s=70.0, fps=5, video="mpeg4"))
+    expect(page.locator("#still img")).to_be_visible()
+    expect(page.locator("#still")).to_contain_text("Browsers do not play mpeg4")
+    expect(page.locator("#player")).not_to_be_visible()

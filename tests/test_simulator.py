@@ -1,0 +1,397 @@
+import hashlib
+import itertools
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+from io import BytesIO
+
+import av
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from kuaihl import comments as comment_logs
+from kuaihl.errors import LabelError, RecordingError
+from train.simulator import voice
+from train.simulator.bank import read_bank
+from train.simulator.config import TALENTS, SimulatorConfig
+from train.simulator.grammar import say
+from train.simulator.look import STEADY, STUCK, TRANSITION
+from train.simulator.pictures import draw, frame
+from train.simulator.render import render
+from train.simulator.rooms import Room, ceiling, find_room, room, room_ids, simulate
+from train.simulator.scenes import read_scenes
+from train.simulator.speech_phrases import SPEECH
+
+SMALL = SimulatorConfig(size="small")
+TINY = SimulatorConfig(size="tiny")
+
+DIGEST = """
+import hashlib
+from train.simulator.config import SimulatorConfig
+from train.simulator.pictures import draw
+from train.simulator.rooms import room
+made = room(SimulatorConfig(size="tiny"), 6)
+print(hashlib.sha256(repr(made).encode() + draw(made, 3).tobytes() + made.impressions.view_s.tobytes()).hexdigest())
+"""
+
+
+@pytest.fixture(scope="module")
+def rooms() -> list[Room]:
+    """Every fourth training room, and all of validation and test."""
+    return [room(SMALL, i) for i in (*range(0, 120, 4), *range(120, 150))]
+
+
+def counts(made: Room) -> np.ndarray:
+    return np.histogram([c.time_s for c in made.comments], bins=30.0 * np.arange(len(made.segments) + 1))[0]
+
+
+def test_same_seed_same_bytes_in_another_process() -> None:
+    made = room(TINY, 6)
+    content = repr(made).encode() + draw(made, 3).tobytes() + made.impressions.view_s.tobytes()
+    environment = {**os.environ, "PYTHONHASHSEED": "77"}
+    other = subprocess.run(
+        [sys.executable, "-c", DIGEST], capture_output=True, text=True, check=True, env=environment, timeout=60
+    )
+    assert other.stdout.strip() == hashlib.sha256(content).hexdigest()
+    assert repr(room(SimulatorConfig(size="tiny", seed=1), 6)) != repr(made)
+
+
+def test_rooms_can_be_made_alone() -> None:
+    together = list(simulate(TINY))
+    assert [r.id for r in together] == list(room_ids(TINY))
+    assert {r.split for r in together} == {"train", "validation", "test"}
+    assert len(together) == 8
+    assert all(repr(room(TINY, i)) == repr(together[i]) for i in (7, 2))
+
+
+def test_a_size_shares_no_room_with_another() -> None:
+    assert room(SMALL, 2).truth != room(TINY, 2).truth
+
+
+def test_splits_follow_the_calendar(rooms: list[Room]) -> None:
+    days = {"train": (0, 69), "validation": (70, 79), "test": (80, 89)}
+    for made in rooms:
+        first, last = days[made.split]
+        assert first <= made.day <= last
+        assert 40 <= len(made.segments) <= 120
+    names = [name.rpartition("-")[0] for name in room_ids(SimulatorConfig(size="base"))]
+    assert [names.count(split) for split in days] == [600, 75, 75]
+
+
+def test_unseen_streamers_appear_in_test_only(rooms: list[Room]) -> None:
+    everywhere = rooms + [room(SMALL, i) for i in range(22) if i % 4]
+    trained = {r.streamer for r in everywhere if r.split == "train"}
+    assert len(trained) == 22
+    for made in everywhere:
+        assert made.known == (made.streamer in trained)
+    unseen = {r.streamer for r in everywhere if not r.known}
+    assert len(unseen) == 2
+    assert {r.split for r in everywhere if not r.known} == {"test"}
+
+
+def test_lvtr_is_spread_out(rooms: list[Room]) -> None:
+    lvtr = np.concatenate([r.lvtr for r in rooms])
+    assert np.quantile(lvtr, 0.05) < 0.2
+    assert np.quantile(lvtr, 0.95) > 0.6
+    assert 0.25 < np.median(lvtr) < 0.45
+    kept = [(lvtr > delta).mean() for delta in (0.2, 0.4, 0.6)]
+    assert kept[0] > 0.6
+    assert kept[1] > 0.25
+    assert kept[2] > 0.05
+
+
+def test_lvtr_is_what_the_impressions_say(rooms: list[Room]) -> None:
+    squares = []
+    for made in rooms[::7]:
+        log = made.impressions
+        assert (np.diff(log.time_s) >= 0).all()
+        for index, truth in enumerate(made.truth):
+            mine = log.view_s[(log.time_s >= 30.0 * index) & (log.time_s < 30.0 * (index + 1))]
+            assert (len(mine), int((mine >= SMALL.long_view_s).sum())) == (truth.impressions, truth.long_views)
+            expected, spread = len(mine) * truth.appeal, np.sqrt(len(mine) * truth.appeal * (1 - truth.appeal))
+            squares.append(((truth.long_views - expected) / spread) ** 2)
+    # long views are binomial with chance p_t: the mean of squared z-scores is 1
+    assert np.mean(squares) == pytest.approx(1.0, abs=4 * np.sqrt(2 / len(squares)))
+
+
+def test_the_ceiling_is_high_but_not_one(rooms: list[Room]) -> None:
+    assert 0.8 < ceiling(rooms) < 0.95
+    assert ceiling(rooms[30:]) > 0.7
+
+
+def test_appeal_follows_intensity_and_tires(rooms: list[Room]) -> None:
+    truth = [t for r in rooms for t in r.truth]
+    logits = [np.log(r.appeal / (1 - r.appeal)) for r in rooms]
+    logit = np.concatenate([logit - logit.mean() for logit in logits])
+    causes = np.array([[t.intensity, t.interaction, t.fatigue, 1.0] for t in truth])
+    weight = np.linalg.lstsq(causes, logit, rcond=None)[0]
+    assert weight[0] == pytest.approx(1.5, abs=0.35)
+    assert weight[1] == pytest.approx(0.5, abs=0.35)
+    assert weight[2] == pytest.approx(-0.6, abs=0.35)
+
+
+def test_comments_come_in_their_number_and_from_people_who_recur(rooms: list[Room]) -> None:
+    per_segment = np.concatenate([counts(r) for r in rooms])
+    assert 10 <= np.median(per_segment) <= 40
+    assert np.quantile(per_segment, 0.95) > 2.5 * np.median(per_segment)
+    for made in rooms[::9]:
+        times_s = [c.time_s for c in made.comments]
+        assert times_s == sorted(times_s)
+        assert times_s[0] >= 0
+        assert times_s[-1] < made.segments[-1].end_s
+        written = [c.user for c in made.comments]
+        assert np.mean([written.count(user) >= 3 for user in written]) > 0.5
+    assert {c.kind for r in rooms for c in r.comments} == {"message", "gift", "paid", "bot"}
+
+
+def test_lags_are_found_by_cross_correlation(rooms: list[Room]) -> None:
+    found = []
+    for made in rooms:
+        hype = np.array([t.hype for t in made.truth])
+        chat = np.log1p(counts(made))
+        fits = [np.corrcoef(chat[3:], hype[3 - lag : len(hype) - lag])[0, 1] for lag in range(4)]
+        found.append(int(np.argmax(fits)) == made.lag)
+    assert {r.lag for r in rooms} == {0, 1, 2}
+    assert np.mean(found) > 0.9
+
+
+def test_half_of_the_episodes_are_announced(rooms: list[Room]) -> None:
+    heard, early = [], []
+    for made in rooms:
+        for episode in made.plan.episodes:
+            if episode.idle or episode.start < 3:
+                continue
+            plans = SPEECH[episode.talent]["plan"]
+            said = [
+                int(u.start_s // 30)
+                for u in made.speech
+                if 30.0 * (episode.start - 2) <= u.start_s < 30.0 * (episode.start + 1)
+                and any(plan in u.text for plan in plans)
+            ]
+            heard.append(bool(said))
+            early += [episode.start - s for s in said]
+    assert np.mean(heard) == pytest.approx(0.5, abs=0.07)
+    assert set(early) == {0, 1, 2}
+
+
+def test_speech_stays_in_its_segment_and_fits_its_talent(rooms: list[Room]) -> None:
+    sung = 0
+    talking, waiting = [], []
+    for made in rooms[::5]:
+        for u, v in itertools.pairwise(made.speech):
+            assert u.end_s <= v.start_s
+        words = np.zeros(len(made.segments))
+        for u in made.speech:
+            index = int(u.start_s // 30)
+            assert u.end_s <= made.segments[index].end_s
+            words[index] += len(u.text.split())
+            if u.text.startswith(("I will wait by", "Hold my hand", "La la la")):
+                assert made.truth[index].talent == "singing"
+                sung += 1
+        idle = np.array([t.idle for t in made.truth])
+        talking += words[~idle].tolist()
+        waiting += words[idle].tolist()
+    assert 25 < np.mean(talking) < 70
+    assert np.mean(waiting) < 0.6 * np.mean(talking)
+    assert sung > 5
+
+
+@pytest.mark.parametrize("talent", TALENTS)
+def test_a_talent_has_hundreds_of_sentences(talent: str) -> None:
+    rng = np.random.default_rng(0)
+    kinds = ("calm", "peak", "lyrics") if talent == "singing" else ("calm", "peak")
+    sentences = {say(SPEECH[talent], kind, rng=rng) for kind in kinds for _ in range(1500)}
+    assert len(sentences) > 150
+    assert not any("{" in text for text in sentences)
+
+
+def test_stuck_pictures_and_transitions_have_their_rates(rooms: list[Room]) -> None:
+    state = np.concatenate([r.look.state for r in rooms])
+    pk = np.concatenate([[t.talent == "pk" and not t.idle for t in r.truth for _ in range(3)] for r in rooms])
+    assert (state == STUCK).mean() == pytest.approx(0.05, abs=0.01)
+    assert (state == TRANSITION).mean() == pytest.approx(0.05, abs=0.01)
+    assert (state[pk] == STUCK).mean() > 2 * (state[~pk] == STUCK).mean()
+
+
+def test_a_stuck_picture_stands_still_and_a_steady_one_moves(rooms: list[Room]) -> None:
+    made = next(r for r in rooms if STUCK in r.look.state)
+    stuck = made.look.state.index(STUCK)
+    steady = made.look.state.index(STEADY)
+    for slot, still in ((stuck, True), (steady, False)):
+        one, two = (frame(made, 10.0 * slot + s, (160, 90)).astype(int) for s in (5.0, 6.3))
+        # but for the ring in the middle, which turns
+        assert np.array_equal(one[:, :60], two[:, :60]) == still
+
+
+def test_pictures_tell_talents_apart_in_other_rooms(rooms: list[Room]) -> None:
+    seen: dict[bool, list[tuple[np.ndarray, str]]] = {True: [], False: []}
+    for number, made in enumerate(rooms):
+        for index in range(2, len(made.segments), 17):
+            truth = made.truth[index]
+            if truth.idle or set(made.look.state[3 * index : 3 * index + 3]) != {STEADY}:
+                continue
+            small = frame(made, 30.0 * index + 15.0, (32, 32)).reshape(16, 2, 16, 2, 3).mean((1, 3)) / 255.0
+            seen[number % 2 == 0].append((small.ravel(), truth.talent))
+    centroids = np.array([np.mean([x for x, t in seen[True] if t == talent], axis=0) for talent in TALENTS])
+    right = [TALENTS[np.argmin(((centroids - x) ** 2).sum(1))] == talent for x, talent in seen[False]]
+    assert len(right) > 60
+    assert np.mean(right) > 0.6
+
+
+def test_overlays_grow_with_hype(rooms: list[Room]) -> None:
+    hype = np.concatenate([[t.hype for t in r.truth for _ in range(3)] for r in rooms])
+    gifts = np.concatenate([r.look.gifts for r in rooms])
+    assert np.corrcoef(hype, gifts)[0, 1] > 0.4
+    assert gifts[hype < 0.1].mean() < 0.2
+    assert gifts[hype > 0.7].mean() > 2
+
+
+def test_draw_gives_the_pictures_at_5_15_and_25_s(rooms: list[Room]) -> None:
+    made = rooms[0]
+    pictures = draw(made, 4, size=(96, 64))
+    assert pictures.shape == (3, 64, 96, 3)
+    assert pictures.dtype == np.uint8
+    for picture, time_s in zip(pictures, (125.0, 135.0, 145.0), strict=True):
+        np.testing.assert_array_equal(picture, frame(made, time_s, (96, 64)))
+
+
+def make_bank(path, *, vods: int = 10) -> None:
+    rows: list[tuple[str, int, str]] = []
+    for vod in range(vods):
+        # 200 calm windows of 4 lines, and 10 windows of 60
+        for window in range(210):
+            hot = window % 21 == 20
+            rows += [
+                (f"v{vod:02d}", 30 * window + k % 30, f"{'hot' if hot else 'cold'} vod {vod}")
+                for k in range(60 if hot else 4)
+            ]
+    np.random.default_rng(0).shuffle(rows)
+    vod, time_s, text = zip(*rows, strict=True)
+    pq.write_table(pa.table({"vod": vod, "time_s": time_s, "text": text}), path)
+
+
+def test_the_bank_takes_training_vods_and_bursts_with_hype(tmp_path) -> None:
+    make_bank(tmp_path / "chat.parquet")
+    bank = read_bank(tmp_path / "chat.parquet")
+    assert {line.split()[-1] for line in bank.calm.to_pylist() + bank.burst.to_pylist()} == {str(v) for v in range(7)}
+    assert {line.split()[0] for line in bank.burst.to_pylist()} == {"hot"}
+    assert {line.split()[0] for line in bank.calm.to_pylist()} == {"cold"}
+    drawn = bank.draw(2000, hype=0.7, share=0.8, rng=np.random.default_rng(0))
+    taken = [line for line in drawn if line is not None]
+    assert len(taken) / 2000 == pytest.approx(0.8, abs=0.04)
+    assert np.mean([line.startswith("hot") for line in taken]) == pytest.approx(0.7, abs=0.04)
+    assert len(read_bank(tmp_path / "chat.parquet", lines=2400).burst) <= 1260
+
+    written = [c.text for c in room(TINY, 0, bank=bank).comments if c.kind == "message"]
+    assert np.mean([bool(re.fullmatch(r"(hot|cold) vod \d", text)) for text in written]) == pytest.approx(0.8, abs=0.05)
+
+
+def test_a_bank_must_be_chat(tmp_path) -> None:
+    pq.write_table(pa.table({"vod": ["a"], "words": ["b"]}), tmp_path / "other.parquet")
+    (tmp_path / "text.parquet").write_text("no parquet")
+    make_bank(tmp_path / "few.parquet", vods=1)
+    for name in ("other", "text", "few", "missing"):
+        with pytest.raises(LabelError, match=name):
+            read_bank(tmp_path / f"{name}.parquet")
+
+
+def make_photos(path, mode: str) -> dict[str, tuple[int, int, int]]:
+    """One class a talent, each photo of its own shade: class -> colour."""
+    classes = ("chair", "gramophone", "umbrella", "yin_yang", "laptop", "pizza", "pagoda", "watch")
+    colors = {name: (30 * k, 255 - 30 * k, 128) for k, name in enumerate(classes)}
+    with tarfile.open(path, mode) as tar:
+        for name, color in colors.items():
+            for number in range(60):
+                data = BytesIO()
+                Image.new("RGB", (40, 30), color).save(data, "JPEG")
+                member = tarfile.TarInfo(f"{name}/image_{number:04d}.jpg")
+                member.size = data.tell()
+                data.seek(0)
+                tar.addfile(member, data)
+    return colors
+
+
+def test_photos_are_kept_apart_by_split_and_shown_in_half_of_the_rooms(tmp_path) -> None:
+    colors = make_photos(tmp_path / "photos.tar", "w")
+    scenes = read_scenes(tmp_path / "photos.tar")
+    used = {split: {p.offset for (_, s), photos in scenes.photos.items() if s == split for p in photos}
+            for split in ("train", "validation", "test")}  # fmt: skip
+    assert sum(len(offsets) for offsets in used.values()) == 480 == len(set().union(*used.values()))
+    made = [room(SMALL, i, scenes=scenes) for i in range(100, 150)]
+    shown = [r for r in made if r.look.photos is not None]
+    assert 15 <= len(shown) <= 35
+    assert all({p.offset for p in r.look.photos} <= used[r.split] for r in shown)
+
+    talent_class = dict(zip(TALENTS, colors, strict=True))
+    one = shown[0]
+    index = next(i for i in range(len(one.truth)) if set(one.look.state[3 * i : 3 * i + 3]) == {STEADY})
+    middle = draw(one, index)[1, 120:150, 130:160].reshape(-1, 3)
+    nearest = min(colors, key=lambda name: np.abs(np.median(middle, axis=0) - colors[name]).sum())
+    assert nearest == talent_class[one.truth[index].talent]
+
+
+def test_photos_must_be_readable_at_random_and_complete(tmp_path) -> None:
+    make_photos(tmp_path / "packed.tar.gz", "w:gz")
+    with pytest.raises(LabelError, match="uncompressed tar"):
+        read_scenes(tmp_path / "packed.tar.gz")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(LabelError, match="no photos for chatting/train"):
+        read_scenes(tmp_path / "empty")
+
+
+def test_unknown_rooms_are_named() -> None:
+    assert find_room(TINY, "test-0007") == find_room(TINY, "7") == 7
+    for name in ("train-0007", "8", "-1"):
+        with pytest.raises(LabelError, match="train-0000 to test-0007"):
+            find_room(TINY, name)
+
+
+def test_a_missing_voice_is_said_and_leaves_nothing(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(voice.shutil, "which", lambda _: None)
+    with pytest.raises(RecordingError, match="apt-get install espeak-ng"):
+        render(room(TINY, 0), tmp_path, until_s=30.0)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.speaker
+@pytest.mark.skipif(shutil.which("espeak-ng") is None, reason="espeak-ng is not installed")
+def test_a_room_becomes_a_recording_with_its_logs(tmp_path) -> None:
+    made = room(TINY, 1)
+    rendered = render(made, tmp_path, until_s=25.0)
+    assert rendered.duration_s == 30.0
+    assert {p.name for p in tmp_path.iterdir()} == {"recording.mp4", "comments.json", "impressions.csv", "truth.json"}
+
+    with av.open(rendered.recording) as container:
+        assert container.duration / av.time_base == pytest.approx(30.0, abs=0.1)
+        video, audio = container.streams.video[0], container.streams.audio[0]
+        assert (video.codec_context.name, audio.codec_context.name) == ("h264", "aac")
+        assert (video.width, video.height) == (640, 360)
+        keys_s = [f.time for f in container.decode(video) if f.key_frame]
+        assert max(np.diff([*keys_s, 30.0])) <= 2.6
+        container.seek(0)
+        rate_hz = audio.rate
+        heard = np.concatenate([f.to_ndarray().ravel() for f in container.decode(audio)])
+    said = [u for u in made.speech if u.end_s < 30.0]
+    speaking = np.zeros(len(heard), bool)
+    for u in said:
+        speaking[int(u.start_s * rate_hz) : int(u.end_s * rate_hz)] = True
+    loud, quiet = (np.sqrt((heard[mask] ** 2).mean()) for mask in (speaking, ~speaking))
+    assert loud > 4 * quiet
+
+    log = comment_logs.read(tmp_path / "comments.json")
+    assert "witch" in log.format
+    expected = [c for c in made.comments if c.time_s < 30.0]
+    assert [(c.time_s, c.text, c.user) for c in log.comments] == [(c.time_s, c.text, c.user) for c in expected]
+    assert rendered.comments == len(expected)
+
+    views = np.loadtxt(tmp_path / "impressions.csv", delimiter=",", skiprows=1)
+    truth = json.loads((tmp_path / "truth.json").read_text(encoding="utf-8"))["segments"]
+    assert len(truth) == 1
+    assert (views[:, 1] >= SMALL.long_view_s).mean() == pytest.approx(truth[0]["lvtr"], abs=2e-4)

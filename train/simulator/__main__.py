@@ -1,0 +1,97 @@
+"""Command line of KLive-Sim: render one room to a recording (stream), or a whole simulation to a dataset (rooms)."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from kuaihl.errors import KuaiHLError
+from train.simulator.config import SimulatorConfig
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """Render one room to recording.mp4, comments.json, impressions.csv and truth.json."""
+
+    room: str
+    """Name of the room, such as test-0141, or its index."""
+    out: Path
+    """Folder to write into."""
+    size: Literal["tiny", "small", "base"] = "small"
+    seed: int = 0
+    minutes: float | None = None
+    """Cut the recording after this long."""
+    scenes: Path | None = None
+    """Folder or tar of photos, folders = classes; without it scenes are drawn."""
+    comment_bank: Path | None = None
+    """Parquet file of real chat (columns vod, time_s, text); without it comments are made up."""
+
+    def run(self) -> None:
+        """Render."""
+        from train.simulator.bank import read_bank
+        from train.simulator.render import render
+        from train.simulator.rooms import find_room, room
+        from train.simulator.scenes import read_scenes
+
+        config = SimulatorConfig(size=self.size, seed=self.seed)
+        made = room(
+            config,
+            find_room(config, self.room),
+            scenes=None if self.scenes is None else read_scenes(self.scenes),
+            bank=None if self.comment_bank is None else read_bank(self.comment_bank),
+        )
+        until_s = None if self.minutes is None else 60.0 * self.minutes
+        rendered = render(made, self.out, until_s=until_s, progress=_progress)
+        print(f"\n{rendered.recording}: {rendered.duration_s:.0f} s of {made.id}, {rendered.comments} comments")
+
+
+@dataclass(frozen=True, slots=True)
+class Rooms:
+    """Make a dataset of all rooms: features of their pictures, speech and comments, and their LVTR."""
+
+    out: Path
+    """Folder to write into."""
+    size: Literal["tiny", "small", "base"] = "small"
+    seed: int = 0
+    scenes: Path | None = None
+    """Folder or tar of photos, folders = classes, shown in half of the rooms."""
+    comment_bank: Path | None = None
+    """Parquet file of real chat (columns vod, time_s, text)."""
+    checkpoint: Path | None = None
+    """Checkpoint whose encoders turn rooms into features."""
+
+    def run(self) -> None:
+        """Prepare."""
+        from train import prepare
+
+        prepare.rooms(
+            SimulatorConfig(size=self.size, seed=self.seed),
+            self.out,
+            scenes=self.scenes,
+            comment_bank=self.comment_bank,
+            checkpoint=self.checkpoint,
+        )
+
+
+def main() -> None:
+    """Run the command; what the user can mend is one line on stderr and exit code 2."""
+    command = tyro.cli(
+        Annotated[Stream, tyro.conf.subcommand("stream")] | Annotated[Rooms, tyro.conf.subcommand("rooms")],
+        prog="python -m train.simulator",
+        description=__doc__,
+    )
+    try:
+        command.run()
+    except KuaiHLError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+def _progress(fraction: float) -> None:
+    print(f"\rrendering {fraction:4.0%}", end="", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,110 @@
+"""What the audience writes, who writes, and when: it follows hype with the room's own lag."""
+
+import numpy as np
+
+from kuaihl.records import SEGMENT_S, Comment
+from train.simulator.bank import CommentBank
+from train.simulator.comment_phrases import COMMENTS
+from train.simulator.config import SimulatorConfig
+from train.simulator.grammar import say
+from train.simulator.plan import Plan
+from train.simulator.streamers import Streamer
+
+_NAMES = (
+    "mango",
+    "pixel",
+    "otter",
+    "cosmo",
+    "sleepy",
+    "tofu",
+    "river",
+    "ghost",
+    "maple",
+    "turbo",
+    "lemon",
+    "echo",
+    "panda",
+)
+_MORE = ("fan", "cat", "king", "girl", "wolf", "tea", "bean", "star", "boy", "duck", "rider", "moon")
+_BOT = "Nightbot"
+
+
+def rates(config: SimulatorConfig, plan: Plan, streamer: Streamer, *, lag: int, audience: float) -> np.ndarray:
+    """Expected comments of each segment (segments,), before noise: they follow the hype ``lag`` segments earlier."""
+    hype = plan.hype[np.maximum(np.arange(len(plan.hype)) - lag, 0)]
+    # chat grows more slowly than the audience, as the many mostly watch
+    return streamer.comment_rate * np.sqrt(audience / config.audience_median) * np.exp(config.comments_gain * hype)
+
+
+def chat(
+    config: SimulatorConfig,
+    plan: Plan,
+    streamer: Streamer,
+    *,
+    lag: int,
+    audience: float,
+    bank: CommentBank | None,
+    rng: np.random.Generator,
+) -> tuple[Comment, ...]:
+    """Write a room's comments, in order of time; ``audience`` is its mean number of impressions a segment."""
+    expected = rates(config, plan, streamer, lag=lag, audience=audience)
+    noise = np.exp(rng.normal(0.0, config.comments_noise_sd, len(expected)))
+    counts = np.minimum(rng.poisson(expected * noise), config.max_comments)
+    names = _chatters(streamer, 30 + 4 * int(np.median(counts)), rng=rng)
+    written: list[Comment] = []
+    for index, count in enumerate(counts.tolist()):
+        about = max(0, index - lag)
+        hype = float(plan.hype[about])
+        # floored, since rounding up could leave the segment
+        times_s = np.floor(100.0 * SEGMENT_S * np.sort(rng.random(count))) / 100.0 + index * SEGMENT_S
+        # a few write most of it, and excitement makes the silent ones write
+        who = len(names) * rng.random(count) ** (3.0 - 1.5 * hype)
+        real = [] if bank is None else bank.draw(count, hype=hype, share=config.bank_share, rng=rng)
+        for i in range(count):
+            kind = _kind(hype, rng=rng)
+            user = _BOT if kind == "bot" else names[int(who[i])]
+            text = real[i] if real and kind == "message" else None
+            if text is None:
+                text = _text(plan, about, index, kind, hype, rng=rng)
+            written.append(Comment(time_s=float(times_s[i]), text=text, user=user, kind=kind))
+    return tuple(written)
+
+
+def _chatters(streamer: Streamer, count: int, *, rng: np.random.Generator) -> list[str]:
+    """Names of those who may write, the most active first: two in three are fans who come to every room."""
+    fans = np.random.default_rng([streamer.seed, 1])
+    regulars = {_name(fans): None for _ in range(count)}
+    passers = {_name(rng): None for _ in range(count // 2)}
+    names = list(regulars | passers)
+    return [names[i] for i in np.argsort(np.arange(len(names)) * rng.uniform(0.5, 1.5, len(names)))]
+
+
+def _name(rng: np.random.Generator) -> str:
+    number = int(rng.integers(1000))
+    return f"{_NAMES[number % len(_NAMES)]}_{_MORE[int(rng.integers(len(_MORE)))]}{number if number % 3 else ''}"
+
+
+def _kind(hype: float, *, rng: np.random.Generator) -> str:
+    chance = rng.random()
+    if chance < 0.05 * hype:
+        return "gift"
+    if chance < 0.065 * hype:
+        return "paid"
+    return "bot" if chance > 0.995 else "message"
+
+
+def _text(plan: Plan, about: int, index: int, kind: str, hype: float, *, rng: np.random.Generator) -> str:
+    episode = plan.episode_at(about)
+    grammar = COMMENTS[episode.talent]
+    if kind != "message":
+        return say(grammar, kind, rng=rng)
+    chance = rng.random()
+    if chance < (0.35 if index < 3 else 0.06):
+        return say(grammar, "greeting", rng=rng)
+    if chance > 0.82 - 0.1 * plan.interaction[about]:
+        return say(grammar, ("question", "offtopic", "spam", "emote")[int(4 * rng.random() ** 1.3)], rng=rng)
+    if episode.idle:
+        return say(grammar, "idle", rng=rng)
+    if rng.random() < hype:
+        return say(grammar, "hot" if rng.random() < 0.5 else "burst", rng=rng)
+    return say(grammar, "calm", rng=rng)
