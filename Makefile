@@ -17,7 +17,9 @@ lint: .venv/test.done
 	$(BIN)/ruff format --check .
 
 bench: .venv/bench.done
-	$(BIN)/python -m tests.benchmarks
+	$(BIN)/python -m tests.benchmarks.alignment
+	$(BIN)/python -m tests.benchmarks.speech
+	$(BIN)/python -m tests.benchmarks.pipeline
 
 clean:
 	rm -rf .venv build *.egg-info .pytest_cache .ruff_cache

@@ -9,7 +9,6 @@ import shutil
 import tempfile
 import time
 from concurrent.futures import Future
-from contextlib import suppress
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -20,11 +19,6 @@ from gradio.data_classes import FileData
 
 from kuaihl.errors import KuaiHLError
 
-try:
-    import spaces  # on Hugging Face only, where it has to come before torch
-except ImportError:
-    spaces = None
-
 if TYPE_CHECKING:
     from kuaihl.export import Recording
     from kuaihl.predictor import Prediction, Predictor
@@ -33,9 +27,9 @@ logger = logging.getLogger(__name__)
 
 ASSETS = Path(__file__).parent / "assets"
 EXAMPLE = [str(ASSETS / "example" / name) for name in ("recording.mp4", "comments.json")]
+NAMES = {"lvtr": "LVTR"}  # of what checkpoints predict
 LOOPBACK = {"localhost", "127.0.0.1", "::1", "[::1]"}
-KEEP_S = 3600
-"""Files and results of a visitor are removed after this long."""
+KEEP_S = 3600  # then a visitor's files are removed
 STAGES = {
     "opening": "Opening the recording",
     "listening": "Listening to the speech",
@@ -53,8 +47,8 @@ ASK_IF_DARK = "(run, dark) => [run, document.body.classList.contains('dark')]"
 QUIET = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 
 
-class Stopped(Exception):  # noqa: N818 - no error: the visitor asked for it
-    """The visitor pressed Cancel."""
+class Stopped(BaseException):
+    """The visitor pressed Cancel; no error, so that nothing on the way takes it for one."""
 
 
 @dataclass(frozen=True)
@@ -74,16 +68,11 @@ def from_this_machine(request: gr.Request) -> bool:
     return request.client is not None and {request.client.host, host} <= LOOPBACK and not forwarded
 
 
-def target_name(target: str) -> str:
-    """Say what a checkpoint predicts, as the page calls it."""
-    return "LVTR" if target == "lvtr" else target
-
-
 def summary_html(prediction: "Prediction") -> str:
     """Write the result in four numbers, what it rests on, and what was passed over."""
     from kuaihl.plots import clock
 
-    name = escape(target_name(prediction.target))
+    name = escape(NAMES.get(prediction.target, prediction.target))
     scored = [s for s in prediction.segments if s.lvtr is not None]
     best = max(scored, key=lambda s: s.lvtr, default=None)
     figures = [
@@ -118,7 +107,7 @@ def highlights_html(run: Run) -> str:
             f'<span class="when">{time} <b>{highlight.lvtr:.1%}</b></span>'
             f'<span class="bar"><i style="width:{highlight.lvtr:.0%}"></i></span></button></li>'
         )
-    name = escape(target_name(run.prediction.target))
+    name = escape(NAMES.get(run.prediction.target, run.prediction.target))
     return f"<h3>Highlights <small>predicted {name}; click to play</small></h3><ol>{''.join(rows)}</ol>"
 
 
@@ -151,16 +140,17 @@ def show(run: Run, dark: bool) -> list[Any]:  # noqa: FBT001 - a checkbox's valu
         [plots.clock(s.segment.start_s), "–" if s.lvtr is None else f"{s.lvtr:.1%}", s.comments, s.speech]
         for s in run.prediction.segments
     ]
+    name = NAMES.get(run.prediction.target, run.prediction.target)
     player, still, alignment = choose(run, dark, gr.EventData(None, {"rank": 1}))
     return [
         summary_html(run.prediction),
         gr.update(visible=True),
         player | {"value": run.player and str(run.player), "visible": run.player is not None},
         still | {"visible": run.player is None},
+        alignment,
         highlights_html(run),
         plots.curve(run.prediction, dark=dark),
-        alignment,
-        gr.update(value=table, headers=["Time", target_name(run.prediction.target), "Comments", "Speech"]),
+        gr.update(value=table, headers=["Time", name, "Comments", "Speech"]),
     ]
 
 
@@ -188,9 +178,11 @@ class Demo:
         for folder in self.cache.glob("run-*"):  # what a server before this one could not remove
             if time.time() - folder.stat().st_mtime > KEEP_S:
                 shutil.rmtree(folder, ignore_errors=True)
-        self.infer = (
-            spaces.GPU(duration=120)(self._infer) if spaces and "SPACES_ZERO_GPU" in os.environ else self._infer
-        )
+        self.infer = self._infer
+        if "SPACES_ZERO_GPU" in os.environ:
+            import spaces  # Hugging Face's, which has to come before torch
+
+            self.infer = spaces.GPU(duration=120)(self._infer)
 
     def about(self) -> str:
         """Say which checkpoint predicts here, what it learned, and from what."""
@@ -198,10 +190,10 @@ class Demo:
             predictor = self.model.result()
         except KuaiHLError as error:
             return f'<p class="model wrong">{escape(str(error))}</p>'
-        name, config = escape(predictor.checkpoint.name), predictor.config
-        what = "LVTR, the share of viewers who stay for a long view" if config.target == "lvtr" else config.target
-        trained_on = escape(config.trained_on)
-        return f'<p class="model">Model <b>{name}</b> predicts {escape(what)}. Trained on {trained_on}.</p>'
+        target, trained_on = predictor.config.target, escape(predictor.config.trained_on)
+        what = "LVTR, the share of viewers who stay for a long view" if target == "lvtr" else escape(target)
+        name = escape(predictor.checkpoint.name)
+        return f'<p class="model">Model <b>{name}</b> predicts {what}. Trained on {trained_on}.</p>'
 
     def _infer(self, stop: Path, progress: gr.Progress, recording: Path, options: dict[str, Any]) -> "Prediction":
         def report(stage: str, fraction: float) -> None:
@@ -212,7 +204,7 @@ class Demo:
         return self.model.result().predict(recording, progress=report, **options)
 
     def work(self, folder: Path, progress: gr.Progress, recording: Path, options: dict[str, Any]) -> Run:
-        """Predict, and lay what the page shows into ``folder``, which is removed again if that fails."""
+        """Predict, and lay what the page shows into ``folder``."""
         from kuaihl.export import open_recording, playable, write_prediction
 
         try:
@@ -221,9 +213,14 @@ class Demo:
             opened = open_recording(recording)
             stills = tuple(picture_of(opened, highlight.peak_s) for highlight in prediction.highlights)
             return Run(folder, prediction, playable(opened, folder), stills)
-        except BaseException:
-            shutil.rmtree(folder, ignore_errors=True)
-            raise
+        except KuaiHLError as error:
+            text = str(error)
+            for file in filter(None, (recording, options["comments"], options["transcript"])):
+                text = text.replace(str(file), Path(file).name)  # where it lies here is nobody's business
+            raise gr.Error(escape(text, quote=False), duration=None, print_exception=False) from error
+        except Exception as error:
+            logger.exception("a run failed")
+            raise gr.Error("A fault of ours, which the server's log describes.", print_exception=False) from error
 
     async def predict(
         self,
@@ -242,7 +239,7 @@ class Demo:
         if not (path or recording):
             raise gr.Error("Choose a recording first, or click the example.", print_exception=False)
         source = Path(path.strip(" \"'")).expanduser().resolve() if path else Path(recording)
-        if not path:
+        if self.cache in source.parents:
             os.utime(source)  # it may have waited long in the queue: its hour begins now
         progress(0, desc="Waiting for the model")
         self.cache.mkdir(parents=True, exist_ok=True)
@@ -252,21 +249,11 @@ class Demo:
         job = asyncio.create_task(asyncio.to_thread(self.work, folder, progress, source, options))
         try:
             run = await asyncio.shield(job)
-        except asyncio.CancelledError:
-            with suppress(FileNotFoundError):  # it may have failed just now
-                (folder / "stop").touch()
-            await asyncio.gather(job, return_exceptions=True)  # nobody else's turn comes before this has ended
+        except BaseException:  # of the work, or that of a visitor who cancels: then it stops before the next one's turn
+            (folder / "stop").touch()
+            await asyncio.gather(job, return_exceptions=True)
             shutil.rmtree(folder, ignore_errors=True)
             raise
-        except KuaiHLError as error:
-            text = str(error)
-            for file in filter(None, (source, comments, transcript)):
-                text = text.replace(str(file), Path(file).name)  # where it lies here is nobody's business
-            raise gr.Error(escape(text, quote=False), duration=None, print_exception=False) from error
-        except Exception as error:
-            logger.exception("a run failed")
-            text = "Something went wrong on our side. The server's log says what."
-            raise gr.Error(text, print_exception=False) from error
         if path and run.player == source:
             gr.set_static_paths([source])  # played from where it is: hours of video are not copied
         return [run, *(str(folder / name) for name in DOWNLOADS)]
@@ -296,8 +283,7 @@ class Demo:
             done.then(lambda: idle, None, [start, cancel], **QUIET)
             done.failure(lambda: idle, None, [start, cancel], **QUIET)  # then() is not called after an error
             cancel.click(lambda: idle, None, [start, cancel], cancels=[done], **QUIET)
-            player, still, _, _, alignment, _ = shown
-            rows.seek(choose, [result, dark], [player, still, alignment], js=ASK_IF_DARK, **QUIET)
+            rows.seek(choose, [result, dark], shown[:3], js=ASK_IF_DARK, **QUIET)
             page.load(self.about, None, [about], **QUIET)
         return page.queue(max_size=16, default_concurrency_limit=1)
 
@@ -314,12 +300,13 @@ class Demo:
             start = gr.Button("Run", variant="primary", min_width=100, elem_id="run")
             cancel = gr.Button("Cancel", visible=False, min_width=100, elem_id="cancel")
         label = ["A simulated stream and its chat"]
+        gr.set_static_paths([ASSETS / "example"])  # served from there: copies would be removed after an hour
         gr.Examples([EXAMPLE], [recording, comments], cache_examples=False, label="Example", example_labels=label)
         return [recording, comments, transcript, streamer, offset, *paths], start, cancel
 
 
 def result_parts() -> tuple[list[gr.components.Component], gr.HTML, list[gr.DownloadButton]]:
-    """Lay out what a result fills: player, still, highlights, curve, alignment and table; and its downloads."""
+    """Lay out what a result fills: player, still, alignment, highlights, curve and table; and its downloads."""
     with gr.Row():
         with gr.Column(scale=3, min_width=300):
             player = gr.Video(show_label=False, interactive=False, height=336, buttons=[], elem_id="player")
@@ -333,9 +320,9 @@ def result_parts() -> tuple[list[gr.components.Component], gr.HTML, list[gr.Down
         files = [gr.DownloadButton(name, size="sm", min_width=120) for name in DOWNLOADS]
     with gr.Row():
         alignment = gr.Plot(show_label=False, min_width=300, elem_id="alignment")
-        widths = ["17%", "15%", "20%", "48%"]
+        widths = ["19%", "17%", "24%", "40%"]
         table = gr.Dataframe(interactive=False, wrap=True, column_widths=widths, min_width=300, elem_id="table")
-    return [player, still, rows, curve, alignment, table], rows, files
+    return [player, still, alignment, rows, curve, table], rows, files
 
 
 def main() -> None:

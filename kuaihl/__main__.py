@@ -91,7 +91,6 @@ def predict(
     out_dir = out or Path(f"{recording.stem}-kuaihl")
 
     with _progress_bar() as progress:
-        progress("loading", 0.0)
         from kuaihl.export import check_writable, write_prediction
         from kuaihl.highlights import HighlightOptions
         from kuaihl.predictor import Predictor
@@ -244,12 +243,11 @@ def _progress_bar() -> "Iterator[ProgressCallback]":
     from tqdm import tqdm
 
     form = "{desc:<10} {percentage:3.0f}% |{bar}| {elapsed}"
-    with tqdm(total=1.0, bar_format=form, disable=None, leave=False, file=sys.stderr) as bar:
+    with tqdm(desc="loading", total=1.0, bar_format=form, disable=None, leave=False, file=sys.stderr) as bar:
 
         def tell(stage: str, fraction: float) -> None:
-            bar.desc = stage
             bar.n = min(fraction, 1.0)
-            bar.refresh()
+            bar.set_description_str(stage)
 
         yield tell
 

@@ -11,7 +11,7 @@ import av.error
 import numpy as np
 
 from kuaihl.errors import RecordingError
-from kuaihl.records import Skipped
+from kuaihl.records import Segment, Skipped
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +63,22 @@ class Faults:
     def skipped(self) -> tuple[Skipped, ...]:
         """All reasons so far, in order of their first appearance."""
         return tuple(Skipped(reason, count, where) for reason, (count, where) in self._found.items())
+
+
+class Reading(Iterator[tuple[Segment, np.ndarray]]):
+    """Segments with their pictures or sound, read as they are asked for; `skipped` grows with the reading."""
+
+    def __init__(self, items: Iterator[tuple[Segment, np.ndarray]], faults: Faults) -> None:
+        self._items = items
+        self._faults = faults
+
+    def __next__(self) -> tuple[Segment, np.ndarray]:
+        return next(self._items)
+
+    @property
+    def skipped(self) -> tuple[Skipped, ...]:
+        """What was passed over so far: whole once the reading is at its end."""
+        return self._faults.skipped
 
 
 def _clock(time_s: float) -> str:

@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from timm.models import SwinTransformer
 from torch import Tensor, nn
-from transformers import AutoTokenizer, BertModel
+from transformers import AutoConfig, AutoTokenizer, BertModel
 from transformers.utils import logging as transformers_logging
 
 from kuaihl.errors import CheckpointError
@@ -147,6 +147,10 @@ class TextFeatures:
     comments: np.ndarray | None
     both: np.ndarray | None
 
+    def fitting(self) -> np.ndarray | None:
+        """Choose the vectors that match what is present: both sources, else the one there is."""
+        return next((some for some in (self.both, self.speech, self.comments) if some is not None), None)
+
 
 class TextEncoder:
     """A BERT: the mean of its last layer over a segment's text, "speech [SEP] comments".
@@ -165,22 +169,29 @@ class TextEncoder:
     """
 
     def __init__(self, name: str, *, weights: Path, device: str | torch.device | None = None) -> None:
+        if not (weights / "tokenizer.json").is_file() and not (weights / "vocab.txt").is_file():
+            raise CheckpointError(f"{weights} holds no tokenizer.json or vocab.txt for the text encoder {name}")
+        local = {"local_files_only": True, "trust_remote_code": False}
         try:
             with _quiet_transformers():
-                self.tokenizer = AutoTokenizer.from_pretrained(weights, local_files_only=True)
+                config = AutoConfig.from_pretrained(weights, **local)
+                self.tokenizer = AutoTokenizer.from_pretrained(weights, **local)
+                if config.model_type != "bert" or len(self.tokenizer) > config.vocab_size:
+                    raise ValueError(f"a {config.model_type} for {config.vocab_size} word pieces")
                 self.bert, loading = BertModel.from_pretrained(
                     weights,
-                    local_files_only=True,
-                    use_safetensors=True,
+                    config=config,
                     add_pooling_layer=False,
+                    use_safetensors=True,
                     dtype=torch.float32,
                     output_loading_info=True,
+                    **local,
                 )
         except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
             raise CheckpointError(f"{weights} does not hold the text encoder {name}, a BERT: {error}") from error
         if loading["missing_keys"]:
-            missing = ", ".join(sorted(loading["missing_keys"])[:3])
-            raise CheckpointError(f"{weights} holds only a part of the text encoder {name}: {missing} and more lack")
+            missing = min(loading["missing_keys"])
+            raise CheckpointError(f"{weights} holds only a part of the text encoder {name}; {missing} is missing")
         self.device = choose_device(device)
         self.bert.to(self.device).eval()
         self.dim: int = self.bert.config.hidden_size
@@ -200,19 +211,17 @@ class TextEncoder:
             raise ValueError("neither speech nor comments to encode")
         return self._vectors(self._texts(self._speech_pieces(speech), self._comment_pieces(comments)))
 
-    def encode_sources(self, speech: Sequence[str] | None, comments: Sequence[Sequence[str]] | None) -> TextFeatures:
+    def encode_segments(self, speech: Sequence[str] | None, comments: Sequence[Sequence[str]] | None) -> TextFeatures:
         """Encode speech alone, comments alone and both at once: BERT mixes them, so one does not give another."""
         spoken, written = self._speech_pieces(speech), self._comment_pieces(comments)
-        choices = {
-            "speech": (spoken, None),
-            "comments": (None, written),
-            "both": (spoken, written) if spoken is not None and written is not None else (None, None),
-        }
-        texts = {name: self._texts(*pair) for name, pair in choices.items() if pair != (None, None)}
-        vectors = self._vectors([text for some in texts.values() for text in some])
-        parts = np.split(vectors, len(texts)) if texts else []
-        found = dict(zip(texts, parts, strict=True))
-        return TextFeatures(found.get("speech"), found.get("comments"), found.get("both"))
+        choices = [
+            self._texts(spoken, None) if spoken is not None else None,
+            self._texts(None, written) if written is not None else None,
+            self._texts(spoken, written) if spoken is not None and written is not None else None,
+        ]
+        vectors = self._vectors([text for texts in choices if texts is not None for text in texts])
+        parts = iter(np.split(vectors, max(1, sum(texts is not None for texts in choices))))
+        return TextFeatures(*(next(parts) if texts is not None else None for texts in choices))
 
     def _pieces(self, texts: Sequence[str], *, limit: int) -> list[list[int]]:
         """Cut texts into word pieces; a "[SEP]" that somebody typed is five signs, not a separator."""

@@ -133,6 +133,8 @@ def decode(
                 continue
             for frame in decoded:
                 if frame.pts in frames.values():
+                    if frame.is_corrupt:
+                        faults.add("a picture is damaged", float(index.times_s[number]))
                     yield next(n for n, stamp in frames.items() if stamp == frame.pts), frame
         if number == end:
             decoder.flush_buffers()
@@ -142,13 +144,12 @@ def _stretches(index: FrameIndex, wanted: Sequence[int]) -> Iterator[tuple[int, 
     """Join wanted frames whose way from a keyframe overlaps: first and last frame to decode, stamps of those wanted."""
     begin = end = -1
     frames: dict[int, int] = {}
-    for frame in sorted(set(wanted)):
-        entry = index.entry(frame)
-        if frames and entry > end:
-            yield begin, end, frames
-            frames = {}
-        begin = entry if not frames else min(begin, entry)
-        end = frame
+    for entry, frame in sorted((index.entry(frame), frame) for frame in set(wanted)):
+        if entry > end:
+            if frames:
+                yield begin, end, frames
+            begin, frames = entry, {}
+        end = max(end, frame)
         frames[frame] = int(index.stamps[frame])
     if frames:
         yield begin, end, frames

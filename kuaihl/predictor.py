@@ -25,7 +25,7 @@ from kuaihl.encoders import (
 )
 from kuaihl.highlights import HighlightOptions, select
 from kuaihl.model import PICTURES, Features, KuaiHL, KuaiHLConfig, load, sha256_of
-from kuaihl.recording import Recording, open_recording
+from kuaihl.recording import Reading, open_recording
 from kuaihl.records import (
     Alignment,
     CheckpointInfo,
@@ -206,6 +206,7 @@ class Predictor:
         """Read and encode a recording; parameters and errors as for `predict`."""
         tell = progress or _silent
         timings: dict[str, float] = {}
+        skipped: list[Skipped] = []
         with _timed(timings, "opening", tell):
             opened = open_recording(recording)
             segments = opened.segments
@@ -213,28 +214,30 @@ class Predictor:
             spoken = None if transcript is None else read_transcript(transcript, segments=segments)
         with _timed(timings, "listening", tell):
             if spoken is None and opened.has_sound:
-                count = len(segments)
-                spoken = self._recognizer.transcribe(
-                    opened.sound(), progress=lambda done: tell("listening", done / count)
-                )
+                sound, count = opened.sound(), len(segments)
+                spoken = self._recognizer.transcribe(sound, progress=lambda done: tell("listening", done / count))
+                skipped += sound.skipped
             speech = None if spoken is None else utterances_by_segment(spoken, segments)
         with _timed(timings, "looking", tell):
-            pictures = self._look(opened, tell) if opened.has_pictures else None
+            pictures = None
+            if opened.has_pictures:
+                reading = opened.pictures()
+                pictures = self._look(reading, count=len(segments), tell=tell)
+                skipped += reading.skipped
         with _timed(timings, "reading", tell):
             written = None if log is None else comment_logs.by_segment(comment_logs.spoken(log.comments), segments)
-            text = self._text_encoder.encode_sources(
+            text = self._text_encoder.encode_segments(
                 None if speech is None else [" ".join(u.text for u in part) for part in speech],
                 None if written is None else [[c.text for c in part] for part in written],
             )
-        skipped = (*opened.skipped, *(() if log is None else _passed_over(log, segments)))
-        return Encoded(opened.info, segments, speech, written, pictures, text, skipped, timings)
+        skipped = [*opened.skipped, *skipped, *(() if log is None else _passed_over(log, segments))]
+        return Encoded(opened.info, segments, speech, written, pictures, text, tuple(skipped), timings)
 
-    def _look(self, recording: Recording, tell: ProgressCallback) -> np.ndarray:
-        """Encode the pictures of every segment, a few segments at a time: (segments, 3, picture_dim) float16."""
-        count = len(recording.segments)
+    def _look(self, reading: Reading, *, count: int, tell: ProgressCallback) -> np.ndarray:
+        """Encode the pictures of all ``count`` segments, a few at a time: (segments, 3, picture_dim) float16."""
         out = np.empty((count, PICTURES, self._visual_encoder.dim), dtype=np.float16)
         waiting: list[np.ndarray] = []
-        for segment, pictures in recording.pictures():
+        for segment, pictures in reading:
             waiting.append(pictures)
             done = segment.index + 1
             if len(waiting) == _SEGMENTS_PER_STEP or done == count:
@@ -284,8 +287,7 @@ class Predictor:
     def features(self, encoded: Encoded, *, streamer: str | None = None) -> Features:
         """Gather the model's input, a batch of one, with what is missing marked as such."""
         segments, config = len(encoded.segments), self.config
-        sources = (encoded.text.both, encoded.text.speech, encoded.text.comments)
-        text = next((vectors for vectors in sources if vectors is not None), None)
+        text = encoded.text.fitting()
         chat = chat_activity(encoded.comments or [[]] * segments)
         speech = speech_activity(encoded.speech or [[]] * segments)
 

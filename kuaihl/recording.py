@@ -13,7 +13,17 @@ import av
 import av.error
 import numpy as np
 
-from kuaihl.containers import Faults, Kind, chosen_streams, ends_midway, opened, packets_of, recognise, timed_packets
+from kuaihl.containers import (
+    Faults,
+    Kind,
+    Reading,
+    chosen_streams,
+    ends_midway,
+    opened,
+    packets_of,
+    recognise,
+    timed_packets,
+)
 from kuaihl.decord_worker import DecordError, DecordWorker, is_installed
 from kuaihl.errors import RecordingError
 from kuaihl.pictures import PICTURE_SIZE, PICTURES_PER_SEGMENT, FrameIndex, choose, decode, seek, upright
@@ -43,22 +53,6 @@ TRIAL_PACKETS = 300
 """A stream that shows no picture within so many packets cannot be decoded."""
 LOST_S = 2.0
 """An end that comes earlier than the container promises by more than this is a cut."""
-
-
-class Reading(Iterator[tuple[Segment, np.ndarray]]):
-    """Segments with their pictures or sound, read as they are asked for; `skipped` grows with the reading."""
-
-    def __init__(self, items: Iterator[tuple[Segment, np.ndarray]], faults: Faults) -> None:
-        self._items = items
-        self._faults = faults
-
-    def __next__(self) -> tuple[Segment, np.ndarray]:
-        return next(self._items)
-
-    @property
-    def skipped(self) -> tuple[Skipped, ...]:
-        """What was passed over so far: whole once the reading is at its end."""
-        return self._faults.skipped
 
 
 @dataclass(frozen=True)
@@ -118,14 +112,14 @@ def open_recording(path: str | Path) -> Recording:
         video, audio = chosen_streams(container)
         if video is None and audio is None:
             raise RecordingError(f"{path} has neither pictures nor sound that can be decoded.")
-        frames, duration_s = _scan(container, video, audio, faults)
+        frames, heard, duration_s = _scan(container, video, audio, faults)
         promised_s = ((container.duration or 0) - (container.start_time or 0)) / av.time_base
         info = RecordingInfo(
             name=path.name,
             duration_s=duration_s,
             container=kind.name,
-            video_codec=None if video is None else video.codec_context.codec.canonical_name,
-            audio_codec=None if audio is None else audio.codec_context.codec.canonical_name,
+            video_codec=None if frames is None else video.codec_context.codec.canonical_name,
+            audio_codec=None if not heard else audio.codec_context.codec.canonical_name,
             width=None,
             height=None,
         )
@@ -137,7 +131,7 @@ def open_recording(path: str | Path) -> Recording:
             "Cut it, or write its time stamps anew."
         )
     if promised_s > duration_s + LOST_S or ends_midway(path, kind):
-        faults.add("the end is missing: the file promises more than it holds", duration_s)
+        faults.add("the end is missing: the recording was cut off", duration_s)
     turn = 0
     if frames is not None:
         picture = _trial(path, kind, frames)
@@ -148,7 +142,7 @@ def open_recording(path: str | Path) -> Recording:
             turn = round(picture.rotation / 90) % 4
             width, height = (picture.height, picture.width) if turn % 2 else (picture.width, picture.height)
             info = replace(info, width=width, height=height)
-    if frames is None and audio is None:
+    if frames is None and not heard:
         raise RecordingError(f"{path} has no sound, and its pictures cannot be decoded.")
     return Recording(path, info, tuple(segments_of(duration_s)), faults.skipped, kind, frames, turn)
 
@@ -158,11 +152,11 @@ def _scan(
     video: av.video.stream.VideoStream | None,
     audio: av.audio.stream.AudioStream | None,
     faults: Faults,
-) -> tuple[FrameIndex | None, float]:
-    """Read all packets: the index of the pictures, and where the last packet ends, in seconds."""
+) -> tuple[FrameIndex | None, bool, float]:
+    """Read all packets: the index of the pictures, whether there is sound, and where the last ends, in seconds."""
     stamps, times_s, key, hidden = array("q"), array("d"), array("B"), array("B")
     ticks_s = {stream.index: float(stream.time_base) for stream in (video, audio) if stream is not None}
-    end_s = 0.0
+    heard, end_s = False, 0.0
     for packet, offset_s in timed_packets(container, [s for s in (video, audio) if s is not None], faults):
         tick_s = ticks_s[packet.stream_index]
         stamp = packet.dts if packet.pts is None else packet.pts
@@ -175,14 +169,16 @@ def _scan(
             times_s.append(time_s)
             key.append(packet.is_keyframe)
             hidden.append(packet.is_corrupt or packet.is_discard)
+        else:
+            heard = True
     if not stamps:
-        return None, end_s
+        return None, heard, end_s
     index = FrameIndex(np.array(stamps), np.array(times_s), np.array(key, bool), np.array(hidden, bool))
     shown_from_s, shown_last_s = index.times_s.min(), index.times_s.max()
     interval_s = (shown_last_s - shown_from_s) / max(
         len(stamps) - 1, 1
     )  # some containers do not say how long the last is
-    return index, max(end_s, float(shown_last_s + interval_s))
+    return index, heard, max(end_s, float(shown_last_s + interval_s))
 
 
 def _trial(path: Path, kind: Kind, index: FrameIndex) -> av.VideoFrame | None:

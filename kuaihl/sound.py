@@ -39,7 +39,7 @@ def read_sound(
             begin = max(at - first, 0)
             sound[begin : begin + len(inside)] = inside
             piece = (last, samples[last - at :]) if at + len(samples) > last else next(pieces, None)
-        yield segment, sound
+        yield segment, np.nan_to_num(sound, copy=False)  # float codecs can carry NaN and infinity
 
 
 def _frames(
@@ -55,7 +55,7 @@ def _frames(
             faults.add("sound that cannot be decoded", float((packet.pts or 0) * packet.time_base) + offset_s)
             continue
         for frame in frames:
-            yield frame, None if frame.pts is None else float(frame.pts * frame.time_base) + offset_s
+            yield frame, None if frame.time is None else frame.time + offset_s
 
 
 def _placed(frames: Iterable[tuple[av.AudioFrame, float | None]], faults: Faults) -> Iterator[tuple[int, np.ndarray]]:
@@ -108,9 +108,8 @@ class _Run:
             self._faults.add("sound that cannot be converted", self._heard_until_s)
             return
         for piece in converted:
-            samples = np.nan_to_num(piece.to_ndarray()[0])  # float codecs can carry NaN and infinity
-            yield self._at, samples
-            self._at += len(samples)
+            yield self._at, np.frombuffer(piece.planes[0], np.float32, piece.samples)
+            self._at += piece.samples
 
 
 def _format(frame: av.AudioFrame) -> tuple[str, str, int]:

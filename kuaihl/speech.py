@@ -27,7 +27,7 @@ _MARGIN_S = 1.0
 """Silence after the speech of a shortened window: Whisper ends its sentences there."""
 _STEP_S = 2
 """Windows are lengthened to a multiple of this, so that several have one length."""
-_MAX_SEGMENTS = 24
+_MAX_SEGMENTS = 32
 """Heard at once where memory allows: more would hold progress up and save little."""
 _CPU_BUDGET_BYTES = 600 * 2**20
 _ENCODED_AT_ONCE = 4

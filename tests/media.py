@@ -12,6 +12,8 @@ CLOCK_HZ = 20
 BEEP_S = 0.1
 SOUND_HZ = 48_000
 _TICKS = Fraction(1, 1000)
+_BLOCK = 256
+"""Sound is made for so many of the encoder's frames at a time."""
 
 
 def picture(time_s: float, *, width: int = 128, height: int = 96) -> np.ndarray:
@@ -132,15 +134,13 @@ def _encode_sound(
     sing: Callable[[float, float], np.ndarray],
 ) -> list[av.Packet]:
     packets = []
-    frame_s = Fraction(stream.codec_context.frame_size or 1024, SOUND_HZ)
+    size = stream.codec_context.frame_size or 1024
     for begin_s, end_s in spans:
-        number = 0
-        while begin_s + (number + 1) * frame_s <= end_s:
-            from_s = begin_s + float(number * frame_s)
-            samples = sing(from_s, from_s + float(frame_s))
-            frame = av.AudioFrame.from_ndarray(samples[None], format="fltp", layout="mono")
-            frame.sample_rate, frame.time_base = SOUND_HZ, Fraction(1, SOUND_HZ)
-            frame.pts = round((start_s + from_s) * SOUND_HZ)
-            packets += stream.encode(frame)
-            number += 1
+        for from_s in np.arange(begin_s, end_s, size * _BLOCK / SOUND_HZ):
+            samples = sing(from_s, min(from_s + size * _BLOCK / SOUND_HZ, end_s))
+            for at in range(0, len(samples) - size + 1, size):
+                frame = av.AudioFrame.from_ndarray(samples[None, at : at + size], format="fltp", layout="mono")
+                frame.sample_rate, frame.time_base = SOUND_HZ, Fraction(1, SOUND_HZ)
+                frame.pts = round((start_s + from_s) * SOUND_HZ) + at
+                packets += stream.encode(frame)
     return packets + stream.encode(None)

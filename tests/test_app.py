@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import gradio as gr
 import pytest
+from gradio.route_utils import delete_files_created_by_app
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
@@ -163,3 +164,11 @@ def test_a_public_server_has_no_path_to_fill_in():
 
     assert "path" in parameters(own_machine=True)
     assert parameters(own_machine=False) == ["recording", "comments", "transcript", "streamer", "comment_offset_s"]
+
+
+def test_the_example_outlives_the_visitors_files(tmp_path, monkeypatch):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    page = demo_of(None).build()
+    clicked = next(block for block in page.blocks.values() if isinstance(block, gr.Dataset)).samples
+    delete_files_created_by_app(page, age=None)
+    assert [Path(file["path"]).is_file() for file in clicked[0]] == [True, True]

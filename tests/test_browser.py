@@ -9,6 +9,7 @@ from tests.serving import browse
 
 pytestmark = pytest.mark.browser
 RUN_MS = 180_000
+expect.set_options(timeout=30_000)  # a busy machine takes its time to draw
 
 
 @pytest.fixture(scope="module")

@@ -241,15 +241,11 @@ def recording(tmp_path_factory):
     return folder / "short.mp4"
 
 
-def kuaihl(*arguments, **options):
-    """Run the real command."""
-    command = [sys.executable, "-m", "kuaihl", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, encoding="utf-8", check=False, **options)
-
-
 def test_real_command_on_a_short_recording(recording, tmp_path):
     out = tmp_path / "results"
-    done = kuaihl("predict", recording, "--comments", recording.with_name("chat.csv"), "--out", out)
+    command = [sys.executable, "-m", "kuaihl", "predict", str(recording), "--out", str(out)]
+    command += ["--comments", str(recording.with_name("chat.csv"))]
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", check=False)
     assert done.stderr == ""
     assert done.returncode == 0
     assert done.stdout.startswith("recording      short.mp4: 0:01:40")
@@ -266,34 +262,40 @@ def test_real_command_on_a_short_recording(recording, tmp_path):
     assert list(document["timings_s"]) == ["opening", "listening", "looking", "reading", "predicting"]
 
 
-def test_real_info(tmp_path):
-    done = kuaihl("info", cwd=tmp_path)
-    assert (done.returncode, done.stderr) == (0, "")
+def test_real_info(capsys):
+    assert cli.run(["info"]) == 0
+    out = capsys.readouterr().out
     for label in ("target", "trained on", "streamers", "model", "model.safetensors"):
-        assert label in done.stdout
+        assert f"\n{label}" in out or f" {label} " in out
 
 
-def test_real_mistake(tmp_path):
+def test_real_mistake(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "notes.mp4").write_text("no recording at all\n")
-    done = kuaihl("predict", "notes.mp4", cwd=tmp_path)
-    assert done.returncode == 2
-    assert done.stderr.count("\n") == 1
-    assert "notes.mp4" in done.stderr
+    assert cli.run(["predict", "notes.mp4"]) == 2
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith("kuaihl: ")
+    assert "notes.mp4" in last
     assert [path.name for path in tmp_path.iterdir()] == ["notes.mp4"]
 
 
 @pytest.mark.skipif(os.name == "nt", reason="pseudo-terminals are POSIX's")
 def test_real_ctrl_c_on_a_terminal(recording, tmp_path):
+    import fcntl
+    import struct
+    import termios
+
     ours, theirs = os.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
     command = [sys.executable, "-m", "kuaihl", "predict", str(recording), "--out", str(tmp_path / "results")]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=theirs) as process:
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=theirs, start_new_session=True) as process:
         os.close(theirs)
         deadline = threading.Timer(120, process.kill)
         deadline.start()
         shown = b""
         while b"listening" not in shown:
             shown += os.read(ours, 1000)
-        process.send_signal(signal.SIGINT)
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does, to children too
         with contextlib.suppress(OSError):  # how Linux says that the other side is closed
             while more := os.read(ours, 1000):
                 shown += more

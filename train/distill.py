@@ -224,8 +224,9 @@ def _look(
 
 def begin(config: DistillConfig) -> Run:
     """Resume the run of ``config.out``, or begin one."""
-    torch.manual_seed(config.seed)  # timm initialises from the global generator only
-    student = Student(config.student)
+    with torch.random.fork_rng(devices=[]):  # timm initialises from the global generator alone
+        torch.manual_seed(config.seed)
+        student = Student(config.student)
     if config.init is not None:
         student.swin.load_state_dict({name: value.float() for name, value in load_file(config.init).items()})
     groups = param_groups_weight_decay(student, config.weight_decay)

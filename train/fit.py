@@ -259,10 +259,7 @@ def _command(config: FitConfig) -> str:
     """The command that trains the same, with the names of folders alone, for the model card."""
     default = FitConfig(config.dataset, config.out)
     changed = {k: v for k, v in asdict(config).items() if v != getattr(default, k)}
-    flags = [
-        f"--{k.replace('_', '-')} {v}" if not isinstance(v, bool) else f"--{'' if v else 'no-'}{k}"
-        for k, v in changed.items()
-    ]
+    flags = [f"--{name.replace('_', '-')} {value}" for name, value in changed.items()]
     return " ".join([f"python -m train.fit --dataset {config.dataset.name} --out {config.out.name}", *flags])
 
 

@@ -56,15 +56,18 @@ def load_pictures(sources: Iterable[Path], *, drawings: int = 0) -> Pictures:
     Raises
     ------
     LabelError
-        A source is neither a tar file nor a folder, or holds no photo.
+        A source is neither a tar file nor a folder, holds no photo, or a damaged one.
     """
     found = [item for source in sources for item in _files(source)]
     squares = torch.empty((len(found) + drawings, 3, STORED_SIZE, STORED_SIZE), dtype=torch.uint8)
     aspect = torch.full((len(squares),), _WIDE)
-    for i, (_, data) in enumerate(found):
-        with Image.open(io.BytesIO(data)) as image:
-            aspect[i] = image.width / image.height
-            square = image.convert("RGB").resize((STORED_SIZE, STORED_SIZE), Image.Resampling.BICUBIC)
+    for i, (name, data) in enumerate(found):
+        try:
+            with Image.open(io.BytesIO(data)) as image:
+                aspect[i] = image.width / image.height
+                square = image.convert("RGB").resize((STORED_SIZE, STORED_SIZE), Image.Resampling.BICUBIC)
+        except OSError as error:
+            raise LabelError(f"{name} is not a whole picture ({error}): remove it") from error
         squares[i] = torch.from_numpy(np.array(square)).permute(2, 0, 1)
     for i, frame in enumerate(_drawings(drawings), start=len(found)):
         squares[i] = torch.from_numpy(frame).permute(2, 0, 1)

@@ -157,7 +157,7 @@ def columns(
     written = None if comments is None else comment_logs.by_segment(comment_logs.spoken(comments), segments)
     said = None if spoken is None else [" ".join(u.text for u in part) for part in spoken]
     lines = None if written is None else [[c.text for c in part] for part in written]
-    text = text_encoder.encode_sources(said, lines)
+    text = text_encoder.encode_segments(said, lines)
     nothing = np.zeros((count, text_encoder.dim), dtype=np.float16)
     activity = [chat_activity(written or [[]] * count), speech_activity(spoken or [[]] * count)]
     return {

@@ -78,8 +78,8 @@ prediction = Predictor.from_pretrained("path/of/this/folder").predict("stream.mp
 Kendall's tau-b of predicted and true LVTR on the {evaluation["split"]} rooms, printed by
 `python -m train.evaluate --checkpoint {folder.name} --dataset {Path(fit["dataset"]["made_by"].split()[-1]).name}`.
 Delta keeps the segments whose true LVTR is above it. *Ceiling* is the tau of the simulator's own true chance that a
-viewer stays, *true persistence* that of its value one segment before, *last value* that of the LVTR observed then, which
-no model is given.
+viewer stays, *true persistence* that of its value one segment before, *last value* that of the LVTR observed then,
+which no model is given.
 
 | | Delta | pooled | per room | segments | rooms |
 |---|---|---|---|---|---|

@@ -1,8 +1,9 @@
 """Read comment logs: a log of any format in, comments in order of time out.
 
-A family of formats is a file with a tuple ``FORMATS``; ``FORMATS`` here is the sniffing table.
+A family of formats is a file that offers a ``Format`` for each; ``FORMATS`` here is the sniffing table.
 """
 
+import math
 from pathlib import Path
 
 from kuaihl.comments import bilibili, chat_downloader, table, twitch, youtube
@@ -45,8 +46,11 @@ def read(path: str | Path, *, offset_s: float = 0.0) -> CommentLog:
     Raises
     ------
     CommentLogError
-        The file is missing, empty, of an unknown format, damaged throughout, or timed by the wall clock.
+        The file is missing, empty, of an unknown format, damaged throughout, or timed by the wall clock; or the
+        offset is not finite.
     """
+    if not math.isfinite(offset_s):
+        raise CommentLogError(f"The comment offset must be a number of seconds, not {offset_s}.")
     report = Report()
     source = open_source(path, report)
     found = _sniff(source)

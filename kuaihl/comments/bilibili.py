@@ -30,7 +30,6 @@ _WHOLE = re.compile(
     re.DOTALL,
 )
 _ATTRIBUTE = re.compile(r"([\w:.-]+)\s*=\s*(?:\"([^\"]*)\"|'([^']*)')")
-_END = re.compile(r"\s*</i>\s*$")
 _GUARDS = {"1": "governor", "2": "admiral", "3": "captain"}
 _POSITIONED, _SCRIPTED = "7", ("8", "9")
 
@@ -110,7 +109,7 @@ def _pieces(source: Source, report: Report) -> Iterator[tuple[str, int]]:
                 line += buffer.count("\n")
                 buffer = ""
     if _ELEMENT.match(buffer):
-        yield _END.sub("", buffer), line
+        yield buffer.rstrip().removesuffix("</i>"), line
 
 
 def _repaired(piece: str, line: int, report: Report) -> Iterator[tuple[str, Mapping[str, str], str]]:

@@ -14,7 +14,7 @@ KNOWN_BOTS = frozenset(
 )  # fmt: skip
 """Names in lower case of accounts that only programs write from."""
 
-_CLOCK = re.compile(r"([-−])?(?:(\d[\d,]*):)?(\d{1,4}):([0-5]?\d(?:[.,]\d+)?)")
+_CLOCK = re.compile(r"([-−])?(?:(\d[\d,]{0,12}):)?(\d{1,4}):([0-5]?\d(?:[.,]\d+)?)")
 _DATE = re.compile(r"\d{4}[-/.年]\d{1,2}[-/.月]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4}\b")
 # Control characters, halves of surrogate pairs, byte order marks, and the invisible tag that chat clients append so as
 # to send the same text twice.

@@ -16,6 +16,8 @@ _DECODER = json.JSONDecoder(strict=False)
 _GAP = re.compile(r"[\s,]*")
 _BOUNDARY = re.compile(r"\}\s*,\s*(?=\{)")
 _LONGEST_KEY = 256
+_MAX_ATTEMPTS = 2000
+"""How often to look for the next sound entry: each look may take long in a file that is made to be slow."""
 
 
 class _Window:
@@ -91,14 +93,15 @@ def entries(
         if not window.find(begins):
             report.damage("no list of comments", "the document")
             return
-        number, lost, ended = 0, "", False
-        while window.find(_BOUNDARY) if lost else window.pass_gap() != "]":
+        number, lost, ended, attempts = 0, "", False, 0
+        while (attempts < _MAX_ATTEMPTS and window.find(_BOUNDARY)) if lost else window.pass_gap() != "]":
             number += not lost
             try:
                 entry = window.decode()
             except (ValueError, EOFError) as error:
                 lost, ended = lost or f"comment {number}", isinstance(error, EOFError)
                 window.at += 1
+                attempts += 1
                 continue
             if not isinstance(entry, dict) or (lost and not is_entry(entry)):
                 if not lost:
@@ -108,7 +111,9 @@ def entries(
                 report.damage("damaged stretches of JSON", lost)
                 number, lost = number + 1, ""
             yield f"comment {number}", entry
-        if lost:
+        if lost and attempts >= _MAX_ATTEMPTS:
+            report.damage("damage throughout, the rest of the list is left out", lost)
+        elif lost:
             report.damage("the file ends in the middle of its list" if ended else "damaged stretches of JSON", lost)
 
 

@@ -52,7 +52,7 @@ def _first_line(head: str) -> str:
 
 
 def _names(header: str, delimiter: str) -> list[str]:
-    fields = next(csv.reader([header], delimiter=delimiter))
+    fields = next(csv.reader([header.replace("\0", "")], delimiter=delimiter))  # Python 3.10 refuses NUL
     return [re.sub(r"[\s-]+", "_", f.strip("\ufeff \t\"'#").lower()) for f in fields]
 
 

@@ -79,6 +79,11 @@ def test_wholly_damaged(log):
         read(log(content))
 
 
+def test_offset_must_be_finite(log):
+    with pytest.raises(CommentLogError, match="offset"):
+        read(log("1,a,b\n"), offset_s=float("nan"))
+
+
 def test_too_many_comments(log, monkeypatch):
     monkeypatch.setattr("kuaihl.comments.MAX_COMMENTS", 1)
     with pytest.raises(CommentLogError, match="more than 1 comments"):

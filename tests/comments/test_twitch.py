@@ -118,6 +118,14 @@ def test_cut_off_file(log, cut):
     assert lost.where == f"comment {len(result.comments) + 1}"
 
 
+def test_files_made_to_be_slow_are_given_up(log):
+    result = read(log(document(entry(1))[: -len("]}")] + ', {"a' + '},{"' * 200_000))
+    assert [c.time_s for c in result.comments] == [1.0]
+    assert [(s.reason, s.count, s.where) for s in result.skipped] == [
+        ("damage throughout, the rest of the list is left out", 1, "comment 2")
+    ]
+
+
 def test_no_comments_is_no_error(log):
     assert read(log(document())).comments == ()
 

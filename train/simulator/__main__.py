@@ -60,7 +60,7 @@ class Rooms:
     comment_bank: Path | None = None
     """Parquet file of real chat (columns vod, time_s, text)."""
     checkpoint: Path | None = None
-    """Checkpoint whose encoders turn rooms into features."""
+    """Folder whose visual.safetensors is the compact Swin; the one that comes with the project if not given."""
 
     def run(self) -> None:
         """Prepare."""

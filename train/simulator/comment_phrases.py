@@ -8,6 +8,17 @@ COMMON: Grammar = {
     "greeting": ("hi{dots}", "hello {all}", "good evening {all}", "just got here, what did I miss?", "hey {all}{dots}"),
     "all": ("everyone", "chat", "friends", "guys", "from the night shift"),
     "dots": ("", "!", "!!", " :)", "~"),
+    "about": (
+        "I {like} {it}",
+        "I {like} {it}, what about you {all}?",
+        "first time I see {it}{dots}",
+        "{it} is my favourite part",
+        "we need more of {it}{dots}",
+        "not sure about {it}",
+        "my friend told me about {it}",
+        "{it} again?{dots}",
+    ),
+    "like": ("like", "love", "do not get", "came for", "missed"),
     "question": (
         "how long have you been live?",
         "what is the name of {it}?",

@@ -107,4 +107,4 @@ def _text(plan: Plan, about: int, index: int, kind: str, hype: float, *, rng: np
         return say(grammar, "idle", rng=rng)
     if rng.random() < hype:
         return say(grammar, "hot" if rng.random() < 0.5 else "burst", rng=rng)
-    return say(grammar, "calm", rng=rng)
+    return say(grammar, "calm" if rng.random() < 0.65 else "about", rng=rng)

@@ -15,14 +15,3 @@ def say(grammar: Grammar, name: str, *, rng: np.random.Generator) -> str:
     choices = grammar[name]
     text = choices[int(rng.random() * len(choices))]
     return _SLOT.sub(lambda slot: say(grammar, slot[1], rng=rng), text)
-
-
-def count(grammar: Grammar, name: str) -> int:
-    """How many ways there are to expand ``name``."""
-    total = 0
-    for text in grammar[name]:
-        ways = 1
-        for slot in _SLOT.findall(text):
-            ways *= count(grammar, slot)
-        total += ways
-    return total

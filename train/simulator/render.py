@@ -15,7 +15,7 @@ from train.simulator.rooms import Room
 from train.simulator.voice import VOICE_RATE_HZ, sound
 
 SIZE = (640, 360)
-FRAMES_PER_S = 8
+FRAMES_PER_S = 6
 KEYFRAME_S = 2.5
 _SMOOTH = 2
 _CODEC_OPTIONS = {"preset": "slow", "tune": "animation", "crf": "35"}

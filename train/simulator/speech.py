@@ -11,7 +11,7 @@ from train.simulator.speech_phrases import SPEECH
 from train.simulator.streamers import Streamer
 
 CHARACTERS_A_SECOND = 12.5
-"""How fast a voice of 150 words a minute gets through a text, pauses at commas included."""
+"""A little slower than a voice of 150 words a minute reads (14), so that what is rendered ends in its segment too."""
 
 
 def speak(plan: Plan, streamer: Streamer, *, rng: np.random.Generator) -> tuple[Utterance, ...]:

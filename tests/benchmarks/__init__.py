@@ -1,0 +1,1 @@
+"""Benchmarks: each is a module to run, prints what it measured, and asserts nothing."""
