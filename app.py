@@ -154,10 +154,12 @@ def show(run: Run, dark: bool) -> list[Any]:  # noqa: FBT001 - a checkbox's valu
     ]
 
 
-def choose(run: Run, dark: bool, event: gr.EventData) -> list[dict[str, Any]]:  # noqa: FBT001 - a checkbox's value
+def choose(run: Run | None, dark: bool, event: gr.EventData) -> list[dict[str, Any]]:  # noqa: FBT001 - a checkbox's value
     """Turn the player, or the still in its place, and the alignment to the highlight that was clicked."""
     from kuaihl import plots
 
+    if run is None:
+        raise gr.Error("This result is too old and was removed. Run again.", print_exception=False)
     chosen = next((h for h in run.prediction.highlights if h.rank == event.rank), None)
     peak_s = chosen.peak_s if chosen else 0.0
     around = next((s.segment.index for s in run.prediction.segments if s.segment.end_s > peak_s), 0)
@@ -275,9 +277,8 @@ class Demo:
                     status = gr.HTML(EMPTY, elem_id="status")
                     with gr.Column(visible=False) as body:
                         shown, rows, files = result_parts()
-            busy = [gr.update(interactive=False), gr.update(visible=True)]
             idle = [gr.update(interactive=True), gr.update(visible=False)]
-            start.click(lambda: busy, None, [start, cancel], **QUIET)
+            start.click(lambda: [gr.update(interactive=False), gr.update(visible=True)], None, [start, cancel], **QUIET)
             done = start.click(self.predict, inputs, [result, *files], api_name="predict", show_progress_on=[status])
             done.success(show, [result, dark], [status, body, *shown], js=ASK_IF_DARK, **QUIET)
             done.then(lambda: idle, None, [start, cancel], **QUIET)
@@ -326,11 +327,10 @@ def result_parts() -> tuple[list[gr.components.Component], gr.HTML, list[gr.Down
 
 
 def main() -> None:
-    """Serve the page while the model loads."""
+    """Serve the page, then load the model. The fonts are the reader's own: the page asks no other host for anything."""
     logging.basicConfig(level=logging.INFO)
     on_space = "SPACE_ID" in os.environ
     host = os.environ.get("GRADIO_SERVER_NAME") or ("0.0.0.0" if on_space else "127.0.0.1")  # noqa: S104 - a container
-    # The reader's own fonts: the page asks no other host for anything.
     fonts = {"font": ["system-ui", "sans-serif"], "font_mono": ["ui-monospace", "monospace"]}
     theme = gr.themes.Base(primary_hue="teal", secondary_hue="teal", neutral_hue="slate", **fonts)
     look = {"theme": theme, "css_paths": ASSETS / "app.css", "footer_links": ["api", "settings"]}

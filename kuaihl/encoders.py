@@ -1,8 +1,6 @@
-"""Pretrained encoders and activity: a picture, a segment's texts, how much was said -> one vector each."""
+"""Pretrained encoders: a picture -> one vector (Swin), a segment's texts -> one vector (BERT)."""
 
 import logging
-import re
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -20,7 +18,6 @@ from transformers import AutoConfig, AutoTokenizer, BertModel
 from transformers.utils import logging as transformers_logging
 
 from kuaihl.errors import CheckpointError
-from kuaihl.records import Comment, Segment, Utterance
 from kuaihl.weights import COMPACT_SWIN
 
 logger = logging.getLogger(__name__)
@@ -29,17 +26,11 @@ SPEECH_PIECES = 100
 """Word pieces of a segment's speech that are read; the rest of `TEXT_PIECES` is for the comments."""
 TEXT_PIECES = 200
 """Word pieces of a text in all, [CLS] and [SEP] included."""
-PRESENCE_SEGMENTS = 20
-"""A chatter is present who wrote in this many segments up to now."""
-CHAT_COLUMNS = ("log1p_comments", "log1p_commenters", "log1p_present", "participation", "log_burst")
-SPEECH_COLUMNS = ("log1p_words", "speech_s")
 
 _COMPACT_SHAPE = {"embed_dim": 32, "depths": (2, 2, 4, 2), "num_heads": (1, 2, 4, 8)}
 _PICTURES_PER_BATCH = {"cpu": 32, "cuda": 256}
 _WIDTH_STEP = 16
 _PIECES_PER_BATCH = {"cpu": 4_096, "cuda": 65_536}
-_WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]|[^\s\u3040-\u30ff\u3400-\u9fff]+")
-"""A run without spaces, or one sign of a script that writes none."""
 
 
 def autocast(device: torch.device) -> AbstractContextManager[None]:
@@ -328,55 +319,3 @@ def _quiet_transformers() -> Iterator[None]:
         transformers_logging.set_verbosity(verbosity)
         if bar:
             transformers_logging.enable_progress_bar()
-
-
-def utterances_by_segment(utterances: Sequence[Utterance], segments: Sequence[Segment]) -> list[list[Utterance]]:
-    """Sort utterances into the segments that hold their middle; what lies outside all of them is left out."""
-    ends = np.array([segment.end_s for segment in segments])
-    found: list[list[Utterance]] = [[] for _ in segments]
-    for utterance in utterances:
-        middle_s = (utterance.start_s + utterance.end_s) / 2
-        index = int(np.searchsorted(ends, middle_s, side="right"))
-        if middle_s >= 0 and index < len(segments):
-            found[index].append(utterance)
-    return found
-
-
-def chat_activity(comments: Sequence[Sequence[Comment]]) -> np.ndarray:
-    """Measure how lively each segment's chat is -> (segments, 5) float32, columns `CHAT_COLUMNS`.
-
-    log1p of comments, of distinct commenters, and of commenters present, who wrote in the last `PRESENCE_SEGMENTS`;
-    participation, the share of those present who wrote now, 0 where nobody is; and the log ratio of comments, plus one,
-    to their mean up to now, plus one. A row depends on no later segment. Comments without a user count as comments but
-    not as commenters, since nobody knows whether the same person wrote again. What should not count, such as bots, is
-    left out before.
-    """
-    rows = np.zeros((len(comments), len(CHAT_COLUMNS)), dtype=np.float32)
-    writers = [{comment.user for comment in some if comment.user is not None} for some in comments]
-    present: Counter[str] = Counter()
-    total = 0
-    for t, some in enumerate(comments):
-        present.update(writers[t])
-        if t >= PRESENCE_SEGMENTS:
-            present -= Counter(writers[t - PRESENCE_SEGMENTS])
-        total += len(some)
-        participation = len(writers[t]) / len(present) if present else 0.0
-        burst = np.log((len(some) + 1) / (total / (t + 1) + 1))
-        rows[t] = (*np.log1p([len(some), len(writers[t]), len(present)]), participation, burst)
-    return rows
-
-
-def speech_activity(utterances: Sequence[Sequence[Utterance]]) -> np.ndarray:
-    """Measure how much is said in each segment -> (segments, 2) float32, columns `SPEECH_COLUMNS`.
-
-    log1p of words, and seconds of speech, those where utterances overlap counted once.
-    """
-    rows = np.zeros((len(utterances), len(SPEECH_COLUMNS)), dtype=np.float32)
-    for t, some in enumerate(utterances):
-        words = sum(len(_WORD.findall(utterance.text)) for utterance in some)
-        spoken_s, heard_until_s = 0.0, -np.inf
-        for utterance in sorted(some, key=lambda utterance: utterance.start_s):
-            spoken_s += max(0.0, utterance.end_s - max(utterance.start_s, heard_until_s))
-            heard_until_s = max(heard_until_s, utterance.end_s)
-        rows[t] = (np.log1p(words), spoken_s)
-    return rows

@@ -13,14 +13,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from kuaihl.activity import CHAT_COLUMNS, SPEECH_COLUMNS
 from kuaihl.decoder import CausalDecoder
 from kuaihl.errors import CheckpointError
 from kuaihl.perceiver import Perceiver
 
 CONFIG_FILE = "config.json"
 MODEL_FILE = "model.safetensors"
-CHAT_COLUMNS = 5
-SPEECH_COLUMNS = 2
 PICTURES = 3
 _SWEEP_BATCH = 256
 
@@ -164,11 +163,11 @@ class KuaiHL(
         kinds = PICTURES + 1 + (2 if config.activity else 0)
         self.token_kind = nn.Parameter(torch.randn(kinds, dim) * 0.02)
         if config.activity:
-            self.project_chat = nn.Linear(CHAT_COLUMNS, dim)
-            self.project_speech = nn.Linear(SPEECH_COLUMNS, dim)
+            self.project_chat = nn.Linear(len(CHAT_COLUMNS), dim)
+            self.project_speech = nn.Linear(len(SPEECH_COLUMNS), dim)
             for name, columns in (("chat", CHAT_COLUMNS), ("speech", SPEECH_COLUMNS)):
-                self.register_buffer(f"{name}_mean", torch.zeros(columns))
-                self.register_buffer(f"{name}_std", torch.ones(columns))
+                self.register_buffer(f"{name}_mean", torch.zeros(len(columns)))
+                self.register_buffer(f"{name}_std", torch.ones(len(columns)))
         self.streamer = nn.Embedding(len(config.streamers) + 1, dim)
         nn.init.normal_(self.streamer.weight, std=0.02)
         self.perceiver = Perceiver(dim=dim, heads=config.heads, layers=config.perceiver_layers, dropout=config.dropout)

@@ -13,15 +13,13 @@ import numpy as np
 import torch
 
 from kuaihl import comments as comment_logs
+from kuaihl.activity import chat_activity, speech_activity, utterances_by_segment
 from kuaihl.alignment import banded_cost, banded_path
 from kuaihl.encoders import (
     TextEncoder,
     TextFeatures,
     VisualEncoder,
-    chat_activity,
     choose_device,
-    speech_activity,
-    utterances_by_segment,
 )
 from kuaihl.highlights import HighlightOptions, select
 from kuaihl.model import PICTURES, Features, KuaiHL, KuaiHLConfig, load, sha256_of
@@ -163,7 +161,7 @@ class Predictor:
         streamer: str | None = None,
         comment_offset_s: float = 0.0,
         progress: ProgressCallback | None = None,
-        options: HighlightOptions = HighlightOptions(),  # noqa: B008 - frozen
+        options: HighlightOptions = HighlightOptions(),
     ) -> Prediction:
         """Predict the LVTR of every segment of a recording, and what follows from it.
 
@@ -253,7 +251,7 @@ class Predictor:
         *,
         streamer: str | None = None,
         progress: ProgressCallback | None = None,
-        options: HighlightOptions = HighlightOptions(),  # noqa: B008 - frozen
+        options: HighlightOptions = HighlightOptions(),
     ) -> Prediction:
         """Predict from what was encoded; parameters as for `predict`."""
         timings = dict(encoded.timings_s)

@@ -16,6 +16,7 @@ from kuaihl.records import Segment, Utterance
 _MAX_BYTES = 64 * 2**20
 _BOMS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 _SRT_TIMES = re.compile(r"^\s*\d+:\d+:\d+[,.]\d+\s*-->", re.MULTILINE)
+_SRT_TORN = re.compile(r"^\d+[ \t]*\n[^\n]*-->(?!\s*\d+:\d+:\d+[,.]\d)[^\n]*$", re.MULTILINE)
 _ASS_HEADER = re.compile(r"^\s*\[(Script Info|V4\+? Styles|Events)\]", re.MULTILINE | re.IGNORECASE)
 _VTT_INLINE_TIME = re.compile(r"<[\d:.]+>")
 _MARKUP = re.compile(r"</?[a-zA-Z][^<>]*>")
@@ -43,7 +44,7 @@ def read_transcript(path: str | Path, *, segments: Sequence[Segment]) -> list[Ut
     if format_ is None:
         raise CommentLogError(f"{path} is no transcript: SRT, WebVTT and ASS are read.")
     try:
-        cues = pysubs2.SSAFile.from_string(_plain_vtt(text) if format_ == "vtt" else text, format_=format_)
+        cues = pysubs2.SSAFile.from_string(_prepare(text, format_), format_=format_)
     except (pysubs2.Pysubs2Error, ValueError, LookupError, TypeError) as error:
         raise CommentLogError(f"{path} is damaged: {error}. Save it again as SRT or WebVTT.") from error
     rolling = format_ == "vtt" and _VTT_INLINE_TIME.search(text) is not None
@@ -87,6 +88,13 @@ def _format(text: str) -> str | None:
     if _ASS_HEADER.search(text):
         return "ass"
     return "srt" if _SRT_TIMES.search(text) else None
+
+
+def _prepare(text: str, format_: str) -> str:
+    """Take out what pysubs2 would read as words."""
+    if format_ == "vtt":
+        return _plain_vtt(text)
+    return _SRT_TORN.sub("", text) if format_ == "srt" else text
 
 
 def _plain_vtt(text: str) -> str:

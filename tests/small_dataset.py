@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kuaihl.encoders import CHAT_COLUMNS, SPEECH_COLUMNS
+from kuaihl.activity import CHAT_COLUMNS, SPEECH_COLUMNS
 from train.dataset import DatasetInfo, write_info, write_shard
 
 INFO = DatasetInfo(

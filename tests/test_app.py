@@ -169,6 +169,6 @@ def test_a_public_server_has_no_path_to_fill_in():
 def test_the_example_outlives_the_visitors_files(tmp_path, monkeypatch):
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
     page = demo_of(None).build()
-    clicked = next(block for block in page.blocks.values() if isinstance(block, gr.Dataset)).samples
+    load = next(event.fn for event in page.fns.values() if event.api_name == "load_example")
     delete_files_created_by_app(page, age=None)
-    assert [Path(file["path"]).is_file() for file in clicked[0]] == [True, True]
+    assert [Path(field["value"]["path"]).is_file() for field in load((0, app.EXAMPLE))] == [True, True]

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from kuaihl.encoders import CHAT_COLUMNS
+from kuaihl.activity import CHAT_COLUMNS
 from kuaihl.errors import LabelError
 from kuaihl.model import PRESETS
 from tests.small_dataset import INFO, LENGTHS, write_dataset

@@ -14,8 +14,9 @@ from torch.nn import functional
 
 from kuaihl.encoders import VisualEncoder
 from kuaihl.errors import LabelError
-from train.distill import DistillConfig, Teacher, begin, distill, learning_rate, probe, take_step, teach
+from train.distill import DistillConfig, begin, distill, learning_rate, probe, take_step, teach
 from train.photos import Pictures, Split, load_pictures, split_for_probe, views, whole
+from train.teacher import Teacher
 
 COLOURS = {"red": (200, 40, 30), "blue": (30, 60, 210)}
 

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from kuaihl.activity import CHAT_COLUMNS, SPEECH_COLUMNS
 from kuaihl.errors import CheckpointError
-from kuaihl.model import CHAT_COLUMNS, PRESETS, SPEECH_COLUMNS, Features, KuaiHL, load, sha256_of
+from kuaihl.model import PRESETS, Features, KuaiHL, load, sha256_of
 
 CONFIG = replace(PRESETS["debug"], streamers=("ann", "bo"))
 MODALITIES = ("pictures", "speech", "comments")
@@ -22,8 +23,8 @@ def features(segments: int, *, batch: int = 1, seed: int = 0) -> Features:
     return Features(
         pictures=noise(3, CONFIG.picture_dim),
         text=noise(CONFIG.text_dim),
-        chat=noise(CHAT_COLUMNS),
-        speech=noise(SPEECH_COLUMNS),
+        chat=noise(len(CHAT_COLUMNS)),
+        speech=noise(len(SPEECH_COLUMNS)),
         **{f"has_{m}": torch.ones(batch, segments, dtype=torch.bool) for m in MODALITIES},
         streamer=torch.ones(batch, dtype=torch.long),
     )

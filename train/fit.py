@@ -20,8 +20,8 @@ from torch.utils.data import DataLoader
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
+from kuaihl.activity import CHAT_COLUMNS
 from kuaihl.alignment import alignment_loss
-from kuaihl.encoders import CHAT_COLUMNS
 from kuaihl.errors import LabelError
 from kuaihl.model import PRESETS, KuaiHL, Output
 from kuaihl.ranking import Region, pairwise_loss, pointwise_loss

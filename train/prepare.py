@@ -9,13 +9,11 @@ import numpy as np
 from tqdm import tqdm
 
 from kuaihl import comments as comment_logs
+from kuaihl.activity import chat_activity, speech_activity, utterances_by_segment
 from kuaihl.encoders import (
     COMPACT_SWIN,
     TextEncoder,
     VisualEncoder,
-    chat_activity,
-    speech_activity,
-    utterances_by_segment,
 )
 from kuaihl.errors import LabelError
 from kuaihl.model import PRESETS

@@ -175,9 +175,8 @@ def main(source: Path = EXAMPLE) -> None:
             measured = results[label] = measure(way, recording, log)
             stages = ", ".join(f"{k} {v:.1f}" for k, v in measured.items() if k not in {"total", "peak_gib"})
             speed = hours * HOUR_S / measured["total"]
-            print(
-                f"{label:<22}{measured['total']:8.1f} s {speed:6.1f}x real time {measured['peak_gib']:6.2f} GiB  ({stages})"
-            )
+            figures = f"{measured['total']:8.1f} s {speed:6.1f}x real time {measured['peak_gib']:6.2f} GiB"
+            print(f"{label:<22}{figures}  ({stages})")
         ratio = results["straightforward, 1 h"]["total"] / results["ours, 1 h"]["total"]
         growth = results["ours, 4 h"]["peak_gib"] / results["ours, 1 h"]["peak_gib"] - 1
         print(f"ours is {ratio:.1f} times as fast as the straightforward way; 4 h take {growth:+.1%} memory of 1 h")
