@@ -27,6 +27,7 @@ logger = logging.getLogger(__name__)
 
 ASSETS = Path(__file__).parent / "assets"
 EXAMPLE = [str(ASSETS / "example" / name) for name in ("recording.mp4", "comments.json")]
+EXAMPLE_LABEL = "A simulated stream and its chat"
 NAMES = {"lvtr": "LVTR"}  # of what checkpoints predict
 LOOPBACK = {"localhost", "127.0.0.1", "::1", "[::1]"}
 KEEP_S = 3600  # then a visitor's files are removed
@@ -43,6 +44,7 @@ pictures, speech and comments it predicts how many stay for the next 30 seconds.
 EMPTY = """<div class="empty"><svg viewBox="0 0 320 80" aria-hidden="true"><path d="M0 62C22 60 30 44 52 46S84 66 104 62
 134 14 158 14 190 56 212 54 244 26 264 28 296 50 320 44"/></svg><h2>Your result will stand here</h2><p>Choose a
 recording and, if you have it, its comment log, or click the example. Then press Run.</p></div>"""
+TOO_OLD = "<p>This result was removed, an hour after its run. Press Run again.</p>"
 ASK_IF_DARK = "(run, dark) => [run, document.body.classList.contains('dark')]"
 QUIET = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 
@@ -159,7 +161,7 @@ def choose(run: Run | None, dark: bool, event: gr.EventData) -> list[dict[str, A
     from kuaihl import plots
 
     if run is None:
-        raise gr.Error("This result is too old and was removed. Run again.", print_exception=False)
+        return [gr.update(visible=False), gr.update(value=TOO_OLD, visible=True), gr.update()]
     chosen = next((h for h in run.prediction.highlights if h.rank == event.rank), None)
     peak_s = chosen.peak_s if chosen else 0.0
     around = next((s.segment.index for s in run.prediction.segments if s.segment.end_s > peak_s), 0)
@@ -192,10 +194,11 @@ class Demo:
             predictor = self.model.result()
         except KuaiHLError as error:
             return f'<p class="model wrong">{escape(str(error))}</p>'
-        target, trained_on = predictor.config.target, escape(predictor.config.trained_on)
-        what = "LVTR, the share of viewers who stay for a long view" if target == "lvtr" else escape(target)
-        name = escape(predictor.checkpoint.name)
-        return f'<p class="model">Model <b>{name}</b> predicts {what}. Trained on {trained_on}.</p>'
+        config, name = predictor.config, escape(predictor.checkpoint.name)
+        what = (
+            "LVTR, the share of viewers who stay for a long view" if config.target == "lvtr" else escape(config.target)
+        )
+        return f'<p class="model">Model <b>{name}</b> predicts {what}. Trained on {escape(config.trained_on)}.</p>'
 
     def _infer(self, stop: Path, progress: gr.Progress, recording: Path, options: dict[str, Any]) -> "Prediction":
         def report(stage: str, fraction: float) -> None:
@@ -300,9 +303,8 @@ class Demo:
         with gr.Row():
             start = gr.Button("Run", variant="primary", min_width=100, elem_id="run")
             cancel = gr.Button("Cancel", visible=False, min_width=100, elem_id="cancel")
-        label = ["A simulated stream and its chat"]
         gr.set_static_paths([ASSETS / "example"])  # served from there: copies would be removed after an hour
-        gr.Examples([EXAMPLE], [recording, comments], cache_examples=False, label="Example", example_labels=label)
+        gr.Examples([EXAMPLE], [recording, comments], label="Example", example_labels=[EXAMPLE_LABEL])
         return [recording, comments, transcript, streamer, offset, *paths], start, cancel
 
 

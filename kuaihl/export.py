@@ -17,7 +17,22 @@ from plotly.offline import get_plotlyjs
 
 from kuaihl import plots
 from kuaihl.errors import KuaiHLError
+from kuaihl.recording import Recording, open_recording, playable, thumbnail
 from kuaihl.records import SEGMENT_S, Prediction, SegmentPrediction
+
+__all__ = [
+    "SCHEMA_VERSION",
+    "Recording",
+    "alignment_page",
+    "check_writable",
+    "curve_page",
+    "open_recording",
+    "playable",
+    "thumbnail",
+    "to_csv",
+    "to_json",
+    "write_prediction",
+]
 
 SCHEMA_VERSION = 1
 """Counts the changes of ``to_json`` that its readers have to know of."""

@@ -29,7 +29,7 @@ _STEP_S = 2
 """Windows are lengthened to a multiple of this, so that several have one length."""
 _MAX_SEGMENTS = 32
 """Heard at once where memory allows: more would hold progress up and save little."""
-_CPU_BUDGET_BYTES = 600 * 2**20
+_CPU_BUDGET_BYTES = 800 * 2**20
 _ENCODED_AT_ONCE = 4
 _MAX_TOKENS_PER_S = 10
 _MIN_TOKENS_PER_S = 1.5
@@ -42,14 +42,13 @@ _MAX_NO_SPEECH = 0.6
 _UNSPACED = frozenset({"zh", "ja", "th", "lo", "my", "yue"})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Window:
     """The speech of one segment, and where in the segment its pieces were."""
 
     segment: Segment
     regions: tuple[Region, ...]
     sound: np.ndarray
-    is_half: bool = False
 
     @property
     def duration_s(self) -> float:
@@ -59,20 +58,21 @@ class _Window:
     def padded_s(self) -> int:
         return min(WINDOW_S, int(-(-(self.duration_s + _MARGIN_S) // _STEP_S)) * _STEP_S)
 
-    def halves(self) -> list["_Window"]:
-        """Split at the cut between two regions that is nearest to the middle; a window of one region stays whole."""
+    def halves(self) -> tuple["_Window", "_Window"]:
+        """Split near the middle: between two regions, or where a single region is quietest."""
         if len(self.regions) == 1:
-            return [self]
-        cuts = np.cumsum([region.end - region.start for region in self.regions])[:-1]
-        nearest = int(np.abs(cuts - len(self.sound) / 2).argmin())
-        first, second = np.split(self.sound, cuts[nearest : nearest + 1])
-        return [
-            _Window(self.segment, self.regions[: nearest + 1], first, is_half=True),
-            _Window(self.segment, self.regions[nearest + 1 :], second, is_half=True),
-        ]
+            (whole,) = self.regions
+            cut = _quietest(self.sound)
+            first, second = (Region(whole.start, whole.start + cut),), (Region(whole.start + cut, whole.end),)
+        else:
+            cuts = np.cumsum([region.end - region.start for region in self.regions])[:-1]
+            nearest = int(np.abs(cuts - len(self.sound) / 2).argmin())
+            cut = int(cuts[nearest])
+            first, second = self.regions[: nearest + 1], self.regions[nearest + 1 :]
+        return _Window(self.segment, first, self.sound[:cut]), _Window(self.segment, second, self.sound[cut:])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Heard:
     """What Whisper made of a window."""
 
@@ -166,21 +166,17 @@ class SpeechRecognizer:
 
     def _recognize(self, windows: list[_Window], language: "_Language") -> dict[int, list[Utterance]]:
         """Recognise windows: utterances by segment index."""
-        heard = self._decode(windows, [window.padded_s for window in windows], language.settle)
-        doubtful = [index for index, one in enumerate(heard) if self._is_doubtful(one)]
-        parts = [part for index in doubtful for part in heard[index].window.halves()]
-        spoken = [heard[index].language for index in doubtful for _ in heard[index].window.halves()]
-        # A window that cannot be halved is heard at the length that Whisper was trained on.
-        lengths = [part.padded_s if part.is_half else WINDOW_S for part in parts]
-        again = iter(self._decode(parts, lengths, lambda _: spoken))
+        heard = self._decode(windows, language.settle)
+        doubtful = [one for one in heard if self._is_doubtful(one)]
+        spoken = [one.language for one in doubtful for _ in range(2)]
+        halves = iter(self._decode([half for one in doubtful for half in one.window.halves()], lambda _: spoken))
         said = {}
-        for index, first in enumerate(heard):
-            best = [first]
-            if index in doubtful:
-                second = list(islice(again, len(first.window.halves())))
-                if self._words(second) > self._words(best):
-                    best = second
-            said[first.window.segment.index] = [utterance for one in best for utterance in self._place(one)]
+        for one in heard:
+            best = [one]
+            if one in doubtful:
+                again = [next(halves), next(halves)]
+                best = max(best, again, key=self._words)
+            said[one.window.segment.index] = [utterance for part in best for utterance in self._place(part)]
         return said
 
     def _is_doubtful(self, heard: _Heard) -> bool:
@@ -199,12 +195,11 @@ class SpeechRecognizer:
         silence = decoded.no_speech > _MAX_NO_SPEECH and decoded.mean_logprob < _MIN_MEAN_LOGPROB
         return silence or _is_looping(self._text(decoded))
 
-    def _decode(
-        self, windows: Sequence[_Window], padded_s: Sequence[int], languages: Callable[[Tensor], list[str]]
-    ) -> list[_Heard]:
-        """Encode and decode windows, each lengthened to ``padded_s``; ``languages`` gets the logits in their order."""
+    def _decode(self, windows: Sequence[_Window], languages: Callable[[Tensor], list[str]]) -> list[_Heard]:
+        """Encode and decode windows; ``languages`` gets the logits after the start token, in the windows' order."""
         if not windows:
             return []
+        padded_s = [window.padded_s for window in windows]
         # Long ones first: rows that finish first are then at the end of the batch.
         order = sorted(range(len(windows)), key=lambda i: -padded_s[i])
         groups = []
@@ -293,6 +288,16 @@ def _vocabulary(tokenizer: Tokenizer, *, size: int) -> Vocabulary:
         suppressed=(*tokenizer.non_speech_tokens, *range(tokenizer.eot + 1, size)),
         never_first=(*tokenizer.encode(" "), tokenizer.eot),
     )
+
+
+def _quietest(sound: np.ndarray) -> int:
+    """Find the sample amid the quietest tenth of a second of a sound's middle half."""
+    quarter, span = len(sound) // 4, SAMPLE_RATE_HZ // 10
+    spans = (len(sound) - 2 * quarter) // span
+    if not spans:
+        return len(sound) // 2
+    loudness = np.square(sound[quarter : quarter + spans * span]).reshape(spans, span).sum(axis=1)
+    return quarter + int(loudness.argmin()) * span + span // 2
 
 
 def _is_looping(text: str) -> bool:

@@ -81,8 +81,21 @@ def test_halves_are_cut_between_regions_nearest_to_the_middle() -> None:
     assert len(first.regions) == 2
     assert np.array_equal(np.concatenate([first.sound, second.sound]), whole.sound)
     assert len(first.sound) == 5 * SAMPLE_RATE_HZ
-    alone = window((3, 9))
-    assert alone.halves() == [alone]
+
+
+def test_a_single_region_is_halved_where_it_is_quietest() -> None:
+    whole = window((3, 9))
+    whole.sound[:] = np.random.default_rng(0).standard_normal(len(whole.sound))
+    # Quiet at its start, which is too far out, and at 3.5 s.
+    whole.sound[:1000] = 0
+    whole.sound[round(3.4 * SAMPLE_RATE_HZ) : round(3.6 * SAMPLE_RATE_HZ)] *= 0.01
+    first, second = whole.halves()
+    assert abs(len(first.sound) / SAMPLE_RATE_HZ - 3.5) < 0.1
+    assert np.array_equal(np.concatenate([first.sound, second.sound]), whole.sound)
+    ((a,), (b,)) = first.regions, second.regions
+    assert (a.start, a.end, b.end) == (3 * SAMPLE_RATE_HZ, b.start, 9 * SAMPLE_RATE_HZ)
+    assert a.end - a.start == len(first.sound)
+    assert [len(half.sound) for half in window((0, 0.01)).halves()] == [80, 80]
 
 
 def test_words_go_to_the_region_where_they_are_spoken(recognizer: SpeechRecognizer) -> None:
@@ -108,19 +121,16 @@ def test_text_that_was_never_said_is_dropped(recognizer: SpeechRecognizer) -> No
 
 def test_doubtful_windows_are_heard_again(recognizer: SpeechRecognizer, monkeypatch: pytest.MonkeyPatch) -> None:
     texts = {10: "only", 6: "the first part is said here again", 4: "and the second one"}
-    asked: list[list[tuple[float, int]]] = []
+    asked: list[list[float]] = []
 
-    def decode(windows: list, padded_s: list[int], languages: object) -> list[speech._Heard]:
-        asked.append([(w.duration_s, length) for w, length in zip(windows, padded_s, strict=True)])
+    def decode(windows: list, languages: object) -> list[speech._Heard]:
+        asked.append([w.duration_s for w in windows])
         return [heard(recognizer, w, texts[round(w.duration_s)]) for w in windows]
 
     monkeypatch.setattr(recognizer, "_decode", decode)
     (utterances,) = recognizer._recognize([window((0, 6), (10, 14))], speech._Language(recognizer._tokenizers)).values()
     assert " ".join(u.text for u in utterances) == "the first part is said here again and the second one"
-    assert asked == [[(10.0, 12)], [(6.0, 8), (4.0, 6)]]
-    asked.clear()
-    recognizer._recognize([window((0, 10))], speech._Language(recognizer._tokenizers))
-    assert asked[1] == [(10.0, 30)]
+    assert asked == [[10.0], [6.0, 4.0]]
 
 
 def test_language_is_settled_from_the_past_only(multilingual: SpeechRecognizer) -> None:
@@ -155,7 +165,7 @@ def test_the_prompt_names_the_language(multilingual: SpeechRecognizer, monkeypat
     noise = np.random.default_rng(0).standard_normal(6 * SAMPLE_RATE_HZ).astype(np.float32)
     # The second window is the longer one, so that it is decoded first.
     windows = [multilingual._pack(Segment(0, 0, 30), noise[:16000]), multilingual._pack(Segment(1, 30, 60), noise)]
-    found = multilingual._decode(windows, [2, 8], speech._Language(multilingual._tokenizers).settle)
+    found = multilingual._decode(windows, speech._Language(multilingual._tokenizers).settle)
     tokenizer = multilingual._tokenizers.of("en")
     assert [p[0] for p in prompted[0]] == [tokenizer.to_language_token("fr"), tokenizer.to_language_token("de")]
     assert [(h.window.segment.index, h.language) for h in found] == [(0, "de"), (1, "fr")]

@@ -1,0 +1,165 @@
+"""The whole way on short real recordings, with the checkpoint that is shipped."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from kuaihl.errors import CheckpointError, CommentLogError, RecordingError
+from kuaihl.highlights import HighlightOptions
+from kuaihl.predictor import ALIGNMENT_BAND, STAGES, Encoded, Predictor
+from tests.conftest import COMMENTS_PER_SEGMENT
+from tests.media import write_recording
+
+
+@pytest.fixture(scope="module")
+def predictor() -> Predictor:
+    return Predictor.from_pretrained(device="cpu")
+
+
+@pytest.fixture(scope="module")
+def encoded(predictor: Predictor, short_recording: Path, short_log: Path) -> Encoded:
+    return predictor.encode(short_recording, short_log)
+
+
+def cut(source: Path, out: Path, *, until_s: float) -> Path:
+    """Keep the packets before a time, as if the stream had got only so far."""
+    with av.open(str(source)) as given, av.open(str(out), "w") as made:
+        streams = {s.index: made.add_stream_from_template(s) for s in given.streams}
+        for packet in given.demux():
+            if packet.dts is not None and packet.pts * packet.time_base < until_s:
+                packet.stream = streams[packet.stream_index]
+                made.mux(packet)
+    return out
+
+
+def values(curve: Sequence[float | None]) -> np.ndarray:
+    return np.array(curve, dtype=float)
+
+
+def test_every_segment_but_the_first_and_a_forecast(predictor: Predictor, encoded: Encoded) -> None:
+    found = predictor.score(encoded, options=HighlightOptions(top_k=2, min_gap_s=0))
+    assert found.curve[0] is None
+    assert ((values(found.curve[1:]) > 0) & (values(found.curve[1:]) < 1)).all()
+    assert 0 < found.forecast < 1
+    assert [s.segment.start_s for s in found.segments] == [0.0, 30.0, 60.0, 90.0, 120.0]
+    assert [s.comments for s in found.segments] == COMMENTS_PER_SEGMENT
+    assert found.target == "lvtr"
+    assert "simulated" in found.trained_on
+    assert found.trained_on == predictor.config.trained_on
+    assert len(found.checkpoint.sha256) == 64
+    assert 1 <= len(found.highlights) <= 2
+    assert set(found.timings_s) == set(STAGES)
+    modalities = found.modalities
+    assert (modalities.pictures, modalities.speech, modalities.comments) == (True, True, True)
+
+
+def test_the_alignment_is_a_path_through_its_band(predictor: Predictor, encoded: Encoded) -> None:
+    alignment = predictor.score(encoded).alignment
+    assert alignment.path[0] == (0, 0)
+    assert alignment.path[-1] == (4, 4)
+    assert alignment.cost.shape == (5, 2 * ALIGNMENT_BAND + 1)
+    along = [alignment.cost[i, j - i + ALIGNMENT_BAND] for i, j in alignment.path]
+    assert alignment.distance == pytest.approx(sum(along), rel=1e-5)
+
+
+def test_nothing_knows_what_comes_later(
+    predictor: Predictor, encoded: Encoded, short_recording: Path, short_log: Path, tmp_path: Path
+) -> None:
+    whole = predictor.score(encoded)
+    for kept in (1, 3):
+        earlier = cut(short_recording, tmp_path / f"{kept}.mp4", until_s=30.0 * kept)
+        part = predictor.predict(earlier, short_log)
+        assert len(part.segments) == kept
+        np.testing.assert_allclose(values(part.curve), values(whole.curve[:kept]), atol=1e-5)
+        assert part.forecast == pytest.approx(whole.curve[kept], abs=1e-5)
+
+
+def test_what_a_recording_lacks_is_masked_and_said(predictor: Predictor, short_log: Path, tmp_path: Path) -> None:
+    silent = write_recording(tmp_path / "silent.mp4", duration_s=65, fps=5, audio=None)
+    dark = write_recording(tmp_path / "dark.mp4", duration_s=65, video=None)
+    for path, log, expected in (
+        (silent, None, (True, False, False)),
+        (dark, None, (False, True, False)),
+        (dark, short_log, (False, True, True)),
+        (silent, short_log, (True, False, True)),
+    ):
+        found = predictor.predict(path, log)
+        modalities = found.modalities
+        assert (modalities.pictures, modalities.speech, modalities.comments) == expected
+        assert np.isfinite(values(found.curve[1:])).all()
+        assert (found.alignment is None) == (path == dark or log is None)
+
+
+def test_a_transcript_stands_for_speech_recognition(
+    predictor: Predictor, short_recording: Path, tmp_path: Path
+) -> None:
+    subtitles = tmp_path / "words.srt"
+    subtitles.write_text("1\n00:00:31,000 --> 00:00:33,000\nhello everyone\n", encoding="utf-8")
+    found = predictor.predict(short_recording, transcript=subtitles)
+    assert [s.speech for s in found.segments] == ["", "hello everyone", "", "", ""]
+    assert found.modalities.speech
+
+
+def test_the_offset_moves_comments_and_what_falls_out_is_counted(
+    predictor: Predictor, short_recording: Path, tmp_path: Path
+) -> None:
+    subtitles = tmp_path / "none.srt"
+    subtitles.write_text("1\n00:00:01,000 --> 00:00:02,000\nhi\n", encoding="utf-8")
+    log = tmp_path / "chat.csv"
+    log.write_text("time,user,text\n1,ann,hello\n40,bo,nice\n41,Nightbot,rules\n139,cy,bye\n", encoding="utf-8")
+    found = predictor.predict(short_recording, log, transcript=subtitles, comment_offset_s=-20)
+    assert [s.comments for s in found.segments] == [1, 0, 0, 1, 0]
+    reasons = {s.reason: s.count for s in found.skipped}
+    assert reasons["comments before the recording starts"] == 1
+    assert reasons["bot, left out of the text"] == 1
+
+
+def test_comments_change_the_prediction(predictor: Predictor, encoded: Encoded, short_recording: Path) -> None:
+    without = predictor.predict(short_recording)
+    assert not np.allclose(values(without.curve[1:]), values(predictor.score(encoded).curve[1:]), atol=1e-4)
+
+
+def test_known_streamers_count_and_others_are_strangers(predictor: Predictor, encoded: Encoded) -> None:
+    stranger, nobody = predictor.score(encoded, streamer="nobody knows"), predictor.score(encoded)
+    known = predictor.score(encoded, streamer=predictor.config.streamers[0])
+    assert stranger.curve == nobody.curve
+    assert known.curve != nobody.curve
+
+
+def test_progress_names_the_stages_and_can_stop(predictor: Predictor, short_recording: Path, short_log: Path) -> None:
+    told: list[tuple[str, float]] = []
+    predictor.predict(short_recording, short_log, progress=lambda *step: told.append(step))
+    assert list(dict.fromkeys(stage for stage, _ in told)) == list(STAGES)
+    for stage in STAGES:
+        shares = [share for name, share in told if name == stage]
+        assert (shares[0], shares[-1]) == (0.0, 1.0)
+        assert shares == sorted(shares)
+
+    def stop(stage: str, share: float) -> None:
+        if stage == "looking":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        predictor.predict(short_recording, short_log, progress=stop)
+
+
+def test_bad_input(predictor: Predictor, short_recording: Path, tmp_path: Path) -> None:
+    text = tmp_path / "notes.mp4"
+    text.write_text("#EXTM3U\n")
+    with pytest.raises(RecordingError):
+        predictor.predict(text)
+    with pytest.raises(CommentLogError):
+        predictor.predict(short_recording, short_recording)
+    with pytest.raises(CheckpointError):
+        Predictor.from_pretrained(tmp_path)
+
+
+@pytest.mark.gpu
+def test_gpu_gives_what_the_cpu_gives(
+    encoded: Encoded, predictor: Predictor, short_recording: Path, short_log: Path
+) -> None:
+    found = Predictor.from_pretrained(device="cuda").predict(short_recording, short_log)
+    np.testing.assert_allclose(values(found.curve), values(predictor.score(encoded).curve), atol=0.02)
