@@ -195,9 +195,7 @@ class Demo:
         except KuaiHLError as error:
             return f'<p class="model wrong">{escape(str(error))}</p>'
         config, name = predictor.config, escape(predictor.checkpoint.name)
-        what = (
-            "LVTR, the share of viewers who stay for a long view" if config.target == "lvtr" else escape(config.target)
-        )
+        what = "LVTR, the share of viewers who stay long" if config.target == "lvtr" else escape(config.target)
         return f'<p class="model">Model <b>{name}</b> predicts {what}. Trained on {escape(config.trained_on)}.</p>'
 
     def _infer(self, stop: Path, progress: gr.Progress, recording: Path, options: dict[str, Any]) -> "Prediction":
@@ -322,9 +320,9 @@ def result_parts() -> tuple[list[gr.components.Component], gr.HTML, list[gr.Down
     with gr.Row(elem_id="downloads"):
         files = [gr.DownloadButton(name, size="sm", min_width=120) for name in DOWNLOADS]
     with gr.Row():
-        alignment = gr.Plot(show_label=False, min_width=300, elem_id="alignment")
+        alignment = gr.Plot(show_label=False, scale=2, min_width=300, elem_id="alignment")
         widths = ["19%", "17%", "24%", "40%"]
-        table = gr.Dataframe(interactive=False, wrap=True, column_widths=widths, min_width=300, elem_id="table")
+        table = gr.Dataframe(wrap=True, column_widths=widths, scale=3, min_width=300, elem_id="table")
     return [player, still, alignment, rows, curve, table], rows, files
 
 

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoTokenizer, BertModel
 from transformers.utils import logging as transformers_logging
 
+from kuaihl.devices import autocast, choose_device
 from kuaihl.errors import CheckpointError
 from kuaihl.weights import COMPACT_SWIN
 
@@ -31,20 +32,6 @@ _COMPACT_SHAPE = {"embed_dim": 32, "depths": (2, 2, 4, 2), "num_heads": (1, 2, 4
 _PICTURES_PER_BATCH = {"cpu": 32, "cuda": 256}
 _WIDTH_STEP = 16
 _PIECES_PER_BATCH = {"cpu": 4_096, "cuda": 65_536}
-
-
-def autocast(device: torch.device) -> AbstractContextManager[None]:
-    """Lower precision where it is faster: bf16 on CPUs with AVX512-BF16 or AMX and on GPUs from 8.0, fp16 before."""
-    if device.type == "cuda":
-        dtype = torch.bfloat16 if torch.cuda.get_device_capability(device) >= (8, 0) else torch.float16
-        return torch.autocast("cuda", dtype)
-    gains = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    return torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cpu" and gains)
-
-
-def choose_device(device: str | torch.device | None = None) -> torch.device:
-    """Take the device asked for; else the first GPU where there is one, else the CPU."""
-    return torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
 
 
 def swin_names() -> list[str]:

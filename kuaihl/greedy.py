@@ -50,14 +50,6 @@ class _Layer:
     mlp_out: tuple[Tensor, Tensor]
 
 
-def working_dtype(device: torch.device) -> torch.dtype:
-    """Precision of the encoder: bf16 where CPU or GPU gains from it, fp16 on older GPUs, else fp32."""
-    if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.get_device_capability(device) >= (8, 0) else torch.float16
-    gains = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    return torch.bfloat16 if device.type == "cpu" and gains else torch.float32
-
-
 class GreedyWhisper:
     """An openai-whisper model, run on many windows at once.
 

@@ -15,11 +15,11 @@ import torch
 from kuaihl import comments as comment_logs
 from kuaihl.activity import chat_activity, speech_activity, utterances_by_segment
 from kuaihl.alignment import banded_cost, banded_path
+from kuaihl.devices import choose_device
 from kuaihl.encoders import (
     TextEncoder,
     TextFeatures,
     VisualEncoder,
-    choose_device,
 )
 from kuaihl.highlights import HighlightOptions, select
 from kuaihl.model import PICTURES, Features, KuaiHL, KuaiHLConfig, load, sha256_of

@@ -12,7 +12,8 @@ from whisper.audio import HOP_LENGTH, log_mel_spectrogram
 from whisper.tokenizer import Tokenizer, get_tokenizer
 from whisper.utils import compression_ratio
 
-from kuaihl.greedy import Decoded, GreedyWhisper, Vocabulary, working_dtype
+from kuaihl.devices import choose_device, working_dtype
+from kuaihl.greedy import Decoded, GreedyWhisper, Vocabulary
 from kuaihl.records import Segment, Utterance
 from kuaihl.transcripts import read_transcript
 from kuaihl.voice import SAMPLE_RATE_HZ, Region, VoiceDetector
@@ -23,8 +24,9 @@ __all__ = ["SpeechRecognizer", "read_transcript"]
 
 WINDOW_S = 30
 """What Whisper was trained to hear; no segment is longer."""
-_MARGIN_S = 1.0
-"""Silence after the speech of a shortened window: Whisper ends its sentences there."""
+_MARGIN_S = 2.0
+_MIN_PADDED_S = 8
+"""Silence after the speech of a shortened window, and its least length: in tighter ones Whisper repeats itself."""
 _STEP_S = 2
 """Windows are lengthened to a multiple of this, so that several have one length."""
 _MAX_SEGMENTS = 32
@@ -56,7 +58,8 @@ class _Window:
 
     @property
     def padded_s(self) -> int:
-        return min(WINDOW_S, int(-(-(self.duration_s + _MARGIN_S) // _STEP_S)) * _STEP_S)
+        stepped = int(-(-(self.duration_s + _MARGIN_S) // _STEP_S)) * _STEP_S
+        return min(WINDOW_S, max(_MIN_PADDED_S, stepped))
 
     def halves(self) -> tuple["_Window", "_Window"]:
         """Split near the middle: between two regions, or where a single region is quietest."""
@@ -101,7 +104,7 @@ class SpeechRecognizer:
     """
 
     def __init__(self, name: str = "tiny.en", *, device: str | torch.device | None = None) -> None:
-        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.device = choose_device(device)
         model = load(find_whisper(name))
         self._n_mels = model.dims.n_mels
         self._tokenizers = _Tokenizers(multilingual=model.is_multilingual, languages=model.num_languages)

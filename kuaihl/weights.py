@@ -246,6 +246,8 @@ def _download_whisper(name: str, looked: list[str]) -> Path:
 
 def _convert(source: Path, target: Path) -> Path:
     """Convert a CTranslate2 file into the cache; where the cache cannot be written, return the source."""
+    from safetensors import SafetensorError
+
     from kuaihl import whisper_files
 
     temporary = None
@@ -255,7 +257,7 @@ def _convert(source: Path, target: Path) -> Path:
         os.close(handle)
         whisper_files.save(whisper_files.read(source), Path(temporary))
         Path(temporary).replace(target)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:  # safetensors reports a full disk in its own way
         _log.info("%s cannot be written (%s): the weights are converted at every start", target, error)
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)

@@ -102,7 +102,7 @@ def test_the_example_is_one_click_away(page):
     expect(page.locator("#comments")).to_contain_text("comments")
 
 
-def test_cancel(page, example):
+def test_cancel(page):
     page.get_by_text("A simulated stream and its chat").click()
     expect(page.locator("#comments")).to_contain_text("comments")
     page.locator("#run").click()

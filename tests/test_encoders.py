@@ -11,10 +11,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import BertConfig, BertModel, BertTokenizer, RobertaConfig, RobertaModel
 
+from kuaihl.devices import autocast
 from kuaihl.encoders import (
     TextEncoder,
     VisualEncoder,
-    autocast,
     even_order,
 )
 from kuaihl.errors import CheckpointError

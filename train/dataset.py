@@ -39,7 +39,7 @@ class DatasetInfo:
     encoders: dict[str, str]
     target: str
     source: str
-    made_by: str
+    made_by: str = field(compare=False)
     parameters: dict[str, Any] = field(default_factory=dict)
 
 

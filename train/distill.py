@@ -25,7 +25,8 @@ from sklearn.preprocessing import StandardScaler
 from timm.optim import param_groups_weight_decay
 from torch import Tensor, nn
 
-from kuaihl.encoders import VisualEncoder, autocast, build_swin
+from kuaihl.devices import autocast
+from kuaihl.encoders import VisualEncoder, build_swin
 from kuaihl.errors import LabelError
 from train.photos import VIEW_SIZE, Pictures, Split, load_pictures, split_for_probe, views, whole
 from train.teacher import Teacher

