@@ -19,6 +19,8 @@ from kuaihl.errors import LabelError
 from kuaihl.model import PICTURES, Features, KuaiHLConfig
 
 DATASET_FILE = "dataset.json"
+ENCODER_FILES = ("visual.safetensors", "distill.json")
+"""The trained visual encoder and how it was made: they go with the dataset, and from there with the checkpoint."""
 _ARRAYS = ("pictures", "text_speech", "text_comments", "text_both", "activity")
 _SCALARS = ("has_pictures", "has_speech", "has_comments", "label", "valid")
 

@@ -25,7 +25,7 @@ from kuaihl.alignment import alignment_loss
 from kuaihl.errors import LabelError
 from kuaihl.model import PRESETS, KuaiHL, Output
 from kuaihl.ranking import Region, pairwise_loss, pointwise_loss
-from train.dataset import Batch, Room, Segments, Windows, first, read_info
+from train.dataset import ENCODER_FILES, Batch, Room, Segments, Windows, first, read_info
 from train.evaluate import rooms_of, score
 from train.metrics import taus
 
@@ -299,9 +299,9 @@ def _save_checkpoint(config: FitConfig, model: KuaiHL, progress: Progress, *, wi
     copy = KuaiHL(model.config)
     copy.load_state_dict(model.state_dict())
     copy.half().save_pretrained(part)
-    visual = config.dataset / "visual.safetensors"
-    if visual.exists():
-        shutil.copy2(visual, part / visual.name)
+    for name in ENCODER_FILES:
+        if (file := config.dataset / name).exists():
+            shutil.copyfile(file, part / name)
     log = {
         "command": _command(config),
         "dataset": asdict(read_info(config.dataset)),

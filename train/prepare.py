@@ -19,8 +19,8 @@ from kuaihl.errors import LabelError
 from kuaihl.model import PRESETS
 from kuaihl.predictor import DEFAULT_CHECKPOINT
 from kuaihl.records import Comment, Segment, Utterance
-from kuaihl.weights import VISUAL_FILE, find_text_encoder, find_visual_encoder, sha256_file
-from train.dataset import DATASET_FILE, DatasetInfo, read_info, write_info, write_shard
+from kuaihl.weights import find_text_encoder, find_visual_encoder, sha256_file
+from train.dataset import DATASET_FILE, ENCODER_FILES, DatasetInfo, read_info, write_info, write_shard
 from train.simulator.bank import read_bank
 from train.simulator.config import SimulatorConfig
 from train.simulator.pictures import draw
@@ -129,7 +129,9 @@ def open_dataset(out: Path, info: DatasetInfo, visual_file: Path) -> None:
         if read_info(out) != info:
             raise LabelError(f"{out} holds another dataset, or one of other encoders: choose another folder.")
         return
-    shutil.copyfile(visual_file, out / VISUAL_FILE)
+    for name in ENCODER_FILES:
+        if (file := visual_file.with_name(name)).exists():
+            shutil.copyfile(file, out / name)
     write_info(out, info)
 
 

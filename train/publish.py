@@ -104,6 +104,7 @@ Made by:
 
 - Audiences, speech and most comments of the training rooms are simulated, in English. Real streams differ.
 - The LVTR in percent is that of the simulated world; across recordings compare ranks rather than values.
+- The photographs in the pictures of simulated test rooms may have been seen when the visual encoder was distilled.
 - Streamers that it was not trained on, which in practice is everyone, share one embedding.
 
 ## Files
@@ -146,8 +147,18 @@ def _gaps(evaluation: dict[str, Any]) -> str:
 def _distilled(log: dict[str, Any] | None) -> str:
     if log is None:
         return ""
-    facts = json.dumps({k: v for k, v in log.items() if k != "command"}, indent=2)
-    return f"\nThe visual encoder was distilled from an ImageNet teacher:\n\n```json\n{facts}\n```\n"
+    told = (
+        f"\nThe visual encoder was distilled from an ImageNet EfficientNet-Lite0 on {log['photos']:,} photographs and "
+        f"{log['drawings']:,} frames of simulated rooms: {log['steps']:,} steps of {log['batch']} in "
+        f"{log['student_s'] / 60:.0f} minutes.\n"
+    )
+    if probe := log["probe"]:
+        right = f"{probe['student_accuracy']:.1%} (teacher: {probe['teacher_accuracy']:.1%})"
+        told += (
+            f"A linear probe ({probe['classes']} classes) is right on {right} of {probe['test_photos']:,} photographs that "
+            "it had not seen.\n"
+        )
+    return told
 
 
 def _files(folder: Path) -> str:
