@@ -154,10 +154,7 @@ def _distilled(log: dict[str, Any] | None) -> str:
     )
     if probe := log["probe"]:
         right = f"{probe['student_accuracy']:.1%} (teacher: {probe['teacher_accuracy']:.1%})"
-        told += (
-            f"A linear probe ({probe['classes']} classes) is right on {right} of {probe['test_photos']:,} photographs that "
-            "it had not seen.\n"
-        )
+        told += f"A linear probe is right on {right} of {probe['test_photos']:,} photographs that it had not seen.\n"
     return told
 
 
