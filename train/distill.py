@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from kuaihl.devices import autocast
 from kuaihl.encoders import VisualEncoder, build_swin
 from kuaihl.errors import LabelError
+from train.console import plain_errors
 from train.photos import VIEW_SIZE, Pictures, Split, load_pictures, split_for_probe, views, whole
 from train.teacher import Teacher
 
@@ -330,7 +331,9 @@ def distill(config: DistillConfig) -> None:
 def main() -> None:
     """Run from the command line."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    distill(tyro.cli(DistillConfig, description=__doc__))
+    config = tyro.cli(DistillConfig, description=__doc__)
+    with plain_errors():
+        distill(config)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import tyro
 
 from kuaihl.errors import CheckpointError, LabelError
 from kuaihl.model import KuaiHL, load, sha256_of
+from train.console import plain_errors
 from train.dataset import DatasetInfo, Room, Segments
 from train.metrics import Tau, paired_interval, taus
 
@@ -168,4 +169,5 @@ def main(checkpoint: Path, dataset: Path, split: str = "test", out: Path | None 
 
 
 if __name__ == "__main__":
-    tyro.cli(main)
+    with plain_errors():
+        tyro.cli(main)

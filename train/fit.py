@@ -25,6 +25,7 @@ from kuaihl.alignment import alignment_loss
 from kuaihl.errors import LabelError
 from kuaihl.model import PRESETS, KuaiHL, Output
 from kuaihl.ranking import Region, pairwise_loss, pointwise_loss
+from train.console import plain_errors
 from train.dataset import ENCODER_FILES, Batch, Room, Segments, Windows, first, read_info
 from train.evaluate import rooms_of, score
 from train.metrics import taus
@@ -49,6 +50,8 @@ class FitConfig:
         Sizes of the model.
     activity
         Whether the model has the two activity tokens; the preset's choice if not given.
+    dropout
+        Share of activations dropped; the preset's if not given.
     epochs
         How often each window is seen at most.
     batch
@@ -73,6 +76,7 @@ class FitConfig:
     out: Path
     preset: Literal["compact", "paper", "debug"] = "compact"
     activity: bool | None = None
+    dropout: float | None = None
     epochs: int = 10
     batch: int = 64
     rate: float = 5e-4
@@ -187,6 +191,7 @@ def build(config: FitConfig, segments: Segments, rooms: list[Room]) -> KuaiHL:
         replace(
             preset,
             activity=preset.activity if config.activity is None else config.activity,
+            dropout=preset.dropout if config.dropout is None else config.dropout,
             visual_encoder=info.visual_encoder,
             picture_dim=info.picture_dim,
             text_encoder=info.text_encoder,
@@ -315,4 +320,6 @@ def _save_checkpoint(config: FitConfig, model: KuaiHL, progress: Progress, *, wi
 
 
 if __name__ == "__main__":
-    print(f"checkpoint in {fit(tyro.cli(FitConfig))}")
+    config = tyro.cli(FitConfig, description=__doc__)
+    with plain_errors():
+        print(f"checkpoint in {fit(config)}")

@@ -78,8 +78,8 @@ def rooms(
     visual = VisualEncoder(COMPACT_SWIN, weights=visual_file)
     text = TextEncoder(text_name, weights=text_folder)
     names = room_ids(config)
-    pictures_of = "drawings" if photos is None else "drawings and photographs"
-    comments_of = "grammar text" if bank is None else "grammar text and real chat"
+    pictures_of = "drawn scenes" if photos is None else "scenes drawn and photographed"
+    comments_of = "made-up chat" if bank is None else "chat made up and real"
     info = DatasetInfo(
         visual_encoder=COMPACT_SWIN,
         picture_dim=visual.dim,
@@ -90,11 +90,8 @@ def rooms(
             text_name: sha256_file(text_folder / "model.safetensors"),
         },
         target="lvtr",
-        source=(
-            f"simulated rooms only: KLive-Sim, size {config.size} ({len(names)} rooms), seed {config.seed}, with "
-            f"{pictures_of} for pictures and {comments_of} for comments"
-        ),
-        made_by=_command(config, out, scenes=scenes, comment_bank=comment_bank),
+        source=(f"simulated rooms only: KLive-Sim {config.size}, {len(names)} rooms, {pictures_of}, {comments_of}"),
+        made_by=_command(config, out, scenes=scenes, comment_bank=comment_bank, checkpoint=checkpoint),
         parameters=asdict(config),
     )
     open_dataset(out, info, visual_file)

@@ -10,6 +10,7 @@ from huggingface_hub import EvalResult, HfApi, ModelCard, ModelCardData
 from kuaihl.errors import CheckpointError
 from kuaihl.model import load
 from kuaihl.weights import sha256_file
+from train.console import plain_errors
 
 EVALUATION_FILE = "evaluation.json"
 _PUBLISHED = ("*.safetensors", "*.json", "README.md")
@@ -62,8 +63,9 @@ Predicts from the past {config.window} segments of 30 s (pictures, speech, comme
 long-view-through rate (LVTR) of the next one: the share of viewers who stay. An open implementation of *A Multimodal
 Transformer for Live Streaming Highlight Prediction* (ICME 2024).
 
-**Trained on {config.trained_on}.** Its numbers say how well it predicts simulated audiences; how well it predicts real
-ones has not been measured, since no platform publishes LVTR.
+**Trained on {config.trained_on}.**
+Its numbers say how well it predicts simulated audiences; how well it predicts real ones has not been measured, since no
+platform publishes LVTR.
 
 ## Use
 
@@ -102,7 +104,8 @@ Made by:
 
 ## Limits
 
-- Audiences, speech and most comments of the training rooms are simulated, in English. Real streams differ.
+- Audiences and speech of the training rooms are simulated, in English. Where their comments are real chat, it was
+  written about other streams. Real streams differ.
 - The LVTR in percent is that of the simulated world; across recordings compare ranks rather than values.
 - The photographs in the pictures of simulated test rooms may have been seen when the visual encoder was distilled.
 - Streamers that it was not trained on, which in practice is everyone, share one embedding.
@@ -148,7 +151,7 @@ def _distilled(log: dict[str, Any] | None) -> str:
     if log is None:
         return ""
     told = (
-        f"\nThe visual encoder was distilled from an ImageNet EfficientNet-Lite0 on {log['photos']:,} photographs and "
+        f"\nThe visual encoder was distilled from an ImageNet EfficientNet-Lite0 on {log['photos']:,} photographs and\n"
         f"{log['drawings']:,} frames of simulated rooms: {log['steps']:,} steps of {log['batch']} in "
         f"{log['student_s'] / 60:.0f} minutes.\n"
     )
@@ -187,4 +190,5 @@ def main(checkpoint: Path, repo: str | None = None, *, private: bool = False) ->
 
 
 if __name__ == "__main__":
-    tyro.cli(main)
+    with plain_errors():
+        tyro.cli(main)

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from kuaihl.errors import KuaiHLError
+from train.console import plain_errors
 from train.simulator.config import SimulatorConfig
 
 
@@ -82,11 +82,8 @@ def main() -> None:
         prog="python -m train.simulator",
         description=__doc__,
     )
-    try:
+    with plain_errors():
         command.run()
-    except KuaiHLError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
 
 
 def _progress(fraction: float) -> None:
