@@ -1,6 +1,8 @@
 # make demo | test | lint | bench | setup | clean. Each installs what it needs into .venv, once.
 PYTHON ?= python3
 BIN := .venv/bin
+# What the benchmarks hear and see.
+RECORDING ?= assets/example/recording.mp4
 
 .PHONY: demo setup test lint bench clean
 
@@ -18,8 +20,8 @@ lint: .venv/test.done
 
 bench: .venv/bench.done
 	$(BIN)/python -m tests.benchmarks.alignment
-	$(BIN)/python -m tests.benchmarks.speech
-	$(BIN)/python -m tests.benchmarks.pipeline
+	$(BIN)/python -m tests.benchmarks.speech $(RECORDING)
+	$(BIN)/python -m tests.benchmarks.pipeline $(RECORDING)
 
 clean:
 	rm -rf .venv build *.egg-info .pytest_cache .ruff_cache

@@ -140,7 +140,7 @@ def alignment(prediction: Prediction, *, around: int, dark: bool = False) -> go.
         hoverongaps=False,
         colorscale="Cividis",
         colorbar={
-            "title": {"text": "cost (1 − cosine): low where text matches pictures", "side": "top"},
+            "title": {"text": "cost (1 − cosine)", "side": "top"},
             "orientation": "h",
             "x": 0,
             "xanchor": "left",
@@ -169,7 +169,12 @@ def alignment(prediction: Prediction, *, around: int, dark: bool = False) -> go.
         )
     figure.update_xaxes(title="pictures at", constraintoward="left", nticks=5)
     figure.update_yaxes(title="text at", constraintoward="top", nticks=6, scaleanchor="x")
-    _style(figure, title=title, subtitle="Line: which text goes with which pictures (DTW)", dark=dark)
+    _style(
+        figure,
+        title=title,
+        subtitle="Line: which text goes with which pictures (DTW). Low cost, in dark: they match",
+        dark=dark,
+    )
     figure.update_xaxes(constrain="domain", showgrid=False, **_TIME_AXIS)
     figure.update_yaxes(constrain="domain", showgrid=False, **_TIME_AXIS)
     return figure.update_layout(height=560, margin_b=110)

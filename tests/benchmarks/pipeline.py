@@ -44,7 +44,7 @@ def scale(source: Path, out: Path) -> None:
                 continue
             scaled = frame.reformat(1280, 720, "yuv420p")
             while frame_number <= frame.time * 30:
-                scaled.pts, scaled.time_base, scaled.pict_type = frame_number, video.time_base, 0
+                scaled.time_base, scaled.pts, scaled.pict_type = Fraction(1, 30), frame_number, 0
                 made.mux(video.encode(scaled))
                 frame_number += 1
         made.mux(video.encode(None))
@@ -59,7 +59,7 @@ def repeat(source: Path, out: Path, *, duration_s: float) -> None:
         while offset_s < duration_s:
             with av.open(str(source)) as given:
                 streams = streams or {s.index: made.add_stream_from_template(s) for s in given.streams}
-                length_s = given.duration / av.time_base
+                length_s = given.duration / av.time_base + 0.1  # the sound may end after the pictures
                 for packet in given.demux():
                     if packet.dts is None:
                         continue
