@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import io
+import json
 import logging
 import os
 import shutil
@@ -28,7 +29,6 @@ logger = logging.getLogger(__name__)
 ASSETS = Path(__file__).parent / "assets"
 EXAMPLE = [str(ASSETS / "example" / name) for name in ("recording.mp4", "comments.json")]
 EXAMPLE_LABEL = "A simulated stream and its chat"
-NAMES = {"lvtr": "LVTR"}  # of what checkpoints predict
 LOOPBACK = {"localhost", "127.0.0.1", "::1", "[::1]"}
 KEEP_S = 3600  # then a visitor's files are removed
 STAGES = {
@@ -55,12 +55,16 @@ class Stopped(BaseException):
 
 @dataclass(frozen=True)
 class Run:
-    """One visitor's result, kept in that visitor's session. ``stills`` are data URIs, one for each highlight."""
+    """One visitor's result, kept in that visitor's session. ``stills`` are data URIs, one for each highlight.
+
+    ``true`` holds what each segment's LVTR truly was, which is known of the example.
+    """
 
     folder: Path
     prediction: "Prediction"
     player: Path | None
     stills: tuple[str, ...]
+    true: tuple[float, ...] | None
 
 
 def from_this_machine(request: gr.Request) -> bool:
@@ -68,57 +72,6 @@ def from_this_machine(request: gr.Request) -> bool:
     host = request.headers.get("host", "").rsplit(":", 1)[0]
     forwarded = any(name in request.headers for name in ("x-forwarded-for", "x-forwarded-host", "forwarded"))
     return request.client is not None and {request.client.host, host} <= LOOPBACK and not forwarded
-
-
-def summary_html(prediction: "Prediction") -> str:
-    """Write the result in four numbers, what it rests on, and what was passed over."""
-    from kuaihl.plots import clock
-
-    name = escape(NAMES.get(prediction.target, prediction.target))
-    scored = [s for s in prediction.segments if s.lvtr is not None]
-    best = max(scored, key=lambda s: s.lvtr, default=None)
-    figures = [
-        ("Length", clock(prediction.recording.duration_s)),
-        (f"Mean {name}", f"{sum(s.lvtr for s in scored) / len(scored):.1%}" if scored else "–"),
-        (f"Highest {name}", f"{best.lvtr:.1%} <small>at {clock(best.segment.start_s)}</small>" if best else "–"),
-        ("Forecast, next 30 s", f"{prediction.forecast:.1%}"),
-    ]
-    found = {word: getattr(prediction.modalities, word) for word in ("pictures", "speech", "comments")}
-    rests_on = "".join(f"<span>{word}</span>" if there else f"<s>no {word}</s>" for word, there in found.items())
-    skipped = [f"{s.count:,} × {s.reason}" + (f" ({s.where})" if s.where else "") for s in prediction.skipped]
-    return (
-        f'<h2>{escape(prediction.recording.name)}</h2><dl class="figures">'
-        + "".join(f"<div><dt>{term}</dt><dd>{value}</dd></div>" for term, value in figures)
-        + f'</dl><p class="sources">Rests on {rests_on}</p>'
-        + (f'<p class="sources">Passed over: {escape("; ".join(skipped))}.</p>' if skipped else "")
-    )
-
-
-def highlights_html(run: Run) -> str:
-    """Write the highlights as rows of buttons: picture, time range, value."""
-    from kuaihl.plots import clock
-
-    if not run.prediction.highlights:
-        return "<h3>Highlights</h3><p>No stretch stands out from the rest.</p>"
-    rows = []
-    for highlight, still in zip(run.prediction.highlights, run.stills, strict=True):
-        picture = f'<img src="{still}" alt="">' if still else '<span class="no-picture">♪</span>'
-        time = f"{clock(highlight.start_s)} – {clock(highlight.end_s)}"
-        rows.append(
-            f'<li><button type="button" data-rank="{highlight.rank}" aria-pressed="{str(not rows).lower()}">{picture}'
-            f'<span class="when">{time} <b>{highlight.lvtr:.1%}</b></span>'
-            f'<span class="bar"><i style="width:{highlight.lvtr:.0%}"></i></span></button></li>'
-        )
-    name = escape(NAMES.get(run.prediction.target, run.prediction.target))
-    return f"<h3>Highlights <small>predicted {name}; click to play</small></h3><ol>{''.join(rows)}</ol>"
-
-
-def still_html(run: Run, rank: int) -> str:
-    """Write what stands for the player where browsers cannot play the recording."""
-    info, still = run.prediction.recording, run.stills[rank - 1] if run.stills else ""
-    codec = escape(f"{info.video_codec or info.audio_codec} in {info.container}")
-    picture = f'<img src="{still}" alt="The recording at highlight {rank}">' if still else ""
-    return f"{picture}<p>Browsers do not play {codec}, so stills stand for the player.</p>"
 
 
 def picture_of(opened: "Recording", time_s: float) -> str:
@@ -134,41 +87,49 @@ def picture_of(opened: "Recording", time_s: float) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(jpeg.getvalue()).decode()
 
 
+def truth_of(recording: Path) -> tuple[float, ...] | None:
+    """Read what the LVTR of each segment truly was, if the recording is the example."""
+    if not recording.samefile(EXAMPLE[0]):
+        return None
+    truth = json.loads((ASSETS / "example" / "truth.json").read_text(encoding="utf-8"))
+    return tuple(segment["lvtr"] for segment in truth["segments"])
+
+
 def show(run: Run, dark: bool) -> list[Any]:  # noqa: FBT001 - a checkbox's value
     """Fill the page with a result, its best highlight chosen."""
-    from kuaihl import plots
+    from kuaihl import page, plots
 
     table = [
         [plots.clock(s.segment.start_s), "–" if s.lvtr is None else f"{s.lvtr:.1%}", s.comments, s.speech]
         for s in run.prediction.segments
     ]
-    name = NAMES.get(run.prediction.target, run.prediction.target)
     player, still, alignment = choose(run, dark, gr.EventData(None, {"rank": 1}))
     return [
-        summary_html(run.prediction),
+        page.summary(run.prediction),
         gr.update(visible=True),
         player | {"value": run.player and str(run.player), "visible": run.player is not None},
         still | {"visible": run.player is None},
         alignment,
-        highlights_html(run),
-        plots.curve(run.prediction, dark=dark),
-        gr.update(value=table, headers=["Time", name, "Comments", "Speech"]),
+        page.highlights(run.prediction, run.stills),
+        plots.curve(run.prediction, dark=dark, true=run.true),
+        gr.update(value=table, headers=["Time", plots.target_name(run.prediction.target), "Comments", "Speech"]),
     ]
 
 
 def choose(run: Run | None, dark: bool, event: gr.EventData) -> list[dict[str, Any]]:  # noqa: FBT001 - a checkbox's value
     """Turn the player, or the still in its place, and the alignment to the highlight that was clicked."""
-    from kuaihl import plots
+    from kuaihl import page, plots
 
     if run is None:
         return [gr.update(visible=False), gr.update(value=TOO_OLD, visible=True), gr.update()]
     chosen = next((h for h in run.prediction.highlights if h.rank == event.rank), None)
     peak_s = chosen.peak_s if chosen else 0.0
+    still = run.stills[chosen.rank - 1] if chosen else ""
     around = next((s.segment.index for s in run.prediction.segments if s.segment.end_s > peak_s), 0)
     figure = plots.alignment(run.prediction, around=around, dark=dark) if run.prediction.alignment else None
     return [
         gr.update(playback_position=chosen.start_s if chosen else 0.0),
-        gr.update(value=still_html(run, chosen.rank if chosen else 1)),
+        gr.update(value=page.stand_in(run.prediction.recording, still, rank=chosen.rank if chosen else 1)),
         gr.update(value=figure, visible=figure is not None),
     ]
 
@@ -215,7 +176,7 @@ class Demo:
             write_prediction(prediction, folder)
             opened = open_recording(recording)
             stills = tuple(picture_of(opened, highlight.peak_s) for highlight in prediction.highlights)
-            return Run(folder, prediction, playable(opened, folder), stills)
+            return Run(folder, prediction, playable(opened, folder), stills, truth_of(recording))
         except KuaiHLError as error:
             text = str(error)
             for file in filter(None, (recording, options["comments"], options["transcript"])):

@@ -14,9 +14,10 @@ from torch.nn import functional
 
 from kuaihl.encoders import VisualEncoder
 from kuaihl.errors import LabelError
-from train.distill import DistillConfig, begin, distill, learning_rate, probe, take_step, teach
+from train.distill import DistillConfig, begin, distill, learning_rate, probe, take_step
 from train.photos import Pictures, Split, load_pictures, split_for_probe, views, whole
-from train.teacher import Teacher
+from train.simulator.scenes import split_of
+from train.teacher import Teacher, teach
 
 COLOURS = {"red": (200, 40, 30), "blue": (30, 60, 210)}
 
@@ -76,15 +77,23 @@ def test_no_photos(tmp_path: Path) -> None:
 
 
 def test_split_keeps_test_photos_out() -> None:
-    classes = ("a",) * 60 + ("b",) * 33 + ("c",) * 30
-    split = split_for_probe(classes)
-    names = np.array(classes)
+    files = tuple(f"{name}/{i}.jpg" for name, count in (("a", 60), ("b", 33), ("c", 30)) for i in range(count))
+    split = split_for_probe(files)
+    names = np.array([file[0] for file in files])
     assert not set(split.distil) & set(split.probe_test)
     assert not set(split.probe_train) & set(split.probe_test)
-    assert set(split.distil) | set(split.probe_test) == set(range(len(classes)))
+    assert set(split.distil) | set(split.probe_test) == set(range(len(files)))
     assert [(names[split.probe_train] == name).sum() for name in "abc"] == [30, 30, 0]
     assert [(names[split.probe_test] == name).sum() for name in "abc"] == [20, 3, 0]
-    np.testing.assert_array_equal(split_for_probe(classes).probe_test, split.probe_test)
+    np.testing.assert_array_equal(split_for_probe(files).probe_test, split.probe_test)
+
+
+def test_photos_of_simulated_test_rooms_are_kept_out() -> None:
+    files = tuple(f"chair/{i}.jpg" for i in range(200))
+    split = split_for_probe(files)
+    assert {split_of(files[i]) for i in split.distil} == {"train"}
+    kept = set(split.distil) | set(split.probe_test)
+    assert {split_of(files[i]) for i in set(range(200)) - kept} == {"validation", "test"}
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +101,7 @@ def ramp() -> Pictures:
     """A wide picture whose red grows to the right and whose green grows downwards."""
     across, down = np.meshgrid(np.linspace(60, 200, 256), np.linspace(60, 200, 256))
     square = torch.from_numpy(np.stack([across, down, np.full_like(across, 120)]).astype(np.uint8))
-    return Pictures(square[None], torch.tensor([2.0]), ("ramp",))
+    return Pictures(square[None], torch.tensor([2.0]), ("ramp/0.jpg",))
 
 
 def many_views(pictures: Pictures, count: int, size: int = 224) -> torch.Tensor:
@@ -176,7 +185,7 @@ def test_resumed_run_is_the_undisturbed_run(folder: Path, tmp_path: Path, teache
     stopped = replace(config, out=tmp_path / "stopped")
     stopped.out.mkdir()
     pictures = load_pictures([folder])
-    lessons = teach(stopped, teacher, pictures, np.arange(6))
+    lessons = teach(teacher, pictures, np.arange(6), out=stopped.out, variants=2, seed=0)
     run = begin(stopped)
     untrained = run.student.swin.state_dict()["norm.weight"].clone()
     take_step(run, stopped, pictures, lessons)
@@ -189,13 +198,13 @@ def test_resumed_run_is_the_undisturbed_run(folder: Path, tmp_path: Path, teache
     assert not torch.equal(tensors["norm.weight"], untrained.half())
 
     with pytest.raises(LabelError, match="other pictures"):
-        teach(stopped, teacher, pictures, np.arange(5))
+        teach(teacher, pictures, np.arange(5), out=stopped.out, variants=2, seed=0)
 
 
 def test_student_learns(folder: Path, tmp_path: Path, teacher: Teacher) -> None:
     config = DistillConfig((folder,), tmp_path, steps=30, batch=4, variants=1)
     pictures = load_pictures([folder])
-    lessons = teach(config, teacher, pictures, np.arange(6))
+    lessons = teach(teacher, pictures, np.arange(6), out=tmp_path, variants=1, seed=0)
     torch.testing.assert_close(lessons.mean, lessons.features.float().mean(0))
     run = begin(config)
     run.student.train()
@@ -220,7 +229,7 @@ def test_probe_tells_colours_apart(tmp_path: Path, teacher: Teacher) -> None:
     begin(config).save(tmp_path)
     images = [picture(colour, seed, size=(256, 256)) for colour in COLOURS.values() for seed in range(6)]
     squares = torch.stack([torch.from_numpy(np.array(image)).permute(2, 0, 1) for image in images])
-    pictures = Pictures(squares, torch.ones(12), tuple(name for name in COLOURS for _ in range(6)))
+    pictures = Pictures(squares, torch.ones(12), tuple(f"{name}/{i}.jpg" for name in COLOURS for i in range(6)))
     odd = np.arange(12) % 2 == 1
     found = probe(config, teacher, pictures, Split(np.arange(12), np.flatnonzero(odd), np.flatnonzero(~odd)))
     assert (found.classes, found.train_photos, found.test_photos) == (2, 6, 6)

@@ -43,6 +43,18 @@ def test_curve_has_every_value_at_the_middle_of_its_segment():
     assert list(line.y[1:]) == list(prediction.curve[1:])
 
 
+def test_truth_is_drawn_beside_the_prediction_and_fits_the_axis():
+    prediction = made_up()
+    true = [0.97, None, *[0.02] * (len(prediction.segments) - 2)]
+    figure = plots.curve(prediction, true=true)
+    drawn = next(trace for trace in figure.data if trace.name == "true LVTR")
+    np.testing.assert_array_equal(drawn.y, [0.97, np.nan, *true[2:]])
+    np.testing.assert_array_equal(drawn.x, figure.data[0].x)
+    assert figure.layout.yaxis.range[0] <= 0.02
+    assert figure.layout.yaxis.range[1] >= 0.97
+    assert not any(trace.name.startswith("true") for trace in plots.curve(prediction).data)
+
+
 def test_forecast_stands_after_the_last_segment():
     prediction = made_up()
     figure = plots.curve(prediction)

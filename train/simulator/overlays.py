@@ -11,6 +11,7 @@ _WHITE = (255, 255, 255)
 _SHADE = (18, 16, 30, 150)
 _GOLD = (255, 202, 40)
 _ROSE = (240, 76, 110)
+_BANNERS = ((200, 60, 140), (120, 80, 220), (230, 130, 40), (40, 150, 210), (60, 170, 90))
 _MAX_LETTERS = 38
 
 
@@ -24,27 +25,30 @@ def header(canvas: Canvas, name: str, time_s: float) -> None:
 
 
 def gifts(canvas: Canvas, count: int, senders: Sequence[str], time_s: float) -> None:
-    """Draw ``count`` gifts: hearts that rise, then banners, a combo counter, and confetti."""
+    """Draw ``count`` gifts: hearts that rise, banners, confetti over the whole picture, a glow, a combo counter."""
+    if count:
+        glow = min(12 * count, 110)
+        canvas.box(-1, -1, 17, 0.1 + 0.12 * count, (*_GOLD, glow))
+        canvas.box(-1, 8.9 - 0.12 * count, 17, 10, (*_GOLD, glow))
+    for k in range(9 * count):
+        x = (k * 2.63 + 0.5 * math.sin(time_s + k)) % 16
+        y = (k * 1.37 + time_s * 1.5) % 9
+        canvas.box(x, y, x + 0.34, y + 0.34, ACCENTS[k % 6])
     for k in range(min(2 * count, 14)):
         rise = (time_s * 0.45 + k * 0.37) % 1.0
         x = 15.0 - 0.9 * (k % 3) / 2 + 0.25 * math.sin(6 * rise + k)
         color = (_ROSE, _GOLD, (170, 110, 240))[k % 3]
-        canvas.heart(x, 8.0 - 5.2 * rise, 0.34 * (1.1 - 0.5 * rise), (*color, int(255 * (1 - rise * 0.7))))
-    for k in range(min(count, 3)):
-        y = 2.1 + 0.82 * k
-        canvas.box(0.3, y, 3.7, y + 0.7, (*((200, 60, 140), (120, 80, 220), (230, 130, 40))[k], 215), r=0.38)
+        canvas.heart(x, 8.0 - 5.2 * rise, 0.42 * (1.1 - 0.5 * rise), (*color, int(255 * (1 - rise * 0.7))))
+    for k in range(min(count, 5)):
+        y = 1.5 + 0.82 * k
+        canvas.box(0.3, y, 3.7, y + 0.7, (*_BANNERS[k], 225), r=0.38)
         canvas.star(3.35, y + 0.35, 0.36, _GOLD, turn=time_s)
         if canvas.readable:
             name = senders[k % len(senders)] if senders else "a fan"
             canvas.text(0.6, y + 0.36, f"{name[:13]}", _WHITE, 0.32, anchor="lm")
     if count >= 3:
         pulse = 1.0 + 0.12 * math.sin(time_s * 8)
-        canvas.text(4.0, 2.5, f"x{3 * count + int(time_s) % 10}", _GOLD, 0.9 * pulse, anchor="lm")
-    if count >= 5:
-        for k in range(4 * count):
-            x = (k * 2.63 + 0.5 * math.sin(time_s + k)) % 16
-            y = (k * 1.37 + time_s * 1.5) % 9
-            canvas.box(x, y, x + 0.18, y + 0.28, ACCENTS[k % 6])
+        canvas.text(4.0, 1.9, f"x{3 * count + int(time_s) % 10}", _GOLD, 0.9 * pulse, anchor="lm")
 
 
 def bubbles(canvas: Canvas, comments: Sequence[Comment]) -> None:

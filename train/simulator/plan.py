@@ -56,14 +56,14 @@ def plan(config: SimulatorConfig, streamer: Streamer, popularity: np.ndarray, *,
     talent = np.concatenate([np.full(e.end - e.start, TALENTS.index(e.talent)) for e in episodes])
     logit = (
         streamer.base
-        + rng.normal(0.0, config.room_sd)
         + busy * wanted[talent]
         + config.intensity_gain * intensity
         + config.interaction_gain * interaction
         - config.fatigue_cost * fatigue
         + config.noise_sd * _ar1(segments, memory=config.noise_memory, rng=rng)
     )
-    hype = np.clip(0.75 * intensity + 0.25 * interaction, 0.0, 1.0)
+    # what the audience shows of what it feels: viewers who stay are also those who write and give
+    hype = expit(config.hype_slope * (logit - config.hype_middle))
     return Plan(episodes, intensity, interaction, fatigue, hype, logit)
 
 

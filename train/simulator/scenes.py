@@ -57,10 +57,18 @@ class Scenes:
         return [photos[i] for i in rng.integers(len(photos), size=count)]
 
 
-def read_scenes(path: Path) -> Scenes:
+def split_of(name: str) -> Split | None:
+    """Which split a photo is a scene of, by a hash of its folder and file: 80, 10 and 10 %; ``None`` if of none."""
+    if _talent(PurePosixPath(name).parent.name) is None:
+        return None
+    bucket = zlib.crc32(_short(name).encode()) % 10
+    return "train" if bucket < 8 else "validation" if bucket == 8 else "test"
+
+
+def read_scenes(path: Path, *, without: frozenset[str] = frozenset()) -> Scenes:
     """Index the photos of a folder or an uncompressed tar; pictures are read when they are drawn.
 
-    A photo's split is a hash of its name: 80 % training, 10 % validation, 10 % test.
+    Photos ``without`` ("folder/file") are left out.
 
     Raises
     ------
@@ -69,11 +77,9 @@ def read_scenes(path: Path) -> Scenes:
     """
     found: dict[tuple[str, str], list[Photo]] = defaultdict(list)
     for name, photo in sorted(_members(path).items()):
-        talent = _talent(PurePosixPath(name).parent.name)
-        bucket = zlib.crc32(name.encode()) % 10
-        split = "train" if bucket < 8 else "validation" if bucket == 8 else "test"
-        if talent is not None:
-            found[talent, split].append(photo)
+        split = split_of(name)
+        if split is not None and _short(name) not in without:
+            found[_talent(PurePosixPath(name).parent.name), split].append(photo)
     missing = [f"{t}/{s}" for t in TALENTS for s in ("train", "validation", "test") if not found.get((t, s))]
     if missing:
         raise LabelError(
@@ -94,6 +100,10 @@ def _members(path: Path) -> dict[str, Photo]:
     except (OSError, tarfile.TarError) as error:
         raise LabelError(f"{path}: neither a folder nor an uncompressed tar of photos: {error}") from error
     return {m.name: Photo(path, m.offset_data, m.size) for m in members}
+
+
+def _short(name: str) -> str:
+    return "/".join(PurePosixPath(name).parts[-2:])
 
 
 def _talent(folder: str) -> str | None:

@@ -1,0 +1,53 @@
+"""The page's HTML: a prediction in four numbers, its highlights as rows of buttons, what stands for a player."""
+
+from collections.abc import Sequence
+from html import escape
+
+from kuaihl.plots import clock, target_name
+from kuaihl.records import Prediction, RecordingInfo
+
+
+def summary(prediction: Prediction) -> str:
+    """Write the result in four numbers, what it rests on, and what was passed over."""
+    name = escape(target_name(prediction.target))
+    scored = [s for s in prediction.segments if s.lvtr is not None]
+    best = max(scored, key=lambda s: s.lvtr, default=None)
+    figures = [
+        ("Length", clock(prediction.recording.duration_s)),
+        (f"Mean {name}", f"{sum(s.lvtr for s in scored) / len(scored):.1%}" if scored else "–"),
+        (f"Highest {name}", f"{best.lvtr:.1%} <small>at {clock(best.segment.start_s)}</small>" if best else "–"),
+        ("Forecast, next 30 s", f"{prediction.forecast:.1%}"),
+    ]
+    found = {word: getattr(prediction.modalities, word) for word in ("pictures", "speech", "comments")}
+    rests_on = "".join(f"<span>{word}</span>" if there else f"<s>no {word}</s>" for word, there in found.items())
+    skipped = [f"{s.count:,} × {s.reason}" + (f" ({s.where})" if s.where else "") for s in prediction.skipped]
+    return (
+        f'<h2>{escape(prediction.recording.name)}</h2><dl class="figures">'
+        + "".join(f"<div><dt>{term}</dt><dd>{value}</dd></div>" for term, value in figures)
+        + f'</dl><p class="sources">Rests on {rests_on}</p>'
+        + (f'<p class="sources">Passed over: {escape("; ".join(skipped))}.</p>' if skipped else "")
+    )
+
+
+def highlights(prediction: Prediction, stills: Sequence[str]) -> str:
+    """Write the highlights as rows of buttons: picture (``stills``, data URIs or empty), time range, value."""
+    if not prediction.highlights:
+        return "<h3>Highlights</h3><p>No stretch stands out from the rest.</p>"
+    rows = []
+    for highlight, still in zip(prediction.highlights, stills, strict=True):
+        picture = f'<img src="{still}" alt="">' if still else '<span class="no-picture">♪</span>'
+        time = f"{clock(highlight.start_s)} – {clock(highlight.end_s)}"
+        rows.append(
+            f'<li><button type="button" data-rank="{highlight.rank}" aria-pressed="{str(not rows).lower()}">{picture}'
+            f'<span class="when">{time} <b>{highlight.lvtr:.1%}</b></span>'
+            f'<span class="bar"><i style="width:{highlight.lvtr:.0%}"></i></span></button></li>'
+        )
+    name = escape(target_name(prediction.target))
+    return f"<h3>Highlights <small>predicted {name}; click to play</small></h3><ol>{''.join(rows)}</ol>"
+
+
+def stand_in(info: RecordingInfo, still: str, *, rank: int) -> str:
+    """Write what stands for the player where browsers cannot play the recording: the picture of a highlight."""
+    codec = escape(f"{info.video_codec or info.audio_codec} in {info.container}")
+    picture = f'<img src="{still}" alt="The recording at highlight {rank}">' if still else ""
+    return f"{picture}<p>Browsers do not play {codec}, so stills stand for the player.</p>"
