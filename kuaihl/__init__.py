@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from kuaihl.model import KuaiHL, KuaiHLConfig
     from kuaihl.predictor import Predictor
     from kuaihl.records import Comment, Highlight, Prediction, Segment, Utterance
+    from kuaihl.session import Session
 
 __version__ = "0.1.0"
 
@@ -23,6 +24,7 @@ _HOMES = {
     "Highlight": "records",
     "Prediction": "records",
     "Segment": "records",
+    "Session": "session",
     "Utterance": "records",
 }
 __all__ = [
@@ -34,6 +36,7 @@ __all__ = [
     "Prediction",
     "Predictor",
     "Segment",
+    "Session",
     "Utterance",
 ]
 

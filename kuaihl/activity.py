@@ -1,7 +1,7 @@
 """Activity: how much was written and said in each segment, which pooled text does not tell."""
 
 import re
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Sequence
 
 import numpy as np
@@ -38,19 +38,32 @@ def chat_activity(comments: Sequence[Sequence[Comment]]) -> np.ndarray:
     not as commenters, since nobody knows whether the same person wrote again. What should not count, such as bots, is
     left out before.
     """
-    rows = np.zeros((len(comments), len(CHAT_COLUMNS)), dtype=np.float32)
-    writers = [{comment.user for comment in some if comment.user is not None} for some in comments]
-    present: Counter[str] = Counter()
-    total = 0
-    for t, some in enumerate(comments):
-        present.update(writers[t])
-        if t >= PRESENCE_SEGMENTS:
-            present -= Counter(writers[t - PRESENCE_SEGMENTS])
-        total += len(some)
-        participation = len(writers[t]) / len(present) if present else 0.0
-        burst = np.log((len(some) + 1) / (total / (t + 1) + 1))
-        rows[t] = (*np.log1p([len(some), len(writers[t]), len(present)]), participation, burst)
-    return rows
+    measure = ChatActivity()
+    rows = [measure.add(some) for some in comments]
+    return np.stack(rows) if rows else np.zeros((0, len(CHAT_COLUMNS)), dtype=np.float32)
+
+
+class ChatActivity:
+    """Measures chat segment by segment, as it comes; see `chat_activity`."""
+
+    def __init__(self) -> None:
+        self._writers: deque[set[str]] = deque()
+        self._present: Counter[str] = Counter()
+        self._segments = self._comments = 0
+
+    def add(self, some: Sequence[Comment]) -> np.ndarray:
+        """Measure the next segment -> (5,) float32."""
+        writers = {comment.user for comment in some if comment.user is not None}
+        self._writers.append(writers)
+        self._present.update(writers)
+        if len(self._writers) > PRESENCE_SEGMENTS:
+            self._present -= Counter(self._writers.popleft())
+        self._segments += 1
+        self._comments += len(some)
+        participation = len(writers) / len(self._present) if self._present else 0.0
+        burst = np.log((len(some) + 1) / (self._comments / self._segments + 1))
+        counts = np.log1p([len(some), len(writers), len(self._present)])
+        return np.array([*counts, participation, burst], dtype=np.float32)
 
 
 def speech_activity(utterances: Sequence[Sequence[Utterance]]) -> np.ndarray:

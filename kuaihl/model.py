@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub import PyTorchModelHubMixin, snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+from huggingface_hub import PyTorchModelHubMixin
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -16,12 +15,12 @@ from torch import Tensor, nn
 from kuaihl.activity import CHAT_COLUMNS, SPEECH_COLUMNS
 from kuaihl.decoder import CausalDecoder
 from kuaihl.errors import CheckpointError
+from kuaihl.hub import CONFIG_FILE, MODEL_FILE, fetch
 from kuaihl.perceiver import Perceiver
 
-CONFIG_FILE = "config.json"
-MODEL_FILE = "model.safetensors"
 PICTURES = 3
-_SWEEP_BATCH = 256
+_STEP = 16
+"""Segments, or windows, that a sweep takes at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +39,8 @@ class KuaiHLConfig:
         In training only.
     activity
         Whether the two activity tokens, which the paper does not have, are used.
+    without
+        Which of "pictures", "speech", "comments" and "streamer" the model was trained without: it never sees them.
     visual_encoder, picture_dim, text_encoder, text_dim, speech_model
         Names of the encoders (see `kuaihl.weights`) and the sizes of their features.
     streamers
@@ -57,6 +58,7 @@ class KuaiHLConfig:
     window: int = 20
     dropout: float = 0.1
     activity: bool = True
+    without: tuple[str, ...] = ()
     visual_encoder: str = "swin_compact_224"
     picture_dim: int = 256
     text_encoder: str = "sentence-transformers/all-MiniLM-L6-v2"
@@ -67,7 +69,8 @@ class KuaiHLConfig:
     trained_on: str = "nothing: random weights"
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "streamers", tuple(self.streamers))  # a list, where it comes from JSON
+        for name in ("without", "streamers"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))  # a list, where it comes from JSON
         if self.dim % self.heads:
             raise ValueError(f"dim {self.dim} must be a multiple of heads {self.heads}")
 
@@ -180,13 +183,21 @@ class KuaiHL(
         """Project the features, which may be float16, to tokens and say which are present."""
         pictures = self.project_pictures(features.pictures.float())
         text = self.project_text(features.text.float())
-        present = [features.has_pictures] * PICTURES + [features.has_speech | features.has_comments]
+        has_pictures, has_speech, has_comments = (
+            torch.zeros_like(flags) if source in self.config.without else flags
+            for source, flags in (
+                ("pictures", features.has_pictures),
+                ("speech", features.has_speech),
+                ("comments", features.has_comments),
+            )
+        )
+        present = [has_pictures] * PICTURES + [has_speech | has_comments]
         parts = [pictures, text.unsqueeze(2)]
         if self.config.activity:
             chat = self.project_chat((features.chat - self.chat_mean) / self.chat_std)
             speech = self.project_speech((features.speech - self.speech_mean) / self.speech_std)
             parts += [chat.unsqueeze(2), speech.unsqueeze(2)]
-            present += [features.has_comments, features.has_speech]
+            present += [has_comments, has_speech]
         tokens = torch.cat(parts, dim=2) + self.token_kind
         return Tokens(tokens, torch.stack(present, dim=-1), text, pictures.mean(2))
 
@@ -197,7 +208,7 @@ class KuaiHL(
 
     def decode(self, gathered: Tensor) -> Tensor:
         """Causal decoder and head: (batch, segments, dim) -> LVTR of the segment after each, (batch, segments)."""
-        return self.head(self.decoder(gathered)).squeeze(-1).sigmoid()
+        return self.head(self.decoder(gathered)).squeeze(-1).float().sigmoid()  # bf16 is too coarse for ranks
 
     def forward(self, features: Features) -> Output:
         """Predict from each position of each window; windows are padded at their end, which no position before sees."""
@@ -218,22 +229,40 @@ class KuaiHL(
         (segments + 1,) float32 on the CPU: NaN for segment 0, which has no past; the last entry is the forecast of
         the segment to come.
         """
-        segments, window = features.pictures.shape[1], self.config.window
+        gathered = self.gather_all(features)
+        return torch.cat([torch.full((1,), torch.nan), self.predict_after(gathered, first=1)])
+
+    @torch.inference_mode()
+    def gather_all(self, features: Features) -> Tensor:
+        """Perceiver block over a recording (a batch of 1), a few segments at a time: (segments, dim).
+
+        Every step has the same shape, so that a segment's vector is the same, bit for bit, alone or among others.
+        """
         device = self.head.weight.device
-        gathered = torch.cat(
-            [
-                self.gather(self.tokens(part), part.streamer)[0]
-                for part in (_slice(features, i).to(device) for i in range(0, segments, _SWEEP_BATCH))
-            ]
-        )
-        lvtr = torch.full((segments + 1,), torch.nan)
-        head = self.decode(gathered[None, :window])[0]  # the first windows are the beginnings of one another
-        lvtr[1 : len(head) + 1] = head.float().cpu()
-        windows = gathered.unfold(0, window, 1).transpose(1, 2)[1:] if segments > window else gathered[:0]
-        for start in range(0, len(windows), _SWEEP_BATCH):
-            last = self.decode(windows[start : start + _SWEEP_BATCH])[:, -1]
-            lvtr[window + 1 + start :][: len(last)] = last.float().cpu()
-        return lvtr
+        parts = []
+        for start in range(0, features.pictures.shape[1], _STEP):
+            part = _step(features, start).to(device)
+            parts.append(self.gather(self.tokens(part), part.streamer)[0])
+        return torch.cat(parts)[: features.pictures.shape[1]]
+
+    @torch.inference_mode()
+    def predict_after(self, gathered: Tensor, *, first: int) -> Tensor:
+        """Predict segments ``first`` .. segments from the windows of (segments, dim) before them: float32 on the CPU.
+
+        Windows are padded at their end, and steps to the same shape: see `gather_all`.
+        """
+        window = self.config.window
+        ends = torch.arange(first, len(gathered) + 1, device=gathered.device)
+        starts = (ends - window).clamp(min=0)
+        places = starts[:, None] + torch.arange(window, device=gathered.device)
+        found = []
+        for start in range(0, len(ends), _STEP):
+            inside = places[start : start + _STEP] < ends[start : start + _STEP, None]
+            windows = gathered[places[start : start + _STEP].clamp(max=len(gathered) - 1)] * inside[..., None]
+            lvtr = self.decode(nn.functional.pad(windows, (0, 0, 0, 0, 0, _STEP - len(windows))))
+            lasts = (ends - starts)[start : start + _STEP] - 1
+            found.append(lvtr[torch.arange(len(lasts), device=lvtr.device), lasts].cpu())
+        return torch.cat(found)
 
     def streamer_index(self, name: str | None) -> int:
         """Row of a streamer in the embedding; 0, the unknown one, for a name that is not in the checkpoint."""
@@ -252,36 +281,6 @@ class KuaiHL(
             reason = str(error).splitlines()[0]
             raise CheckpointError(f"{file} does not hold the weights that {CONFIG_FILE} describes: {reason}") from error
         return model.eval()
-
-
-def fetch(path_or_repo: str | Path, *, revision: str | None = None) -> Path:
-    """Folder of a checkpoint: the path itself, else the Hub's repository, through its cache.
-
-    Raises
-    ------
-    CheckpointError
-        Where there is no such folder and the Hub has none or cannot be reached.
-    """
-    folder = Path(path_or_repo)
-    if not folder.is_dir():
-        try:
-            folder = Path(
-                snapshot_download(
-                    str(path_or_repo),
-                    revision=revision,
-                    allow_patterns=["*.json", "*.safetensors", "*.txt", "README.md"],
-                )
-            )
-        except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-            raise CheckpointError(
-                f"No checkpoint at {str(path_or_repo)!r}: it is not a folder here, and the Hub gave none "
-                f"({type(error).__name__}). Pass a folder with {CONFIG_FILE} and {MODEL_FILE}, or the id of a Hub "
-                "repository that can be reached."
-            ) from error
-    missing = [name for name in (CONFIG_FILE, MODEL_FILE) if not (folder / name).is_file()]
-    if missing:
-        raise CheckpointError(f"{folder} is not a checkpoint: it has no {' and no '.join(missing)}.")
-    return folder
 
 
 def load(path_or_repo: str | Path, *, revision: str | None = None) -> tuple[KuaiHL, Path]:
@@ -309,7 +308,13 @@ def _projection(features: int, dim: int) -> nn.Sequential:
     return nn.Sequential(nn.LayerNorm(features), nn.Linear(features, dim))
 
 
-def _slice(features: Features, start: int) -> Features:
-    """``_SWEEP_BATCH`` segments from ``start`` on, of a batch of one."""
-    cut = {f.name: getattr(features, f.name) for f in fields(features) if f.name != "streamer"}
-    return Features(**{k: v[:, start : start + _SWEEP_BATCH] for k, v in cut.items()}, streamer=features.streamer)
+def _step(features: Features, start: int) -> Features:
+    """``_STEP`` segments from ``start`` on, of a batch of one; past the end, zeros that count as absent."""
+    cut = {}
+    for f in fields(features):
+        value = getattr(features, f.name)
+        if f.name != "streamer":
+            value = value[:, start : start + _STEP]
+            value = torch.cat([value, value.new_zeros(1, _STEP - value.shape[1], *value.shape[2:])], dim=1)
+        cut[f.name] = value
+    return Features(**cut)

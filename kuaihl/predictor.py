@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 
@@ -16,11 +17,7 @@ from kuaihl import comments as comment_logs
 from kuaihl.activity import chat_activity, speech_activity, utterances_by_segment
 from kuaihl.alignment import banded_cost, banded_path
 from kuaihl.devices import choose_device
-from kuaihl.encoders import (
-    TextEncoder,
-    TextFeatures,
-    VisualEncoder,
-)
+from kuaihl.encoders import TextEncoder, TextFeatures, VisualEncoder
 from kuaihl.highlights import HighlightOptions, select
 from kuaihl.model import PICTURES, Features, KuaiHL, KuaiHLConfig, load, sha256_of
 from kuaihl.recording import Reading, open_recording
@@ -100,9 +97,9 @@ class Predictor:
         checkpoint: CheckpointInfo,
         device: torch.device,
     ) -> None:
-        self._model = model.to(device)
-        self._visual_encoder, self._text_encoder = visual_encoder, text_encoder
-        self._device = device
+        self.model = model.to(device)
+        self.visual_encoder, self.text_encoder = visual_encoder, text_encoder
+        self.device = device
         self.checkpoint = checkpoint
 
     @classmethod
@@ -145,21 +142,22 @@ class Predictor:
     @property
     def config(self) -> KuaiHLConfig:
         """The model's configuration: what it was trained on and for, its streamers and encoders."""
-        return self._model.config
+        return self.model.config
 
     @cached_property
-    def _recognizer(self) -> SpeechRecognizer:
+    def recognizer(self) -> SpeechRecognizer:
         """Loaded when a recording first needs it: one with a transcript does not."""
-        return SpeechRecognizer(self.config.speech_model, device=self._device)
+        return SpeechRecognizer(self.config.speech_model, device=self.device)
 
     def predict(
         self,
         recording: str | Path,
-        comments: str | Path | None = None,
+        comments: str | Path | CommentLog | None = None,
         *,
         transcript: str | Path | None = None,
         streamer: str | None = None,
         comment_offset_s: float = 0.0,
+        stream_start: str | datetime | None = None,
         progress: ProgressCallback | None = None,
         options: HighlightOptions = HighlightOptions(),
     ) -> Prediction:
@@ -170,13 +168,13 @@ class Predictor:
         recording
             A video or sound file.
         comments
-            Its comment log, in any format that `kuaihl.comments` reads.
+            Its comment log, in any format that `kuaihl.comments` reads, or as read by it.
         transcript
             Subtitles (SRT, VTT, ASS) to be used instead of speech recognition.
         streamer
             A name that the checkpoint knows; any other counts as unknown.
-        comment_offset_s
-            Added to the time of every comment.
+        comment_offset_s, stream_start
+            Added to the time of every comment; when the recording starts: for `kuaihl.comments.read`.
         progress
             Told about every step.
         options
@@ -188,17 +186,23 @@ class Predictor:
             Where a file cannot be read.
         """
         encoded = self.encode(
-            recording, comments, transcript=transcript, comment_offset_s=comment_offset_s, progress=progress
+            recording,
+            comments,
+            transcript=transcript,
+            comment_offset_s=comment_offset_s,
+            stream_start=stream_start,
+            progress=progress,
         )
         return self.score(encoded, streamer=streamer, progress=progress, options=options)
 
     def encode(
         self,
         recording: str | Path,
-        comments: str | Path | None = None,
+        comments: str | Path | CommentLog | None = None,
         *,
         transcript: str | Path | None = None,
         comment_offset_s: float = 0.0,
+        stream_start: str | datetime | None = None,
         progress: ProgressCallback | None = None,
     ) -> Encoded:
         """Read and encode a recording; parameters and errors as for `predict`."""
@@ -208,12 +212,14 @@ class Predictor:
         with _timed(timings, "opening", tell):
             opened = open_recording(recording)
             segments = opened.segments
-            log = None if comments is None else comment_logs.read(comments, offset_s=comment_offset_s)
+            log = comments
+            if log is not None and not isinstance(log, CommentLog):
+                log = comment_logs.read(log, offset_s=comment_offset_s, stream_start=stream_start)
             spoken = None if transcript is None else read_transcript(transcript, segments=segments)
         with _timed(timings, "listening", tell):
             if spoken is None and opened.has_sound:
                 sound, count = opened.sound(), len(segments)
-                spoken = self._recognizer.transcribe(sound, progress=lambda done: tell("listening", done / count))
+                spoken = self.recognizer.transcribe(sound, progress=lambda done: tell("listening", done / count))
                 skipped += sound.skipped
             speech = None if spoken is None else utterances_by_segment(spoken, segments)
         with _timed(timings, "looking", tell):
@@ -224,7 +230,7 @@ class Predictor:
                 skipped += reading.skipped
         with _timed(timings, "reading", tell):
             written = None if log is None else comment_logs.by_segment(comment_logs.spoken(log.comments), segments)
-            text = self._text_encoder.encode_segments(
+            text = self.text_encoder.encode_segments(
                 None if speech is None else [" ".join(u.text for u in part) for part in speech],
                 None if written is None else [[c.text for c in part] for part in written],
             )
@@ -233,13 +239,13 @@ class Predictor:
 
     def _look(self, reading: Reading, *, count: int, tell: ProgressCallback) -> np.ndarray:
         """Encode the pictures of all ``count`` segments, a few at a time: (segments, 3, picture_dim) float16."""
-        out = np.empty((count, PICTURES, self._visual_encoder.dim), dtype=np.float16)
+        out = np.empty((count, PICTURES, self.visual_encoder.dim), dtype=np.float16)
         waiting: list[np.ndarray] = []
         for segment, pictures in reading:
             waiting.append(pictures)
             done = segment.index + 1
             if len(waiting) == _SEGMENTS_PER_STEP or done == count:
-                features = self._visual_encoder.encode(np.concatenate(waiting))
+                features = self.visual_encoder.encode(np.concatenate(waiting))
                 out[done - len(waiting) : done] = features.reshape(len(waiting), PICTURES, -1)
                 waiting.clear()
                 tell("looking", done / count)
@@ -257,7 +263,7 @@ class Predictor:
         timings = dict(encoded.timings_s)
         with _timed(timings, "predicting", progress or _silent):
             features = self.features(encoded, streamer=streamer)
-            curve = self._model.sweep(features).tolist()
+            curve = self.model.sweep(features).tolist()
             lvtr = [None, *curve[1:-1]]
             alignment = self._align(features)
         return Prediction(
@@ -303,7 +309,7 @@ class Predictor:
             has_pictures=flag(encoded.pictures),
             has_speech=flag(encoded.speech),
             has_comments=flag(encoded.comments),
-            streamer=torch.tensor([self._model.streamer_index(streamer)]),
+            streamer=torch.tensor([self.model.streamer_index(streamer)]),
         )
 
     @torch.inference_mode()
@@ -311,7 +317,7 @@ class Predictor:
         """Align text with pictures over the whole recording; None where either is missing."""
         if not (features.has_pictures.all() and (features.has_speech | features.has_comments).all()):
             return None
-        tokens = self._model.tokens(features.to(self._device))
+        tokens = self.model.tokens(features.to(self.device))
         text, pictures = (x[0].float().cpu().numpy() for x in (tokens.text, tokens.pictures))
         cost = banded_cost(text, pictures, band=ALIGNMENT_BAND)
         path = banded_path(cost)

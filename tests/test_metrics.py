@@ -1,10 +1,23 @@
-"""Tau against scipy and by hand."""
+"""Tau, calibration and mean average precision: against scipy, scikit-learn and by hand."""
 
 import numpy as np
 import pytest
-from scipy.stats import kendalltau
+import torch
+from scipy.stats import bootstrap, kendalltau, ttest_1samp, ttest_rel
+from sklearn.metrics import average_precision_score, precision_recall_curve
 
-from train.metrics import paired_interval, taus
+from train.metrics import (
+    LastVideo,
+    average_precision,
+    calibration,
+    frame_scores,
+    frame_truth,
+    mean_average_precision,
+    over_seeds,
+    paired_interval,
+    paired_over_seeds,
+    taus,
+)
 
 
 def rooms(seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -16,7 +29,8 @@ def rooms(seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def test_pooled_and_per_room() -> None:
     predicted, true, room = rooms()
-    whole, above = taus(predicted, true, room, deltas=[None, 0.4])
+    mixed = np.random.default_rng(1).permutation(120)  # a room's segments need not stand together
+    whole, above = taus(predicted[mixed], true[mixed], room[mixed], deltas=[None, 0.4])
     assert whole.pooled == pytest.approx(kendalltau(predicted, true).statistic)
     each = [kendalltau(predicted[room == r], true[room == r]).statistic for r in "abc"]
     assert whole.per_room == pytest.approx(np.mean(each))
@@ -32,13 +46,20 @@ def test_by_hand_with_ties() -> None:
     assert tau.pooled == pytest.approx(2 / np.sqrt(6))
 
 
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_the_papers_thresholds_are_strict_whatever_the_rounding(kind: type) -> None:
+    true = np.array([0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7], dtype=np.float32).astype(kind)
+    found = taus(np.arange(8.0), true, np.array(["a"] * 8))
+    assert [(tau.delta, tau.segments) for tau in found] == [(None, 8), (0.0, 7), (0.2, 5), (0.4, 3), (0.6, 1)]
+
+
 def test_rooms_without_a_tau_are_skipped_and_counted() -> None:
     predicted, true = np.array([1.0, 2, 3, 1, 2]), np.array([0.1, 0.3, 0.2, 0.5, 0.5])
     (tau,) = taus(predicted, true, np.array(list("aaabb")), deltas=[None])
     assert tau.per_room == pytest.approx(1 / 3)
     assert tau.rooms_skipped == 1
     (none,) = taus(predicted, true, np.array(list("aaabb")), deltas=[0.9])
-    assert (none.pooled, none.per_room, none.segments) == (None, None, 0)
+    assert (none.pooled, none.per_room, none.segments, none.rooms) == (None, None, 0, 0)
 
 
 def test_what_is_not_scored_must_be_left_out() -> None:
@@ -46,7 +67,23 @@ def test_what_is_not_scored_must_be_left_out() -> None:
         taus(np.array([np.nan, 1]), np.array([0.1, 0.2]), np.array(["a", "a"]))
 
 
-def test_interval_tells_better_from_alike() -> None:
+def test_the_interval_is_scipys_bootstrap_over_rooms() -> None:
+    first, true, _ = rooms()
+    second = np.random.default_rng(1).permutation(first)
+    room = np.repeat(np.arange(12), 10)
+
+    def gap(drawn: np.ndarray) -> float:
+        rows = np.concatenate([np.flatnonzero(room == k) for k in drawn.astype(int)])
+        return kendalltau(first[rows], true[rows]).statistic - kendalltau(second[rows], true[rows]).statistic
+
+    expected = bootstrap(
+        (np.arange(12),), gap, n_resamples=200, vectorized=False, method="percentile", rng=np.random.default_rng(7)
+    )
+    found = paired_interval(first, second, true, room, generator=np.random.default_rng(7), draws=200)
+    np.testing.assert_allclose(found, expected.confidence_interval, rtol=1e-12)
+
+
+def test_the_interval_tells_better_from_alike() -> None:
     rng = np.random.default_rng(0)
     true = rng.random(600)
     room = np.repeat(np.arange(20), 30)
@@ -55,3 +92,160 @@ def test_interval_tells_better_from_alike() -> None:
     assert 0 < low < kendalltau(good, true).statistic - kendalltau(bad, true).statistic < high
     low, high = paired_interval(good, good, true, room, generator=rng, draws=20)
     assert low == high == 0
+
+
+def test_over_seeds_is_students_interval() -> None:
+    values = [0.59, 0.61, 0.60, 0.57, 0.62]
+    expected = ttest_1samp(values, 0).confidence_interval()
+    found = over_seeds(values)
+    assert (found.mean, found.seeds) == (pytest.approx(0.598), 5)
+    assert (found.low, found.high) == (pytest.approx(expected.low), pytest.approx(expected.high))
+    # By hand: deviation sqrt(.00148 / 4), error that / sqrt(5), and t with 4 degrees of freedom is 2.7764.
+    assert found.high - found.mean == pytest.approx(2.7764 * np.sqrt(0.00148 / 4 / 5), rel=1e-4)
+    one = over_seeds([0.5])
+    assert (one.mean, one.low, one.high, one.seeds) == (0.5, None, None, 1)
+    alike = over_seeds([0.5, 0.5, 0.5])
+    assert (alike.low, alike.high) == (0.5, 0.5)
+    with pytest.raises(ValueError, match="finite"):
+        over_seeds([0.5, np.nan])
+
+
+def test_differences_are_paired_by_seed() -> None:
+    shared = np.array([0.3, 0.5, 0.4, 0.6])  # seeds differ much, the two by little: only pairing shows it
+    first, second = np.add(shared, [0.021, 0.019, 0.02, 0.022]), shared
+    found = paired_over_seeds(first, second)
+    expected = ttest_rel(first, second).confidence_interval()
+    assert (found.low, found.high) == (pytest.approx(expected.low), pytest.approx(expected.high))
+    assert found.mean == pytest.approx(0.0205)
+    assert found.low > 0
+    with pytest.raises(ValueError, match="zip"):
+        paired_over_seeds([0.1, 0.2], [0.1])
+
+
+def test_calibration_by_hand() -> None:
+    predicted, true = np.array([0.9, 0.1, 0.3, 0.7]), np.array([0.5, 0.1, 0.4, 0.9])
+    found = calibration(predicted, true, bins=2)
+    assert found.brier == pytest.approx((0.4**2 + 0.1**2 + 0.2**2) / 4)
+    low, high = found.bins
+    assert (low.segments, low.low, low.high) == (2, 0.1, 0.3)
+    assert (low.predicted, low.true) == (pytest.approx(0.2), pytest.approx(0.25))
+    assert (high.predicted, high.true) == (pytest.approx(0.8), pytest.approx(0.7))
+    assert found.expected_error == pytest.approx((2 * 0.05 + 2 * 0.1) / 4)  # too low and too high do not cancel
+
+
+def test_calibration_of_what_is_right_and_of_what_is_always_too_high() -> None:
+    rng = np.random.default_rng(0)
+    chance = rng.random(1007)
+    right = calibration(chance, chance)
+    assert (right.brier, right.expected_error) == (0, pytest.approx(0, abs=1e-12))
+    assert [b.segments for b in right.bins] == [101] * 7 + [100] * 3
+    assert all(a.high <= b.low for a, b in zip(right.bins, right.bins[1:], strict=False))
+    assert calibration(chance, chance - 0.05).expected_error == pytest.approx(0.05)
+    drawn = (rng.random(1007) < chance).astype(float)  # right on average: Brier is what chance leaves, E p (1 - p)
+    assert calibration(chance, drawn).brier == pytest.approx(1 / 6, abs=0.02)
+    assert len(calibration(chance[:3], chance[:3]).bins) == 3
+
+
+def test_average_precision_by_hand_with_ties() -> None:
+    # Ranks: 1 | three tied, two of them positive | 1: precisions 1/1, 3/4, 4/5 at recalls 1/4, 3/4, 1.
+    truth = np.array([1, 1, 1, 0, 1], dtype=bool)
+    scores = np.array([0.9, 0.5, 0.5, 0.5, 0.1])
+    # Interpolated, 3/4 becomes 4/5; three recall levels count alike.
+    assert average_precision(truth, scores) == pytest.approx((1 + 4 / 5 + 4 / 5) / 3)
+    # scikit-learn weighs the tied step twice and does not interpolate.
+    assert average_precision_score(truth, scores) == pytest.approx((1 + 2 * 3 / 4 + 4 / 5) / 4)
+
+
+def test_ties_alone_make_it_differ_from_scikit_learn() -> None:
+    # 1 | two tied positives and a negative: precisions 1, 3/4 never rise, but there are two levels for three positives.
+    truth, scores = np.array([1, 1, 1, 0], dtype=bool), np.array([0.9, 0.5, 0.5, 0.5])
+    assert average_precision(truth, scores) == pytest.approx((1 + 3 / 4) / 2)
+    assert average_precision_score(truth, scores) == pytest.approx((1 + 2 * 3 / 4) / 3)
+
+
+def test_interpolation_alone_makes_it_differ_from_scikit_learn() -> None:
+    # Negative first: precisions 1/2, 2/3 rise, and 1/2 is lifted to 2/3.
+    truth, scores = np.array([0, 1, 1], dtype=bool), np.array([3.0, 2, 1])
+    assert average_precision(truth, scores) == pytest.approx(2 / 3)
+    assert average_precision_score(truth, scores) == pytest.approx((1 / 2 + 2 / 3) / 2)
+
+
+def test_without_ties_and_without_rising_precision_it_is_scikit_learns() -> None:
+    agreed = 0
+    for seed in range(300):
+        rng = np.random.default_rng(seed)
+        truth = rng.random(8) < 0.5
+        truth[0] = True
+        scores = rng.permutation(8).astype(float)
+        hits = truth[np.argsort(-scores)]
+        precision = (np.cumsum(hits) / np.arange(1, 9))[hits]
+        expected = average_precision_score(truth, scores)
+        if (np.diff(precision) <= 0).all():
+            assert average_precision(truth, scores) == pytest.approx(expected)
+            agreed += 1
+        else:
+            assert average_precision(truth, scores) > expected + 1e-9
+    assert 50 < agreed < 250
+
+
+def test_average_precision_is_the_mean_over_scikit_learns_curve() -> None:
+    for seed in range(100):
+        rng = np.random.default_rng(seed)
+        truth = np.r_[True, rng.random(40) < 0.3]
+        scores = rng.integers(0, 12, 41) / 7
+        precision, recall, _ = precision_recall_curve(truth, scores)  # recall falls from 1 to 0
+        levels = np.unique(recall[recall > 0])
+        expected = np.mean([precision[recall >= level].max() for level in levels])
+        assert average_precision(truth, scores) == pytest.approx(expected)
+
+
+def test_average_precision_at_its_ends() -> None:
+    assert average_precision(np.array([True, True]), np.array([0.3, 0.1])) == 1
+    assert average_precision(np.array([True, False, False, False]), np.full(4, 0.3)) == 0.25
+    with pytest.raises(ValueError, match="positive"):
+        average_precision(np.array([False]), np.array([0.3]))
+
+
+def test_frame_truth_is_the_union_of_a_users_gifs() -> None:
+    truth = frame_truth(np.array([[1.0, 2.0], [1.5, 3.0], [4.5, 9.0], [-1.0, 0.5]]), frames=10, fps=2)
+    assert truth.astype(int).tolist() == [1, 0, 1, 1, 1, 1, 0, 0, 0, 1]
+    assert not frame_truth(np.empty((0, 2)), frames=10).any()
+
+
+def test_units_become_frames_as_nearest_interpolation_does() -> None:
+    scores = np.random.default_rng(0).random(6).astype(np.float32)
+    found = frame_scores(scores, frames=900, fps=30)  # six units of 5 s exactly
+    expected = torch.nn.functional.interpolate(torch.from_numpy(scores)[None, None], size=900)[0, 0]
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_frames_are_averaged_in_blocks_of_whole_frames() -> None:
+    # At 2.5 frames a second a block holds 12 frames, a unit 12.5: frame 12 is at 4.8 s, in unit 0; frame 13 in unit 1.
+    found = frame_scores(np.array([0.0, 12.0, 24.0]), frames=36, fps=2.5)
+    np.testing.assert_allclose(found, np.repeat([0, 11, (1 * 12 + 11 * 24) / 12], 12))
+    # What is left of the video takes the last unit's score, and the last block is shorter.
+    np.testing.assert_allclose(frame_scores(np.array([1.0, 2.0]), frames=23, fps=2), [1] * 10 + [2] * 13)
+
+
+def test_equal_scores_tie_in_all_frames() -> None:
+    scores = np.full(9, 0.1)
+    assert len(np.unique(frame_scores(scores, frames=1234, fps=29.97))) == 1
+
+
+def test_mean_over_users_with_history() -> None:
+    def video(scores: list[float], highlights: list[tuple[float, float]], *, history: bool = True) -> LastVideo:
+        return LastVideo(np.array(scores), np.array(highlights), duration_s=20.0, has_history=history)
+
+    videos = [
+        video([0.1, 0.9, 0.2, 0.3], [(5, 10)]),  # the highlight is first: 1
+        video([0.1, 0.9, 0.2, 0.3], [(0, 5)]),  # it is last of four: 1/4
+        video([0.1, 0.9, 0.2, 0.3], [(5, 10)], history=False),
+        video([0.1, 0.9, 0.2, 0.3], [(25, 30)]),  # beyond the end
+    ]
+    found = mean_average_precision(videos)
+    assert found.mean == pytest.approx((1 + 1 / 4) / 2)
+    assert (found.users, found.without_history, found.without_highlight) == (2, 1, 1)
+    # Half of a block: the five-second block is one tie, and half of its frames are right.
+    assert mean_average_precision([video([0.1, 0.9, 0.2, 0.3], [(5, 7.5)])]).mean == pytest.approx(0.5)
+    nobody = mean_average_precision([])
+    assert (nobody.mean, nobody.users) == (None, 0)

@@ -1,19 +1,28 @@
 """Scores a checkpoint on a dataset. Run as `python -m train.evaluate --checkpoint C --dataset D [--split test]`."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import tyro
+from torch import Tensor
 
 from kuaihl.errors import CheckpointError, LabelError
-from kuaihl.model import KuaiHL, load, sha256_of
+from kuaihl.model import PICTURES, KuaiHL, load, sha256_of
 from train.console import plain_errors
-from train.dataset import DatasetInfo, Room, Segments
-from train.metrics import Tau, paired_interval, taus
+from train.dataset import DatasetInfo, Room, Segments, stack
+from train.metrics import calibration, paired_interval, taus
+
+Source = Literal["pictures", "speech", "comments", "streamer", "activity"]
+"""What a model can be made to do without."""
+RIVALS = {"last_value": "last", "true_persistence": "appeal_before", "ceiling": "appeal"}
+"""Names in the report of what the model is compared with, and the columns of `Scores` that they are."""
+TABLES = ("kuaihl", "known_streamers", "new_streamers", *RIVALS)
+"""Keys of the report that hold tau at every Delta; ``kuaihl_minus_...`` hold differences, all others single facts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +50,18 @@ def rooms_of(segments: Segments, split: str) -> list[Room]:
     return rooms
 
 
-def score(model: KuaiHL, segments: Segments, rooms: Sequence[Room]) -> Scores:
-    """Score each labelled segment but the first of each room once, from the window before it."""
+def score(
+    model: KuaiHL, segments: Segments, rooms: Sequence[Room], *, without: Collection[Source] = frozenset()
+) -> Scores:
+    """Score each labelled segment but the first of each room once, from the window before it.
+
+    What is in ``without`` is masked as if it were missing: "streamer" makes all unknown, "speech" and "comments" also
+    hide how much was said and written, "activity" hides that alone. ``known`` tells the checkpoint's streamers always.
+    """
     columns: dict[str, list[np.ndarray]] = {name: [] for name in Scores.__slots__}
     for room in rooms:
         index = model.streamer_index(room.streamer)
-        curve = model.sweep(segments.features(room, streamer=index)).numpy()[:-1]
+        curve = _curve(model, segments, room, streamer=index, without=frozenset(without))
         true = segments.scalar("label", room.start, room.stop)
         valid = segments.scalar("valid", room.start, room.stop)
         appeal = segments.column("appeal", room).astype(np.float64)
@@ -60,6 +75,31 @@ def score(model: KuaiHL, segments: Segments, rooms: Sequence[Room]) -> Scores:
         columns["appeal_before"].append(np.r_[np.nan, appeal[:-1]][scored])
         columns["last"].append(before[scored])
     return Scores(**{name: np.concatenate(parts) for name, parts in columns.items()})
+
+
+def _curve(model: KuaiHL, segments: Segments, room: Room, *, streamer: int, without: frozenset[Source]) -> np.ndarray:
+    """Predictions for a room's segments (segments,), the first of which is NaN."""
+    window = segments.window(room.start, room.stop, dropped=without)
+    features = stack([window], streamers=[0 if "streamer" in without else streamer], length=room.stop - room.start)
+    with _activity_hidden(model) if "activity" in without else nullcontext():
+        return model.sweep(features).numpy()[:-1]
+
+
+@contextmanager
+def _activity_hidden(model: KuaiHL) -> Iterator[None]:
+    """Mark the activity tokens, the last ones of each segment, as not present."""
+
+    def hide(_: object, inputs: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        latent, tokens, present = inputs
+        present = present.clone()
+        present[..., PICTURES + 1 :] = False
+        return latent, tokens, present
+
+    hook = model.perceiver.register_forward_pre_hook(hide)
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
 def check_encoders(folder: Path, model: KuaiHL, info: DatasetInfo) -> None:
@@ -81,7 +121,9 @@ def check_encoders(folder: Path, model: KuaiHL, info: DatasetInfo) -> None:
             )
 
 
-def evaluate(checkpoint: Path, dataset: Path, *, split: str = "test", seed: int = 0) -> dict[str, Any]:
+def evaluate(
+    checkpoint: Path, dataset: Path, *, split: str = "test", without: Sequence[Source] = (), seed: int = 0
+) -> dict[str, Any]:
     """Score a checkpoint on one split: tau at every Delta beside what knows the truth and what knows nothing.
 
     Raises
@@ -93,30 +135,29 @@ def evaluate(checkpoint: Path, dataset: Path, *, split: str = "test", seed: int 
     segments = Segments(dataset)
     check_encoders(folder, model, segments.info)
     rooms = rooms_of(segments, split)
-    scores = score(model, segments, rooms)
+    scores = score(model, segments, rooms, without=without)
+    if not len(scores.true):
+        raise LabelError(f"No segment of the {split!r} rooms of {dataset} has a label and a segment before it.")
     generator = np.random.default_rng(seed)
     report: dict[str, Any] = {
         "checkpoint_sha256": sha256_of(folder),
         "dataset": segments.info.source,
         "target": segments.info.target,
         "split": split,
+        "without": ", ".join(sorted(set(without))),
         "rooms": len(rooms),
         "kuaihl": _table(scores, scores.predicted),
         "known_streamers": _table(scores, scores.predicted, kept=scores.known),
         "new_streamers": _table(scores, scores.predicted, kept=~scores.known),
     }
-    rivals = {"last_value": scores.last, "true_persistence": scores.appeal_before, "ceiling": scores.appeal}
-    for name, rival in rivals.items():
+    for name, column in RIVALS.items():
+        rival = getattr(scores, column)
         shared = np.isfinite(rival)
         if not shared.any():
             continue
         report[name] = _table(scores, rival, kept=shared)
-        low, high = paired_interval(
-            scores.predicted[shared], rival[shared], scores.true[shared], scores.room[shared], generator=generator
-        )
-        same = taus(scores.predicted[shared], scores.true[shared], scores.room[shared], deltas=[None])[0]
-        report[f"kuaihl_minus_{name}"] = {"pooled": _gap(same, report[name][0]), "interval": [low, high]}
-    return report
+        report[f"kuaihl_minus_{name}"] = _gap(scores, rival, kept=shared, generator=generator)
+    return report | {"calibration": asdict(calibration(scores.predicted, scores.true))}
 
 
 def _table(scores: Scores, predicted: np.ndarray, *, kept: np.ndarray | None = None) -> list[dict[str, Any]]:
@@ -124,31 +165,56 @@ def _table(scores: Scores, predicted: np.ndarray, *, kept: np.ndarray | None = N
     return [asdict(tau) for tau in taus(predicted[kept], scores.true[kept], scores.room[kept])]
 
 
-def _gap(tau: Tau, rival: dict[str, Any]) -> float | None:
-    defined = tau.pooled is not None and rival["pooled"] is not None
-    return tau.pooled - rival["pooled"] if defined else None
+def _gap(
+    scores: Scores, rival: np.ndarray, *, kept: np.ndarray, generator: np.random.Generator
+) -> dict[str, float | list[float] | None]:
+    """How much better than a rival where that is defined; None where a tau is not, as for a constant."""
+    predicted, rival, true, room = scores.predicted[kept], rival[kept], scores.true[kept], scores.room[kept]
+    ours, theirs = (taus(x, true, room, deltas=[None])[0].pooled for x in (predicted, rival))
+    if ours is None or theirs is None:
+        return {"pooled": None, "interval": None}
+    low, high = paired_interval(predicted, rival, true, room, generator=generator)
+    return {"pooled": ours - theirs, "interval": [low, high]}
+
+
+def write_report(report: dict[str, Any], out: Path) -> None:
+    """Write the report as JSON, whole or not at all, in a folder that is made where there is none."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    part = out.with_name(f"{out.name}.part")
+    part.write_text(json.dumps(report, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    part.replace(out)
 
 
 def print_report(report: dict[str, Any]) -> None:
     """Print the report as a table for people."""
     print(f"{report['target']} on {report['split']}: {report['rooms']} rooms of {report['dataset']}")
-    print(f"checkpoint {report['checkpoint_sha256'][:12]}\n")
-    print(f"{'':<18}{'Delta':>7}{'tau pooled':>12}{'tau per room':>14}{'segments':>10}{'rooms':>7}")
-    for name, rows in report.items():
-        if not isinstance(rows, list):
-            continue
-        for k, row in enumerate(rows):
+    print(f"checkpoint {report['checkpoint_sha256'][:12]}")
+    if report["without"]:
+        print(f"without {report['without']}")
+    print(f"\n{'':<18}{'Delta':>7}{'tau pooled':>12}{'tau per room':>14}{'segments':>10}{'rooms':>7}{'skipped':>9}")
+    for name in (name for name in TABLES if name in report):
+        for k, row in enumerate(report[name]):
             delta = "all" if row["delta"] is None else f"{row['delta']:.1f}"
-            cells = ("-" if row[c] is None else f"{row[c]:.4f}" for c in ("pooled", "per_room"))
-            shown = name.replace("_", " ") if k == 0 else ""
-            print(f"{shown:<18}{delta:>7}{next(cells):>12}{next(cells):>14}{row['segments']:>10}{row['rooms']:>7}")
-    for name, row in report.items():
-        if isinstance(row, dict) and row["pooled"] is not None:
-            low, high = row["interval"]
-            print(f"{name.replace('_', ' ')}: {row['pooled']:+.4f}, 95 % interval {low:+.4f} to {high:+.4f}")
+            pooled, each = ("-" if row[c] is None else f"{row[c]:.4f}" for c in ("pooled", "per_room"))
+            counts = f"{row['segments']:>10}{row['rooms']:>7}{row['rooms_skipped']:>9}"
+            print(f"{name.replace('_', ' ') if k == 0 else '':<18}{delta:>7}{pooled:>12}{each:>14}{counts}")
+    for name in (f"kuaihl_minus_{rival}" for rival in RIVALS):
+        if name in report and report[name]["pooled"] is not None:
+            low, high = report[name]["interval"]
+            gap = f"{report[name]['pooled']:+.4f}, 95 % interval {low:+.4f} to {high:+.4f}"
+            print(f"{name.replace('_', ' ')}: {gap}")
+    found = report["calibration"]
+    errors = f"Brier score {found['brier']:.4f}, expected error {found['expected_error']:.4f}"
+    print(f"calibration: {errors} in {len(found['bins'])} bins of equally many segments")
 
 
-def main(checkpoint: Path, dataset: Path, split: str = "test", out: Path | None = None) -> None:
+def main(
+    checkpoint: Path,
+    dataset: Path,
+    split: str = "test",
+    without: tyro.conf.UseAppendAction[tuple[Source, ...]] = (),
+    out: Path | None = None,
+) -> None:
     """Score a checkpoint.
 
     Parameters
@@ -159,13 +225,15 @@ def main(checkpoint: Path, dataset: Path, split: str = "test", out: Path | None 
         Folder that train.prepare or train.simulator wrote.
     split
         train, validation or test.
+    without
+        Hide this from the model; can be given several times.
     out
         JSON file for the numbers.
     """
-    report = evaluate(checkpoint, dataset, split=split)
-    print_report(report)
+    report = evaluate(checkpoint, dataset, split=split, without=without)
     if out:
-        out.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+        write_report(report, out)
+    print_report(report)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,17 @@
-"""Kendall's tau between predicted and true LVTR, pooled and per room, above thresholds, with paired intervals."""
+"""Kendall's tau, calibration and PHD's mean average precision, with intervals paired by room or over seeds."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import kendalltau
+from scipy.stats import kendalltau, sem, t
 
 DELTAS: tuple[float | None, ...] = (None, 0.0, 0.2, 0.4, 0.6)
 """Thresholds on the true LVTR (Sect. IV-B); None keeps every segment."""
+BLOCK_S = 5.0
+"""PHD's scores are averaged in blocks of this length."""
+FRAMES_PER_S = 30.0
+"""PHD is evaluated at this frame rate, whatever a video's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +28,67 @@ class Tau:
     segments: int
     rooms: int
     rooms_skipped: int
+
+
+@dataclass(frozen=True, slots=True)
+class Bin:
+    """Segments of neighbouring predictions: how many, from ``low`` to ``high``, and their mean prediction and label."""
+
+    segments: int
+    low: float
+    high: float
+    predicted: float
+    true: float
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """Whether predictions are right as numbers, not only in order.
+
+    ``brier`` is the mean squared difference to the soft label, ``expected_error`` the mean over segments of their
+    bin's difference between mean prediction and mean label, ``bins`` what a reliability diagram draws.
+    """
+
+    brier: float
+    expected_error: float
+    bins: tuple[Bin, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SeedMean:
+    """Mean over training seeds with its t-interval, whose ends are None for a single seed."""
+
+    mean: float
+    low: float | None
+    high: float | None
+    seeds: int
+
+
+@dataclass(frozen=True, slots=True)
+class LastVideo:
+    """What was predicted for a user's last video, and what that user cut out of it.
+
+    ``scores`` (units,) are of consecutive units of ``BLOCK_S``, the last of which may be shorter; ``highlights``
+    (gifs, 2) are start and end in seconds. What lies outside the video does not count.
+    """
+
+    scores: np.ndarray
+    highlights: np.ndarray
+    duration_s: float
+    has_history: bool
+
+
+@dataclass(frozen=True, slots=True)
+class MeanPrecision:
+    """Mean average precision over ``users``; left out and counted are those without history or without a highlight.
+
+    ``mean`` is None where no user is left.
+    """
+
+    mean: float | None
+    users: int
+    without_history: int
+    without_highlight: int
 
 
 def taus(
@@ -51,31 +116,129 @@ def paired_interval(
     draws: int = 1000,
     level: float = 0.95,
 ) -> tuple[float, float]:
-    """Bootstrap interval, over rooms, of pooled tau(first) - tau(second): rooms are drawn whole and for both alike."""
-    names, where = np.unique(room, return_inverse=True)
-    members = [np.flatnonzero(where == k) for k in range(len(names))]
+    """Percentile bootstrap interval, over rooms, of pooled tau(first) - tau(second).
+
+    Rooms are drawn whole, and the same ones for both. A draw in which a tau is not defined is left out.
+    """
+    members = _by_room(room)
     gaps = []
     for _ in range(draws):
-        drawn = np.concatenate([members[k] for k in generator.integers(len(names), size=len(names))])
+        drawn = np.concatenate([members[k] for k in generator.integers(len(members), size=len(members))])
         gaps.append(_tau_b(first[drawn], true[drawn]) - _tau_b(second[drawn], true[drawn]))
     low, high = np.nanquantile(gaps, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 
 
+def calibration(predicted: np.ndarray, true: np.ndarray, *, bins: int = 10) -> Calibration:
+    """Calibration of ``predicted`` (segments,) against ``true`` (segments,), both in [0, 1].
+
+    Bins hold equally many segments, or one more, in order of prediction. There are fewer where segments are.
+    """
+    order = np.argsort(predicted, kind="stable")
+    ordered, labels = predicted[order].astype(np.float64), true[order].astype(np.float64)
+    parts = zip(*(np.array_split(x, min(bins, len(x))) for x in (ordered, labels)), strict=True)
+    found = tuple(
+        Bin(len(p), float(p[0]), float(p[-1]), predicted=float(p.mean()), true=float(y.mean())) for p, y in parts
+    )
+    error = sum(b.segments * abs(b.predicted - b.true) for b in found) / len(ordered)
+    return Calibration(brier=float(np.mean((ordered - labels) ** 2)), expected_error=error, bins=found)
+
+
+def over_seeds(values: Sequence[float], *, level: float = 0.95) -> SeedMean:
+    """Mean of one value a seed, with Student's t-interval."""
+    if not np.isfinite(values).all():
+        raise ValueError("every seed needs a finite value")
+    mean, count = float(np.mean(values)), len(values)
+    if count == 1:
+        return SeedMean(mean, None, None, seeds=1)
+    half = float(sem(values) * t.ppf((1 + level) / 2, count - 1))
+    return SeedMean(mean, mean - half, mean + half, seeds=count)
+
+
+def paired_over_seeds(first: Sequence[float], second: Sequence[float], *, level: float = 0.95) -> SeedMean:
+    """Mean of first - second with its t-interval, where entry k of both comes from the same seed."""
+    return over_seeds([a - b for a, b in zip(first, second, strict=True)], level=level)
+
+
+def average_precision(truth: np.ndarray, scores: np.ndarray) -> float:
+    """Unweighted mean, over the distinct recall levels, of the interpolated precision.
+
+    The measure of Video2GIF and of what compares with it on PHD. Interpolated precision is the highest at this recall
+    or a higher one. It equals scikit-learn's, which weighs by the step of recall and does not interpolate, where no two
+    positives tie and precision never rises from one recall level to the next.
+
+    Parameters
+    ----------
+    truth, scores
+        (n,) bool, with at least one True, and float.
+    """
+    if not truth.any():
+        raise ValueError("average precision needs a positive")
+    order = np.argsort(-scores, kind="stable")
+    last_of_tie = np.r_[np.flatnonzero(np.diff(scores[order])), len(scores) - 1]
+    hits = np.cumsum(truth[order])[last_of_tie]
+    precision = hits / (last_of_tie + 1)
+    interpolated = np.maximum.accumulate(precision[::-1])[::-1]
+    return float(interpolated[np.diff(hits, prepend=0) > 0].mean())
+
+
+def frame_truth(highlights: np.ndarray, *, frames: int, fps: float = FRAMES_PER_S) -> np.ndarray:
+    """Mark the frames that lie in any of ``highlights`` (gifs, 2), in seconds -> (frames,) bool."""
+    truth = np.zeros(frames, dtype=bool)
+    for start, end in np.round(np.clip(highlights, 0, None) * fps).astype(int):
+        truth[start:end] = True
+    return truth
+
+
+def frame_scores(scores: np.ndarray, *, frames: int, fps: float = FRAMES_PER_S) -> np.ndarray:
+    """Scores of units (units,) of ``BLOCK_S`` -> scores of frames (frames,) float32.
+
+    Each frame takes the score of the unit in which it lies, or of the last; then frames are averaged in blocks of
+    ``BLOCK_S``, which hold whole frames.
+    """
+    number = np.arange(frames)
+    unit = np.minimum((number / fps // BLOCK_S).astype(int), len(scores) - 1)
+    block = number // int(fps * BLOCK_S)
+    mean = np.bincount(block, scores.astype(np.float64)[unit]) / np.bincount(block)
+    return mean.astype(np.float32)[block]  # rounded: means of equal scores must tie, whatever a sum's last digit
+
+
+def mean_average_precision(videos: Sequence[LastVideo], *, fps: float = FRAMES_PER_S) -> MeanPrecision:
+    """Mean over users with history of the average precision of their last video's frames (PHD-GIFs' test)."""
+    each = []
+    without_highlight = 0
+    with_history = [video for video in videos if video.has_history]
+    for video in with_history:
+        frames = round(video.duration_s * fps)
+        truth = frame_truth(video.highlights, frames=frames, fps=fps)
+        if truth.any():
+            each.append(average_precision(truth, frame_scores(video.scores, frames=frames, fps=fps)))
+        else:
+            without_highlight += 1
+    mean = float(np.mean(each)) if each else None
+    return MeanPrecision(mean, len(each), len(videos) - len(with_history), without_highlight)
+
+
 def _tau(predicted: np.ndarray, true: np.ndarray, room: np.ndarray, delta: float | None) -> Tau:
-    kept = np.ones(len(true), dtype=bool) if delta is None else true > delta
+    # Labels are stored in float32: 0.2 there is a little more than 0.2 in float64, and must not exceed it.
+    kept = np.ones(len(true), dtype=bool) if delta is None else true.astype(np.float32) > np.float32(delta)
     predicted, true, room = predicted[kept], true[kept], room[kept]
-    names = np.unique(room)
-    each = np.array([_tau_b(predicted[room == name], true[room == name]) for name in names])
+    each = np.array([_tau_b(predicted[rows], true[rows]) for rows in _by_room(room)])
     defined = np.isfinite(each)
     return Tau(
         delta=delta,
         pooled=_or_none(_tau_b(predicted, true)),
         per_room=_or_none(each[defined].mean()) if defined.any() else None,
         segments=len(true),
-        rooms=len(names),
+        rooms=len(each),
         rooms_skipped=int((~defined).sum()),
     )
+
+
+def _by_room(room: np.ndarray) -> list[np.ndarray]:
+    """Row numbers of each room, in order of their names; sorted once, since there may be thousands."""
+    _, where, counts = np.unique(room, return_inverse=True, return_counts=True)
+    return np.split(np.argsort(where, kind="stable"), np.cumsum(counts)[:-1]) if len(room) else []
 
 
 def _tau_b(predicted: np.ndarray, true: np.ndarray) -> float:

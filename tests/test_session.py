@@ -1,0 +1,85 @@
+"""Live use against the whole-recording pass: the same numbers, as early as they can be."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from kuaihl import comments as comment_logs
+from kuaihl.encoders import TextFeatures
+from kuaihl.predictor import Encoded, Predictor
+from kuaihl.recording import open_recording
+from kuaihl.records import Comment, RecordingInfo, Utterance, segments_of
+from kuaihl.session import Session, replay
+
+
+@pytest.fixture(scope="module")
+def predictor() -> Predictor:
+    return Predictor.from_pretrained(device="cpu")
+
+
+def encoded(predictor: Predictor, segments: int) -> Encoded:
+    """Features of a recording that nobody made."""
+    rng = np.random.default_rng(segments)
+    config = predictor.config
+    places = segments_of(30.0 * segments)
+    return Encoded(
+        recording=RecordingInfo("made-up.mp4", 30.0 * segments, "mp4", "h264", "aac", 640, 360),
+        segments=tuple(places),
+        speech=[[Utterance(s.start_s, s.start_s + 3, "hello there")] * int(rng.integers(3)) for s in places],
+        comments=[
+            [Comment(s.start_s, "hi", user=f"viewer {rng.integers(40)}") for _ in range(rng.integers(30))]
+            for s in places
+        ],
+        pictures=rng.normal(size=(segments, 3, config.picture_dim)).astype(np.float16),
+        text=TextFeatures(*(rng.normal(size=(segments, config.text_dim)).astype(np.float16) for _ in range(3))),
+        skipped=(),
+        timings_s={},
+    )
+
+
+@pytest.mark.parametrize("segments", [1, 7, 53])
+def test_a_replay_gives_the_numbers_of_the_whole_bit_for_bit(predictor: Predictor, segments: int) -> None:
+    given = encoded(predictor, segments)
+    whole = predictor.score(given, streamer=predictor.config.streamers[0])
+    steps = list(replay(predictor, given, streamer=predictor.config.streamers[0]))
+    assert [step.found for step in steps] == list(whole.segments)
+    assert steps[-1].forecast == whole.forecast
+    assert [step.forecast for step in steps[:-1]] == [step.found.lvtr for step in steps[1:]]
+
+
+def test_a_replay_leaves_out_what_is_missing(predictor: Predictor) -> None:
+    given = encoded(predictor, 25)
+    text = TextFeatures(speech=given.text.speech, comments=None, both=None)
+    deaf = replace(given, comments=None, pictures=None, text=text)
+    assert [step.found for step in replay(predictor, deaf)] == list(predictor.score(deaf).segments)
+    assert predictor.score(deaf).curve != predictor.score(given).curve
+
+
+def test_raw_segments_give_the_numbers_of_the_recording(
+    predictor: Predictor, short_recording: Path, short_log: Path
+) -> None:
+    whole = predictor.predict(short_recording, short_log)
+    opened = open_recording(short_recording)
+    written = comment_logs.by_segment(comment_logs.read(short_log).comments, opened.segments)
+    session = Session(predictor)
+    came = zip(opened.pictures(), opened.sound(), written, strict=True)
+    steps = [session.feed(s, pictures=p, sound=w, comments=c) for (s, p), (_, w), c in came]
+    assert [step.found.speech for step in steps] == [s.speech for s in whole.segments]
+    assert [step.found.comments for step in steps] == [s.comments for s in whole.segments]
+    live = [step.forecast for step in steps]
+    np.testing.assert_allclose(live, [*whole.curve[1:], whole.forecast], atol=1e-5)
+
+
+def test_what_comes_later_changes_nothing_before(predictor: Predictor) -> None:
+    one, other = encoded(predictor, 9), encoded(predictor, 9)
+    other.pictures[5:] += 1
+    ahead, behind = (list(replay(predictor, given)) for given in (one, other))
+    assert ahead[:5] == behind[:5]
+    assert [a.forecast for a in ahead[5:]] != [b.forecast for b in behind[5:]]
+
+
+def test_sound_and_speech_are_one_too_many(predictor: Predictor) -> None:
+    with pytest.raises(ValueError, match="not both"):
+        Session(predictor).feed(segments_of(30.0)[0], sound=np.zeros(10, np.float32), speech=[])
