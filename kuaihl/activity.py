@@ -66,6 +66,18 @@ class ChatActivity:
         return np.array([*counts, participation, burst], dtype=np.float32)
 
 
+def chat_spikes(comments: Sequence[int]) -> np.ndarray:
+    """Score segments by the usual rule on chat speed, for comparison: (segments,) float64.
+
+    The number of a segment's comments against mean and standard deviation of those before it, 0 for the first two.
+    """
+    counts = np.array(comments, dtype=np.float64)
+    scores = np.zeros(len(counts))
+    for t in range(2, len(counts)):
+        scores[t] = (counts[t] - counts[:t].mean()) / (counts[:t].std() or 1.0)
+    return scores
+
+
 def speech_activity(utterances: Sequence[Sequence[Utterance]]) -> np.ndarray:
     """Measure how much is said in each segment -> (segments, 2) float32, columns `SPEECH_COLUMNS`.
 

@@ -5,7 +5,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -17,22 +16,19 @@ from kuaihl import comments as comment_logs
 from kuaihl.activity import chat_activity, speech_activity, utterances_by_segment
 from kuaihl.alignment import banded_cost, banded_path
 from kuaihl.devices import choose_device
-from kuaihl.encoders import TextEncoder, TextFeatures, VisualEncoder
+from kuaihl.encoded import Encoded
+from kuaihl.encoders import TextEncoder, VisualEncoder
 from kuaihl.highlights import HighlightOptions, select
 from kuaihl.model import PICTURES, Features, KuaiHL, KuaiHLConfig, load, sha256_of
 from kuaihl.recording import Reading, open_recording
 from kuaihl.records import (
     Alignment,
     CheckpointInfo,
-    Comment,
     CommentLog,
-    Modalities,
     Prediction,
-    RecordingInfo,
     Segment,
     SegmentPrediction,
     Skipped,
-    Utterance,
 )
 from kuaihl.speech import SpeechRecognizer, read_transcript
 from kuaihl.weights import find_text_encoder, find_visual_encoder
@@ -48,29 +44,6 @@ _SEGMENTS_PER_STEP = 16
 
 ProgressCallback = Callable[[str, float], None]
 """Called with the stage and the share of it that is done; what it raises stops the work."""
-
-
-@dataclass(frozen=True, slots=True)
-class Encoded:
-    """What the encoders found in one recording: enough to predict again with other settings, without encoding again.
-
-    ``speech`` and ``comments`` hold what was said and written in each segment, ``pictures`` (segments, 3, picture_dim)
-    float16; each is None where there is no such source. ``text`` has features of speech alone, comments alone and both.
-    """
-
-    recording: RecordingInfo
-    segments: tuple[Segment, ...]
-    speech: Sequence[Sequence[Utterance]] | None
-    comments: Sequence[Sequence[Comment]] | None
-    pictures: np.ndarray | None = field(repr=False)
-    text: TextFeatures = field(repr=False)
-    skipped: tuple[Skipped, ...]
-    timings_s: dict[str, float]
-
-    @property
-    def modalities(self) -> Modalities:
-        """Which sources there are."""
-        return Modalities(self.pictures is not None, self.speech is not None, self.comments is not None)
 
 
 class Predictor:

@@ -9,8 +9,9 @@ import torch
 
 from kuaihl import comments as comment_logs
 from kuaihl.activity import ChatActivity, speech_activity
+from kuaihl.encoded import Encoded
 from kuaihl.model import Features
-from kuaihl.predictor import Encoded, Predictor
+from kuaihl.predictor import Predictor
 from kuaihl.records import Comment, Segment, SegmentPrediction, Utterance
 
 

@@ -7,9 +7,10 @@ import av
 import numpy as np
 import pytest
 
+from kuaihl.encoded import Encoded
 from kuaihl.errors import CheckpointError, CommentLogError, RecordingError
 from kuaihl.highlights import HighlightOptions
-from kuaihl.predictor import ALIGNMENT_BAND, STAGES, Encoded, Predictor
+from kuaihl.predictor import ALIGNMENT_BAND, STAGES, Predictor
 from tests.conftest import COMMENTS_PER_SEGMENT
 from tests.media import write_recording
 

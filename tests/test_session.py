@@ -8,10 +8,11 @@ import pytest
 
 from kuaihl import comments as comment_logs
 from kuaihl.encoders import TextFeatures
-from kuaihl.predictor import Encoded, Predictor
+from kuaihl.predictor import Predictor
 from kuaihl.recording import open_recording
-from kuaihl.records import Comment, RecordingInfo, Utterance, segments_of
+from kuaihl.records import segments_of
 from kuaihl.session import Session, replay
+from tests.encodings import encoded
 
 
 @pytest.fixture(scope="module")
@@ -19,29 +20,9 @@ def predictor() -> Predictor:
     return Predictor.from_pretrained(device="cpu")
 
 
-def encoded(predictor: Predictor, segments: int) -> Encoded:
-    """Features of a recording that nobody made."""
-    rng = np.random.default_rng(segments)
-    config = predictor.config
-    places = segments_of(30.0 * segments)
-    return Encoded(
-        recording=RecordingInfo("made-up.mp4", 30.0 * segments, "mp4", "h264", "aac", 640, 360),
-        segments=tuple(places),
-        speech=[[Utterance(s.start_s, s.start_s + 3, "hello there")] * int(rng.integers(3)) for s in places],
-        comments=[
-            [Comment(s.start_s, "hi", user=f"viewer {rng.integers(40)}") for _ in range(rng.integers(30))]
-            for s in places
-        ],
-        pictures=rng.normal(size=(segments, 3, config.picture_dim)).astype(np.float16),
-        text=TextFeatures(*(rng.normal(size=(segments, config.text_dim)).astype(np.float16) for _ in range(3))),
-        skipped=(),
-        timings_s={},
-    )
-
-
 @pytest.mark.parametrize("segments", [1, 7, 53])
 def test_a_replay_gives_the_numbers_of_the_whole_bit_for_bit(predictor: Predictor, segments: int) -> None:
-    given = encoded(predictor, segments)
+    given = encoded(predictor.config, segments)
     whole = predictor.score(given, streamer=predictor.config.streamers[0])
     steps = list(replay(predictor, given, streamer=predictor.config.streamers[0]))
     assert [step.found for step in steps] == list(whole.segments)
@@ -50,7 +31,7 @@ def test_a_replay_gives_the_numbers_of_the_whole_bit_for_bit(predictor: Predicto
 
 
 def test_a_replay_leaves_out_what_is_missing(predictor: Predictor) -> None:
-    given = encoded(predictor, 25)
+    given = encoded(predictor.config, 25)
     text = TextFeatures(speech=given.text.speech, comments=None, both=None)
     deaf = replace(given, comments=None, pictures=None, text=text)
     assert [step.found for step in replay(predictor, deaf)] == list(predictor.score(deaf).segments)
@@ -73,7 +54,7 @@ def test_raw_segments_give_the_numbers_of_the_recording(
 
 
 def test_what_comes_later_changes_nothing_before(predictor: Predictor) -> None:
-    one, other = encoded(predictor, 9), encoded(predictor, 9)
+    one, other = encoded(predictor.config, 9), encoded(predictor.config, 9)
     other.pictures[5:] += 1
     ahead, behind = (list(replay(predictor, given)) for given in (one, other))
     assert ahead[:5] == behind[:5]

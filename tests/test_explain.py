@@ -1,0 +1,93 @@
+"""Explanations: against predictions made anew, and where the cause is known because the test built it."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from kuaihl.encoded import SOURCES, Encoded
+from kuaihl.explain import Moment, contributions, moments
+from kuaihl.predictor import Predictor
+from kuaihl.records import Comment
+from tests.encodings import encoded
+
+
+@pytest.fixture(scope="module")
+def predictor() -> Predictor:
+    return Predictor.from_pretrained(device="cpu")
+
+
+def test_contributions_are_predictions_made_anew(predictor: Predictor) -> None:
+    given, streamer = encoded(predictor.config, 30), predictor.config.streamers[3]
+    found = contributions(predictor, given, streamer=streamer)
+    assert set(found.without) == {*SOURCES, "streamer"}
+    for source in SOURCES:
+        alone = predictor.score(given.without(source), streamer=streamer)
+        assert not getattr(alone.modalities, source)
+        np.testing.assert_array_equal(found.without[source][1:], np.float32([*alone.curve[1:], alone.forecast]))
+    stranger = predictor.score(given)
+    np.testing.assert_array_equal(found.without["streamer"][1:-1], np.float32(stranger.curve[1:]))
+    assert found.added(7) == {k: pytest.approx(float(found.lvtr[7] - v[7])) for k, v in found.without.items()}
+    assert set(contributions(predictor, given.without("speech")).without) == {"pictures", "comments"}
+
+
+def test_without_text_of_one_kind_the_other_remains(predictor: Predictor) -> None:
+    given = encoded(predictor.config, 4)
+    assert given.without("comments").text.fitting() is given.text.speech
+    assert given.without("speech").text.fitting() is given.text.comments
+    assert given.without("speech", "comments").text.fitting() is None
+    assert given.without("pictures").text.fitting() is given.text.both
+    assert given.pictures is not None
+
+
+def test_occlusion_is_the_prediction_without_one_source_of_one_segment(predictor: Predictor) -> None:
+    given, index = encoded(predictor.config, 30), 27
+    found = moments(predictor, given, index, top=3 * 20)
+    assert len(found) == 60
+    assert {m.segment.index for m in found} == set(range(7, 27))
+    assert [abs(m.added) for m in found] == sorted((abs(m.added) for m in found), reverse=True)
+    one = next(m for m in found if m.source == "pictures")
+    features = predictor.features(given)
+    features.has_pictures[0, one.segment.index] = False
+    with torch.inference_mode():
+        expected = predictor.model.sweep(predictor.features(given))[index] - predictor.model.sweep(features)[index]
+    assert one.added == pytest.approx(float(expected), abs=1e-6)
+    said = next(m for m in found if m.source == "speech" and m.text)
+    assert said.text.startswith("hello there")
+
+
+def quiet(given: Encoded) -> Encoded:
+    """Every segment alike, so that nothing stands out."""
+    same = {
+        name: np.repeat(getattr(given.text, name)[:1], len(given.segments), 0)
+        for name in ("speech", "comments", "both")
+    }
+    return replace(
+        given,
+        pictures=np.repeat(given.pictures[:1], len(given.segments), 0),
+        text=type(given.text)(**same),
+        speech=[[] for _ in given.segments],
+        comments=[[Comment(s.start_s, "hm", user="one")] for s in given.segments],
+    )
+
+
+def test_the_segment_that_differs_is_the_moment_that_mattered(predictor: Predictor) -> None:
+    def effect(given: Encoded, source: str) -> Moment:
+        seen = moments(predictor, given, 16, top=48)
+        return next(m for m in seen if m.source == source and m.segment.index == 13)
+
+    given = quiet(encoded(predictor.config, 16))
+    usual = {source: abs(effect(given, source).added) for source in SOURCES}
+    given.pictures[13] = encoded(predictor.config, 17).pictures[0]
+    assert abs(effect(given, "pictures").added) > 2 * usual["pictures"]
+    given.comments[13] = [Comment(390.0 + k / 10, "WOW", user=f"viewer {k}") for k in range(200)]
+    burst = effect(given, "comments")
+    assert abs(burst.added) > 2 * usual["comments"]
+    assert burst.text.startswith("WOW · WOW")
+
+
+@pytest.mark.parametrize("index", [-1, 0, 6])
+def test_there_is_nothing_to_explain_before_the_first_prediction(predictor: Predictor, index: int) -> None:
+    with pytest.raises(ValueError, match="segments 1 to 5"):
+        moments(predictor, encoded(predictor.config, 5), index)
