@@ -11,6 +11,7 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from kuaihl.errors import CheckpointError
 from kuaihl.model import KuaiHL, load, sha256_of
 from kuaihl.weights import VISUAL_FILE, sha256_file
+from train.calibrate import CALIBRATION_FILE
 from train.evaluate import RIVALS, TABLES
 
 CARD_FILE = "README.md"
@@ -26,7 +27,6 @@ _LIMITS = """\
 - Audiences and speech of the training rooms are simulated, in English. Where their comments are real chat, it was
   written about other streams. Real streams differ.
 - The LVTR in percent is that of the simulated world; across recordings compare ranks rather than values.
-- The photographs in the pictures of simulated test rooms may have been seen when the visual encoder was distilled.
 - Streamers that it was not trained on, which in practice is everyone, share one embedding."""
 
 
@@ -43,6 +43,8 @@ def write_card(folder: Path) -> Path:
     fit = _read(folder / "fit.json", "train.fit")
     evaluation = _read(evaluation_file, f"train.evaluate --out {evaluation_file}")
     distilled = _read(folder / "distill.json", "train.distill") if (folder / "distill.json").exists() else None
+    calibrated = folder / CALIBRATION_FILE
+    calibration = _read(calibrated, "train.calibrate") if calibrated.exists() else None
     if evaluation["checkpoint_sha256"] != sha256_of(folder) or evaluation.get("without"):
         raise CheckpointError(
             f"{evaluation_file} is about other weights, or about these with a source hidden. Run train.evaluate "
@@ -89,11 +91,11 @@ Delta keeps the segments whose true {name} is above it.
 ## Training
 
 {_training(folder, model, fit)}
-{_distilled(distilled)}
+{_distilled(distilled)}{_calibrated(calibration)}
 Made by:
 
 ```
-{_lines([*([distilled["command"]] if distilled else []), data.made_by, fit["command"]])}
+{_lines(_commands(data, fit, distilled, calibration))}
 ```
 
 ## Limits
@@ -213,6 +215,28 @@ def _distilled(log: dict[str, Any] | None) -> str:
         right = f"{probe['student_accuracy']:.1%} (teacher: {probe['teacher_accuracy']:.1%})"
         told += f"A linear probe is right on {right} of {probe['test_photos']:,} photographs that it had not seen.\n"
     return told
+
+
+def _calibrated(log: dict[str, Any] | None) -> str:
+    if log is None:
+        return ""
+    return (
+        f"\nA temperature of {log['temperature']:.3f}, fitted on the {log['split']} rooms and folded into the head, makes\n"
+        f"the percentages mean what they say: there, the expected calibration error\n"
+        f"fell from {log['error_before']:.4f} to {log['error_after']:.4f}.\n"
+    )
+
+
+def _commands(
+    data: _Data, fit: dict[str, Any], distilled: dict[str, Any] | None, calibration: dict[str, Any] | None
+) -> Iterator[str]:
+    if distilled:
+        yield distilled["command"]
+    yield data.made_by
+    yield fit["command"]
+    if calibration:
+        run = fit["command"].partition("--out ")[2].split()[0]
+        yield f"python -m train.calibrate --checkpoint {run}/checkpoint --dataset {data.name}"
 
 
 def _files(folder: Path) -> Iterator[str]:

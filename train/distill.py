@@ -7,6 +7,7 @@ small ones first, which is several times faster. Needs photos, in tar files or f
 
 import json
 import logging
+import math
 import shlex
 import sys
 import time
@@ -173,7 +174,7 @@ def learning_rate(progress: float) -> float:
     """Share of the full rate: linear warm-up, then a cosine to 0."""
     if progress < WARM_UP:
         return 0.02 + 0.98 * progress / WARM_UP
-    return 0.5 * (1 + np.cos(np.pi * (progress - WARM_UP) / (1 - WARM_UP)))
+    return 0.5 * (1 + math.cos(math.pi * (progress - WARM_UP) / (1 - WARM_UP)))  # no NumPy scalar: states hold it
 
 
 def take_step(run: Run, config: DistillConfig, pictures: Pictures, lessons: Lessons) -> tuple[float, float]:
