@@ -73,7 +73,7 @@ def moments(
     first = max(0, index - predictor.config.window)
 
     def gathered(given: Encoded) -> torch.Tensor:
-        return model.gather_all(predictor.features(given, streamer=streamer))[first:index]
+        return model.gather_all(predictor.features(given, streamer=streamer).cut(first, index))
 
     whole = gathered(encoded)
     windows, keys = [whole], []

@@ -124,6 +124,11 @@ class Features:
         """Move every tensor."""
         return Features(**{f.name: getattr(self, f.name).to(device) for f in fields(self)})
 
+    def cut(self, start: int, stop: int) -> "Features":
+        """Keep segments ``start`` to ``stop`` (exclusive)."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return Features(**{k: v if k == "streamer" else v[:, start:stop] for k, v in values.items()})
+
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
@@ -310,11 +315,10 @@ def _projection(features: int, dim: int) -> nn.Sequential:
 
 def _step(features: Features, start: int) -> Features:
     """``_STEP`` segments from ``start`` on, of a batch of one; past the end, zeros that count as absent."""
-    cut = {}
-    for f in fields(features):
-        value = getattr(features, f.name)
-        if f.name != "streamer":
-            value = value[:, start : start + _STEP]
-            value = torch.cat([value, value.new_zeros(1, _STEP - value.shape[1], *value.shape[2:])], dim=1)
-        cut[f.name] = value
-    return Features(**cut)
+
+    def padded(value: Tensor) -> Tensor:
+        return torch.cat([value, value.new_zeros(1, _STEP - value.shape[1], *value.shape[2:])], dim=1)
+
+    part = features.cut(start, start + _STEP)
+    values = {f.name: getattr(part, f.name) for f in fields(part)}
+    return Features(**{k: v if k == "streamer" else padded(v) for k, v in values.items()})

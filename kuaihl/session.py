@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -136,8 +136,6 @@ def replay(predictor: Predictor, encoded: Encoded, *, streamer: str | None = Non
     session = Session(predictor, streamer=streamer)
     whole = predictor.features(encoded, streamer=streamer)
     for i, segment in enumerate(encoded.segments):
-        one = {f.name: getattr(whole, f.name) for f in fields(whole)}
-        one = {name: value if name == "streamer" else value[:, i : i + 1] for name, value in one.items()}
         said = " ".join(u.text for u in encoded.speech[i]) if encoded.speech is not None else ""
         written = len(encoded.comments[i]) if encoded.comments is not None else 0
-        yield session.advance(segment, Features(**one), speech=said, comments=written)
+        yield session.advance(segment, whole.cut(i, i + 1), speech=said, comments=written)

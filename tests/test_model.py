@@ -30,15 +30,6 @@ def features(segments: int, *, batch: int = 1, seed: int = 0) -> Features:
     )
 
 
-def cut(whole: Features, start: int, stop: int) -> Features:
-    return Features(
-        **{
-            f.name: getattr(whole, f.name) if f.name == "streamer" else getattr(whole, f.name)[:, start:stop]
-            for f in fields(whole)
-        }
-    )
-
-
 @pytest.fixture(scope="module")
 def model() -> KuaiHL:
     torch.manual_seed(0)
@@ -63,7 +54,7 @@ def test_sweep_predicts_each_segment_from_the_window_before_it(model: KuaiHL) ->
     assert curve.shape == (14,)
     assert curve[0].isnan()
     for t in range(1, 14):
-        window = cut(whole, max(0, t - CONFIG.window), t)
+        window = whole.cut(max(0, t - CONFIG.window), t)
         torch.testing.assert_close(curve[t], model(window).lvtr[0, -1].detach(), atol=1e-6, rtol=0)
 
 

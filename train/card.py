@@ -221,8 +221,8 @@ def _calibrated(log: dict[str, Any] | None) -> str:
     if log is None:
         return ""
     return (
-        f"\nA temperature of {log['temperature']:.3f}, fitted on the {log['split']} rooms and folded into the head, makes\n"
-        f"the percentages mean what they say: there, the expected calibration error\n"
+        f"\nA temperature of {log['temperature']:.3f}, fitted on the {log['split']} rooms and folded into the head,\n"
+        "makes the percentages mean what they say: there, the expected calibration error\n"
         f"fell from {log['error_before']:.4f} to {log['error_after']:.4f}.\n"
     )
 
