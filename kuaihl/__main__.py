@@ -1,32 +1,29 @@
-"""The command line: ``python -m kuaihl predict | info | pull``; see ``--help``.
+"""The command line: ``python -m kuaihl predict | comments | info | pull``; see ``--help``.
 
 A command is a function; its heavy imports are inside, so that ``--help`` answers at once.
 """
 
 import contextlib
+import dataclasses
 import functools
 import io
 import logging
 import math
 import os
-import shutil
 import sys
-import textwrap
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from json import dumps as to_json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import tyro
 
 from kuaihl.errors import KuaiHLError
-from kuaihl.records import Highlight, Prediction
-
-if TYPE_CHECKING:
-    from kuaihl.predictor import Predictor, ProgressCallback
 
 _ABOUT = "KuaiHL: predict from the past ten minutes of a live stream how many viewers will stay."
 _USER_MISTAKE, _STOPPED = 2, 130  # exit codes; 130 is what a shell reports for Ctrl-C
+_JSON_BINS = 100
 
 app = tyro.extras.SubcommandApp()
 
@@ -52,6 +49,7 @@ def predict(
     *,
     comments: Annotated[Path | None, _hint("", "LOG")] = None,
     comment_offset_s: Annotated[float, _hint("(default: 0)", "S")] = 0.0,
+    stream_start: Annotated[str | None, _hint("", "TIME")] = None,
     transcript: Annotated[Path | None, _hint("", "SUB")] = None,
     streamer: Annotated[str | None, _hint("(default: an unknown one)", "NAME")] = None,
     checkpoint: Annotated[str | None, _hint("(default: the one that comes with KuaiHL)", "PATH_OR_REPO")] = None,
@@ -70,6 +68,9 @@ def predict(
         Its comment log, in any format that KuaiHL reads.
     comment_offset_s
         Seconds added to the time of every comment; negative where the log started first.
+    stream_start
+        When the recording starts, for logs by the wall clock: date, time and time zone, as in
+        2024-05-01T20:00:00+02:00.
     transcript
         Subtitles (SRT, VTT, ASS) to use instead of speech recognition.
     streamer
@@ -82,15 +83,22 @@ def predict(
         Folder for the results; other files in it stay.
     """
     for path in (recording, comments, transcript):
-        if path is not None and not path.is_file():
-            raise KuaiHLError(f"{path} is {'a folder, not a file' if path.is_dir() else 'not there'}")
+        if path is not None:
+            _check_file(path)
     if top < 1:
         raise KuaiHLError(f"--top must be at least 1, not {top}")
-    if not math.isfinite(comment_offset_s):
-        raise KuaiHLError(f"--comment-offset-s must be a number of seconds, not {comment_offset_s}")
+    _check_offset("--comment-offset-s", comment_offset_s)
+    if stream_start is not None and comments is None:
+        raise KuaiHLError("--stream-start places the comments of a log: name it with --comments")
     out_dir = out or Path(f"{recording.stem}-kuaihl")
 
-    with _progress_bar() as progress:
+    from kuaihl import comments as logs
+    from kuaihl.console import prediction_text, progress_bar, rows, warning_text
+
+    with progress_bar() as progress:
+        # First, since a log that cannot be read should not cost the time that it takes to load the models.
+        log = comments and logs.read(comments, offset_s=comment_offset_s, stream_start=stream_start)
+
         from kuaihl.export import check_writable, write_prediction
         from kuaihl.highlights import HighlightOptions
         from kuaihl.predictor import Predictor
@@ -99,16 +107,72 @@ def predict(
         predictor = Predictor.from_pretrained(checkpoint) if checkpoint else Predictor.from_pretrained()
         prediction = predictor.predict(
             recording,
-            comments,
+            log,
             transcript=transcript,
             streamer=streamer,
-            comment_offset_s=comment_offset_s,
             progress=progress,
             options=HighlightOptions(top_k=top),
         )
         files = write_prediction(prediction, out_dir)
-    _print_summary(prediction, predictor, streamer=streamer)
-    _print_rows([("written to", f"{out_dir}: {', '.join(file.name for file in files)}")])
+    found = log and logs.mismatch(log.comments, prediction.recording.duration_s)
+    warning = warning_text(found, option="--comment-offset-s", given_s=comment_offset_s)
+    told = prediction_text(
+        prediction,
+        log_format=log and log.format,
+        streamer=streamer,
+        known_streamers=predictor.config.streamers,
+        warning=warning,
+    )
+    print(told, rows([("written to", f"{out_dir}: {', '.join(file.name for file in files)}")]), sep="\n")
+
+
+@command
+def comments(
+    log: Annotated[tyro.conf.Positional[Path], _hint("", "LOG")],
+    *,
+    recording: Annotated[Path | None, _hint("", "FILE")] = None,
+    offset: Annotated[float, _hint("(default: 0)", "S")] = 0.0,
+    stream_start: Annotated[str | None, _hint("", "TIME")] = None,
+    json: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = False,
+) -> None:
+    """Tell what is understood of a comment log, and whether it fits its recording.
+
+    Parameters
+    ----------
+    log
+        The comment log, in any format that KuaiHL reads.
+    recording
+        Its recording, to compare with.
+    offset
+        Seconds added to the time of every comment.
+    stream_start
+        When the recording starts, for logs by the wall clock: date, time and time zone, as in
+        2024-05-01T20:00:00+02:00.
+    json
+        Tell it as JSON.
+    """
+    for path in (log, recording):
+        if path is not None:
+            _check_file(path)
+    _check_offset("--offset", offset)
+    from kuaihl.comments import mismatch, read, summarize
+    from kuaihl.console import comments_text, rate_width, warning_text
+
+    found = read(log, offset_s=offset, stream_start=stream_start)
+    duration_s = None
+    if recording is not None:
+        from kuaihl.recording import open_recording
+
+        duration_s = open_recording(recording).info.duration_s
+    misfit = None if duration_s is None else mismatch(found.comments, duration_s)
+    if json:
+        summary = summarize(found, bins=_JSON_BINS, duration_s=duration_s)
+        told = {"log": log.name, **dataclasses.asdict(summary), "recording_s": duration_s}
+        print(to_json({**told, "mismatch": misfit and dataclasses.asdict(misfit)}, indent=2, ensure_ascii=False))
+        return
+    warning = warning_text(misfit, option="--offset", given_s=offset)
+    summary = summarize(found, bins=rate_width(), duration_s=duration_s)
+    print(comments_text(log.name, summary, duration_s=duration_s, warning=warning))
 
 
 @command
@@ -124,6 +188,7 @@ def info(
     checkpoint
         Folder of a checkpoint, or its id on the Hub.
     """
+    from kuaihl.console import rows
     from kuaihl.model import load, sha256_of
     from kuaihl.predictor import DEFAULT_CHECKPOINT
     from kuaihl.records import SEGMENT_S
@@ -131,7 +196,7 @@ def info(
     model, folder = load(checkpoint or DEFAULT_CHECKPOINT)
     config = model.config
     parameters = sum(p.numel() for p in model.parameters())
-    _print_rows(
+    told = rows(
         [
             ("checkpoint", f"{folder} (SHA-256 {sha256_of(folder)[:12]}…)"),
             ("target", config.target),
@@ -153,6 +218,7 @@ def info(
             ),
         ]
     )
+    print(told)
 
 
 @command
@@ -175,6 +241,16 @@ def pull(
     if Path(repo).exists():
         raise KuaiHLError(f"{repo} is a path here, not the id of a repository on the Hub")
     print(fetch(repo, revision=revision))
+
+
+def _check_file(path: Path) -> None:
+    if not path.is_file():
+        raise KuaiHLError(f"{path} is {'a folder, not a file' if path.is_dir() else 'not there'}")
+
+
+def _check_offset(option: str, offset_s: float) -> None:
+    if not math.isfinite(offset_s):
+        raise KuaiHLError(f"{option} must be a number of seconds, not {offset_s}")
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -214,7 +290,7 @@ def _parse(arguments: Sequence[str]) -> Callable[[], None]:
                 prog="kuaihl",
                 description=_ABOUT,
                 args=arguments,
-                config=(tyro.conf.DisallowNone, tyro.conf.FlagConversionOff),
+                config=(tyro.conf.DisallowNone, tyro.conf.FlagCreatePairsOff),
             )
     except SystemExit as end:
         if not end.code:  # --help
@@ -235,94 +311,6 @@ def _sections(box: str) -> list[list[str]]:
         else:
             sections[-1].extend(inner.split())
     return [words for words in sections if words]
-
-
-@contextlib.contextmanager
-def _progress_bar() -> "Iterator[ProgressCallback]":
-    """Show stage and share done on a terminal, and nothing elsewhere."""
-    from tqdm import tqdm
-
-    form = "{desc:<10} {percentage:3.0f}% |{bar}| {elapsed}"
-    with tqdm(desc="loading", total=1.0, bar_format=form, disable=None, leave=False, file=sys.stderr) as bar:
-
-        def tell(stage: str, fraction: float) -> None:
-            bar.n = min(fraction, 1.0)
-            bar.set_description_str(stage)
-
-        yield tell
-
-
-def _print_rows(rows: Sequence[tuple[str, str]]) -> None:
-    """Print labelled lines, broken to fit the terminal."""
-    for label, text in rows:
-        print(textwrap.fill(f"{label:<15}{_printable(text)}", _columns(), subsequent_indent=" " * 15))
-
-
-def _print_summary(prediction: Prediction, predictor: "Predictor", *, streamer: str | None) -> None:
-    from kuaihl.plots import clock
-
-    recording, took_s = prediction.recording, sum(prediction.timings_s.values())
-    size = f" {recording.width}x{recording.height}" if recording.width else ""
-    codecs = [f"{recording.video_codec}{size}" if recording.video_codec else "", recording.audio_codec or ""]
-    comments = sum(segment.comments for segment in prediction.segments)
-    sources = {
-        "pictures": prediction.modalities.pictures,
-        "speech": prediction.modalities.speech,
-        f"{comments:,} comments": prediction.modalities.comments,
-    }
-    target = prediction.target.upper() if prediction.target == "lvtr" else prediction.target
-    known = "known" if streamer in predictor.config.streamers else "unknown to the checkpoint: treated as a new one"
-    _print_rows(
-        [
-            (
-                "recording",
-                f"{recording.name}: {clock(recording.duration_s)}, {recording.container}, "
-                f"{' + '.join(codec for codec in codecs if codec)}",
-            ),
-            ("rests on", ", ".join(name for name, present in sources.items() if present)),
-            *([("streamer", f"{streamer} ({known})")] if streamer else []),
-            ("checkpoint", f"{prediction.checkpoint.name}, which learned {target} from {prediction.trained_on}"),
-        ]
-    )
-    print(f"\n{'rank':<6}{'highlight':<21}{'predicted ' + target:<17} what was said")
-    for highlight in prediction.highlights:
-        span = f"{clock(highlight.start_s)}–{clock(highlight.end_s)}"
-        line = f"{highlight.rank:<6}{span:<21}{highlight.lvtr:<17.1%} "
-        print(line + textwrap.shorten(_said(prediction, highlight), max(_columns() - len(line), 20), placeholder=" …"))
-    if not prediction.highlights:
-        print("-     no part of the curve stands out")
-    print()
-    _print_rows(
-        [
-            ("forecast", f"{prediction.forecast:.1%} for the next 30 s"),
-            *(
-                (
-                    "skipped",
-                    f"{skipped.count:,} × {skipped.reason}{f' (first: {skipped.where})' if skipped.where else ''}",
-                )
-                for skipped in prediction.skipped
-            ),
-            ("took", f"{took_s:.1f} s: {recording.duration_s / max(took_s, 1e-9):.0f} × real time"),
-        ]
-    )
-
-
-def _said(prediction: Prediction, highlight: Highlight) -> str:
-    inside = (
-        found.speech
-        for found in prediction.segments
-        if found.segment.start_s < highlight.end_s and found.segment.end_s > highlight.start_s
-    )
-    return _printable(" ".join(inside))
-
-
-def _printable(text: str) -> str:
-    """Drop what would steer the terminal: names and speech come from strangers."""
-    return "".join(letter if letter.isprintable() else " " for letter in text)
-
-
-def _columns() -> int:
-    return shutil.get_terminal_size((100, 24)).columns
 
 
 if __name__ == "__main__":

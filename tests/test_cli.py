@@ -50,22 +50,22 @@ def predictor(monkeypatch, tmp_path):
 
     monkeypatch.setattr("kuaihl.predictor.Predictor", Standing)
     monkeypatch.chdir(tmp_path)
-    for name in ("stream.mp4", "chat.json", "words.srt"):
+    for name in ("stream.mp4", "words.srt"):
         Path(name).write_text("")
+    Path("chat.json").write_text("2,Ann,hi\n15,Bo,hello\n")
     return calls
 
 
 def test_predict_passes_everything_on_and_writes(predictor, capsys):
-    arguments = "predict stream.mp4 --comments chat.json --comment-offset-s -2.5 --transcript words.srt"
+    arguments = "predict stream.mp4 --comments chat.json --comment-offset-s -1.5 --transcript words.srt"
     arguments += " --streamer alice --checkpoint some/where --top 2 --out results"
     assert cli.run(arguments.split()) == 0
     options = predictor.arguments.pop("options")
     assert options.top_k == 2
+    assert [(c.time_s, c.user) for c in predictor.arguments.pop("comments").comments] == [(0.5, "Ann"), (13.5, "Bo")]
     assert predictor.arguments == {
         "recording": Path("stream.mp4"),
-        "comments": Path("chat.json"),
         "transcript": Path("words.srt"),
-        "comment_offset_s": -2.5,
         "streamer": "alice",
     }
     assert predictor.checkpoint == "some/where"
@@ -81,7 +81,6 @@ def test_predict_with_nothing_but_a_recording(predictor):
         "recording": Path("stream.mp4"),
         "comments": None,
         "transcript": None,
-        "comment_offset_s": 0.0,
         "streamer": None,
     }
     assert predictor.checkpoint is None
@@ -110,6 +109,28 @@ def test_summary_tells_what_matters(predictor, capsys, monkeypatch):
     assert "skipped        3 × comments after the end (first: line 12)" in text
     assert "took           10.8 s: 66 × real time" in text
     assert "stream-kuaihl: prediction.json, segments.csv, curve.html, alignment.html" in text
+
+
+def test_predict_places_logs_by_the_wall_clock(predictor, capsys):
+    Path("chat.json").write_text("time,user,text\n2024-05-01T18:00:07Z,Ann,hi\n")
+    assert cli.run(["predict", "stream.mp4", "--comments", "chat.json"]) == 2
+    assert "--stream-start 2024-" in capsys.readouterr().err
+    assert predictor.checkpoint is None  # nothing was loaded in vain
+    arguments = "predict stream.mp4 --comments chat.json --stream-start 2024-05-01T20:00:00+02:00"
+    assert cli.run(arguments.split()) == 0
+    assert "\ncomment log    CSV or TSV\n" in capsys.readouterr().out
+    assert [c.time_s for c in predictor.arguments["comments"].comments] == [7.0]
+
+
+def test_predict_warns_of_a_wrong_offset_and_names_the_right_one(predictor, capsys):
+    rows = [f"{3600 + second},Ann,hi\n" for second in range(10, 700, 5)]
+    Path("chat.json").write_text("".join(rows))
+    assert cli.run(["predict", "stream.mp4", "--comments", "chat.json", "--comment-offset-s", "3600"]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "warning 100% of the comments are outside the recording, which is 0:11:47 long" in text
+    assert "Try --comment-offset-s -3600." in text
+    assert cli.run(["predict", "stream.mp4", "--comments", "chat.json", "--comment-offset-s", "-3600"]) == 0
+    assert "warning" not in capsys.readouterr().out
 
 
 def test_summary_without_highlights_or_pictures(predictor, capsys):
@@ -146,7 +167,7 @@ def test_progress_is_named_on_a_terminal_and_cleared(predictor, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        ([], "predict, info, pull"),
+        ([], "predict, comments, info, pull"),
         (["predict"], "RECORDING"),
         (["forecast"], "forecast"),
         (["predict", "stream.mp4", "--commnts", "chat.json"], "--commnts, chat.json (perhaps --comments?)"),
@@ -159,6 +180,15 @@ def test_progress_is_named_on_a_terminal_and_cleared(predictor, monkeypatch):
         (["predict", "."], ". is a folder"),
         (["predict", "stream.mp4", "--comments", "gone.json"], "gone.json is not there"),
         (["predict", "stream.mp4", "--transcript", "gone.srt"], "gone.srt is not there"),
+        (["predict", "stream.mp4", "--stream-start", "2024-05-01T20:00:00Z"], "name it with --comments"),
+        (["predict", "stream.mp4", "--comments", "stream.mp4"], "stream.mp4: the comment log is empty"),
+        (["comments"], "LOG"),
+        (["comments", "gone.json"], "gone.json is not there"),
+        (["comments", "stream.mp4"], "stream.mp4: the comment log is empty"),
+        (["comments", "chat.json", "--recording", "gone.mp4"], "gone.mp4 is not there"),
+        (["comments", "chat.json", "--recording", "words.srt"], "words.srt"),
+        (["comments", "chat.json", "--offset", "inf"], "--offset must be a number"),
+        (["comments", "chat.json", "--stream-start", "2024-05-01T20:00:00"], "no time zone"),
         (["predict", "stream.mp4", "--out", "chat.json"], "chat.json is not a folder"),
         (["info", "chat.json"], "chat.json"),
         (["pull", "stream.mp4"], "stream.mp4 is a path here"),
@@ -200,10 +230,10 @@ def test_a_bug_is_not_a_mistake(predictor):
         cli.run(["predict", "stream.mp4"])
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["predict", "--help"], ["info", "--help"], ["pull", "--help"]])
+@pytest.mark.parametrize("arguments", [[], ["predict"], ["comments"], ["info"], ["pull"]])
 def test_help(capsys, arguments):
     with pytest.raises(SystemExit) as end:
-        cli.run(arguments)
+        cli.run([*arguments, "--help"])
     assert not end.value.code
     out, err = capsys.readouterr()
     assert "usage: kuaihl" in out
@@ -215,7 +245,8 @@ def test_help_of_predict_names_every_flag(capsys):
     with pytest.raises(SystemExit):
         cli.run(["predict", "--help"])
     out = capsys.readouterr().out
-    flags = "comments LOG,comment-offset-s S,transcript SUB,streamer NAME,checkpoint PATH_OR_REPO,top K,out DIR"
+    flags = "comments LOG,comment-offset-s S,stream-start TIME,transcript SUB,streamer NAME,checkpoint PATH_OR_REPO"
+    flags += ",top K,out DIR"
     assert all(flag in out for flag in ["RECORDING", *(f"--{flag}" for flag in flags.split(","))])
 
 
@@ -260,6 +291,59 @@ def test_real_command_on_a_short_recording(recording, tmp_path):
     assert {(i, j) for i, j in document["alignment"]["path"]} >= {(0, 0), (3, 3)}
     assert sum(skipped["count"] for skipped in document["skipped"]) == 1
     assert list(document["timings_s"]) == ["opening", "listening", "looking", "reading", "predicting"]
+
+
+LOG = "[0:00:01] Ann: hi\n[0:00:02] Nightbot: !rules\n[0:00:02] Bo: hi\nno time\n[0:01:39] Ann: bye\n"
+
+
+def test_comments_tells_what_was_understood(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    (tmp_path / "chat.txt").write_text(LOG)
+    assert cli.run(["comments", str(tmp_path / "chat.txt")]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:6] == [
+        "log            chat.txt",
+        "format         Twitch text",
+        "comments       4 by 3 users",
+        "span           0:00:01 to 0:01:39 (0:01:38)",
+        "kinds          3 message, 1 bot",
+        "skipped        1 × lines that do not begin with [h:mm:ss] (first: line 4)",
+    ]
+    assert lines[7] == f"rate           █{' ' * 58}▃"
+    assert lines[8].split() == ["0:00:01", "0:01:39"]
+    assert len(lines[8]) == len(lines[7]) == 75
+    assert lines[9].startswith("peak           3 from 0:00:01 to 0:00:03: 110 a minute, 2.45 a minute on")
+    assert all(len(line) <= 80 for line in lines)
+
+
+@pytest.mark.parametrize("shift", [0, 3600])
+def test_comments_beside_their_recording(recording, tmp_path, capsys, shift):
+    (tmp_path / "chat.csv").write_text("".join(f"{second + shift},Ann,hi\n" for second in range(1, 99)))
+    command = ["comments", str(tmp_path / "chat.csv"), "--recording", str(recording)]
+    assert cli.run(command) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert f"recording 0:01:40, with {0 if shift else 98} of the comments in it" in text
+    assert ("Try --offset -3600." in text) is bool(shift)
+    assert cli.run([*command, "--offset", str(-shift), "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["mismatch"] is None
+    assert (document["comments"], document["inside"], sum(document["rate"])) == (98, 98, 98)
+    assert document["recording_s"] == pytest.approx(100, abs=0.3)
+
+
+def test_comments_without_letters_for_blocks(tmp_path):
+    (tmp_path / "chat.txt").write_text(LOG)
+    command = [sys.executable, "-m", "kuaihl", "comments", str(tmp_path / "chat.txt")]
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(command, capture_output=True, encoding="ascii", check=True, env=environment)
+    assert f"rate           @{' ' * 58}-\n" in done.stdout
+    assert done.stderr == ""
+
+
+def test_an_empty_log_is_told(tmp_path, capsys):
+    (tmp_path / "chat.json").write_text('{"video": {}, "comments": []}')
+    assert cli.run(["comments", str(tmp_path / "chat.json")]) == 0
+    assert capsys.readouterr().out.splitlines()[1:] == ["format         TwitchDownloader JSON", "comments       0"]
 
 
 def test_real_info(capsys):

@@ -4,19 +4,53 @@ A family of formats is a file that offers a ``Format`` for each; ``FORMATS`` her
 """
 
 import math
+from datetime import datetime
 from pathlib import Path
 
-from kuaihl.comments import bilibili, chat_downloader, table, twitch, youtube
-from kuaihl.comments.fields import clean
+from kuaihl.comments import (
+    bilibili,
+    chat_downloader,
+    chatterino,
+    danmaku_ass,
+    dated_text,
+    discord,
+    irc,
+    json_rows,
+    niconico,
+    recorders,
+    table,
+    twitch,
+    twitch_html,
+    youtube,
+)
+from kuaihl.comments.fields import as_clock, clean
 from kuaihl.comments.format import Format
 from kuaihl.comments.report import Report
 from kuaihl.comments.selection import by_segment, is_text, outside, spoken
 from kuaihl.comments.source import Source, open_source
-from kuaihl.comments.unread import UNREAD, WALL_CLOCK, Unread
+from kuaihl.comments.summary import Summary, sparkline, summarize
+from kuaihl.comments.timing import Mismatch, mismatch
+from kuaihl.comments.unread import UNREAD, Unread
+from kuaihl.comments.wall_clock import EXAMPLE, read_start
 from kuaihl.errors import CommentLogError
 from kuaihl.records import Comment, CommentLog
 
-__all__ = ["FORMATS", "MAX_COMMENTS", "READ_FORMATS", "by_segment", "is_text", "outside", "read", "spoken"]
+__all__ = [
+    "FORMATS",
+    "MAX_COMMENTS",
+    "READ_FORMATS",
+    "Mismatch",
+    "Summary",
+    "as_clock",
+    "by_segment",
+    "is_text",
+    "mismatch",
+    "outside",
+    "read",
+    "sparkline",
+    "spoken",
+    "summarize",
+]
 
 MAX_COMMENTS = 10_000_000
 """A log with more is refused, to keep memory in bounds."""
@@ -25,33 +59,55 @@ FORMATS: tuple[Format | Unread, ...] = (
     *youtube.FORMATS,
     *chat_downloader.FORMATS,
     twitch.JSON,
+    discord.JSON,
     table.WITH_HEADER,
-    *UNREAD,  # before those that it could be taken for
+    *json_rows.FORMATS,
+    irc.RAW,
+    chatterino.LOG,
+    *dated_text.FORMATS,
     twitch.TEXT,
-    *bilibili.FORMATS,
-    table.WITHOUT_HEADER,  # last: much looks like a table
+    danmaku_ass.SUBTITLES,
+    *UNREAD,  # before tables, which much looks like
+    *recorders.FORMATS,
+    niconico.XML,
+    bilibili.XML,
+    twitch_html.PAGE,
+    table.WITHOUT_HEADER,
 )
 """The sniffing table: the first whose ``sniff`` says yes to the beginning of a log counts."""
 
-READ_FORMATS = ", ".join(f.name for f in FORMATS if isinstance(f, Format))
-"""Their names, for messages."""
+READ_FORMATS = (
+    "TwitchDownloader (JSON, HTML, text), chat-downloader (JSON, CSV, text), YouTube live chat (yt-dlp), the XML of"
+    " Bilibili, BililiveRecorder, blrec, biliLive-tools, biliup and Niconico, Danmaku ASS, DiscordChatExporter JSON,"
+    " Chatterino, justlog and raw Twitch IRC, and CSV, TSV, JSON or text with dates that hold time, user and text"
+)
+"""All of them, for messages."""
 
 
-def read(path: str | Path, *, offset_s: float = 0.0) -> CommentLog:
-    """Read a comment log; its format is found by content. ``offset_s`` is added to every time.
+def read(path: str | Path, *, offset_s: float = 0.0, stream_start: str | datetime | None = None) -> CommentLog:
+    """Read a comment log; its format is found by content.
 
     Comments come in order of time; those from before the recording have a negative one. Damaged parts are left out
     and reported in ``skipped``.
 
+    Parameters
+    ----------
+    path
+        The log, in any of ``FORMATS`` and any encoding, also packed with gzip.
+    offset_s
+        Added to every time.
+    stream_start
+        When the recording starts, a date with a time and a time zone: needed by logs that tell the time of the day.
+
     Raises
     ------
     CommentLogError
-        The file is missing, empty, of an unknown format, damaged throughout, or timed by the wall clock; or the
-        offset is not finite.
+        The file is missing, empty, of an unknown format, damaged throughout, or timed by the wall clock with no
+        ``stream_start`` given; the offset is not finite, or the start has no time zone.
     """
     if not math.isfinite(offset_s):
         raise CommentLogError(f"The comment offset must be a number of seconds, not {offset_s}.")
-    report = Report()
+    report = Report(None if stream_start is None else read_start(stream_start))
     source = open_source(path, report)
     found = _sniff(source)
     comments: list[Comment] = []
@@ -63,6 +119,8 @@ def read(path: str | Path, *, offset_s: float = 0.0) -> CommentLog:
             raise CommentLogError(f"{source.name}: the log has more than {MAX_COMMENTS:,} comments; cut it up.")
     if not comments and report.damaged:
         raise CommentLogError(_nothing_read(source, found, report))
+    if report.start and not report.placed:
+        report.tell("its times count from the start of the recording: the stream's start was not needed")
     comments.sort(key=lambda c: c.time_s)
     name = f"{found.name} ({report.note})" if report.note else found.name
     return CommentLog(name, tuple(comments), report.skipped())
@@ -84,12 +142,15 @@ def _sniff(source: Source) -> Format:
 def _nothing_read(source: Source, found: Format, report: Report) -> str:
     if report.wall_clock_example:
         return (
-            f"{source.name} ({found.name}): {WALL_CLOCK} (the first is {report.wall_clock_example})."
-            f" A log with times from the start of the recording is needed: {READ_FORMATS}."
+            f"{source.name} ({found.name}): its times are by the wall clock (the first is {report.wall_clock_example})."
+            f" To place its comments, tell when the recording starts, with the time zone, as in"
+            f" --stream-start {EXAMPLE} (in Python stream_start=)."
         )
     first = report.skipped()[0]
-    return (
+    told = (
         f"{source.name} looks like {found.name}, but none of its comments could be read: {first.reason}"
-        f" ({first.count}, the first at {first.where}). Expected: {found.entry}."
-        f" Other formats that are read: {READ_FORMATS}."
+        f" ({first.count}, the first at {first.where})."
     )
+    if report.placed and report.start:
+        return f"{told} Is the stream's start right, {report.start.isoformat()}?"
+    return f"{told} Expected: {found.entry}. Other formats that are read: {READ_FORMATS}."

@@ -2,6 +2,16 @@
 
 import re
 
+GIFT_EVENTS = frozenset(
+    {
+        "subgift", "submysterygift", "anonsubgift", "anonsubmysterygift", "rewardgift", "standardpayforward",
+        "communitypayforward",
+    }
+)  # fmt: skip
+PAID_EVENTS = frozenset({"midnightsquid", "gigantified-emote-message", "animated-message"})
+OPEN_EVENTS = frozenset({"", "highlighted-message", "skip-subs-mode-message", "sub", "resub", "viewermilestone"})
+"""Names of Twitch's events; of those that are open, the text tells the kind."""
+
 # Twitch's announcements begin with the viewer's name. Some end with what the viewer wrote.
 _JOINED = re.compile(
     r"(?:subscribed (?:with (?:Twitch )?Prime|at Tier \d)\."
@@ -29,3 +39,14 @@ def words_of(user: str | None, body: str) -> tuple[str, str]:
     if _GIVEN.match(rest):
         return "gift", body
     return ("notice" if _TOLD.match(rest) else "message"), body
+
+
+def kind_of(event: str, kind: str, *, bot: bool, bits: bool) -> str:
+    """Return the kind of a message of Twitch's: by who sent it, what was paid, its event, and ``kind``, by its text."""
+    if bot:
+        return "bot"
+    if bits or event in PAID_EVENTS:
+        return "paid"
+    if event in GIFT_EVENTS:
+        return "gift"
+    return "notice" if kind == "message" and event not in OPEN_EVENTS else kind

@@ -1,18 +1,25 @@
-"""chat-downloader's JSON, JSON lines and CSV, of YouTube, Twitch and others, with old and new field names."""
+"""chat-downloader's JSON, JSON lines, CSV and text, of YouTube, Twitch and others, with old and new field names."""
 
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from kuaihl.comments import json_stream, table
-from kuaihl.comments.fields import clean, clock_s, is_bot, seconds
+from kuaihl.comments.announcements import words_of
+from kuaihl.comments.dated_text import most_lines
+from kuaihl.comments.fields import clean, clock_s, is_bot, is_date, seconds
 from kuaihl.comments.format import Format
 from kuaihl.comments.report import Report
 from kuaihl.comments.source import Source
+from kuaihl.comments.wall_clock import DATE_TIME
 from kuaihl.records import Comment
 
 _LIST = re.compile(r"\s*\[")
 _KEYS = re.compile(r'"(?:time_in_seconds|time_text|timestamp)"\s*:')
+_LINE = re.compile(
+    rf"\s*(?P<time>-?(?:\d[\d,]*:)?\d+:\d\d|{DATE_TIME}) \| (?:\([^()]{{1,200}}\) )?(?:\*(?P<money>[^*]{{1,40}})\* )?"
+    r"(?:(?P<user>[^:]{1,100}): )?(?P<text>.*)"
+)
 _LEFT_OUT = {
     "viewer_engagement_message", "placeholder_item", "ban_user", "deleted_message", "delete_message", "clear_chat",
     "banner", "banner_header", "remove_banner", "room_state", "user_state", "reconnect", "successful_login",
@@ -61,6 +68,38 @@ def _parse_csv(source: Source, report: Report) -> Iterator[Comment]:
         yield from _comment(dict(zip(names, fields, strict=True)), report, where)
 
 
+def _sniff_text(head: str) -> bool:
+    return most_lines(head, _LINE)
+
+
+def _parse_text(source: Source, report: Report) -> Iterator[Comment]:
+    for number, line in source.lines(report):
+        where = f"line {number}"
+        found = _LINE.fullmatch(line)
+        if not found:
+            report.damage("lines that do not begin with a time and a bar", where)
+            continue
+        told = found["time"]
+        time_s = report.date(told, where) if is_date(told) else report.time(clock_s(told), where)
+        if time_s is not None:
+            yield from _said(time_s, found, report, where)
+
+
+def _said(time_s: float, found: re.Match[str], report: Report, where: str) -> Iterator[Comment]:
+    user, text, money = clean(found["user"]), clean(found["text"]), found["money"]
+    if money and not found["user"]:  # paid for without a word
+        user, text, kind = text, money, "gift"
+    elif found["user"]:
+        kind, text = words_of(user, text)
+        kind = "paid" if money else kind
+    else:
+        kind = "notice"
+    if text:
+        yield Comment(time_s, text, user or None, "bot" if is_bot(user) else kind)
+    else:
+        report.skip("comments without text", where)
+
+
 def _is_entry(row: dict[str, Any]) -> bool:
     return "message" in row and ("time_in_seconds" in row or "timestamp" in row or "time_text" in row)
 
@@ -96,8 +135,7 @@ def _time_s(row: Mapping[str, Any], report: Report, where: str) -> float | None:
         time_s = told_s
     stamp = row.get("timestamp")
     if time_s is None and stamp not in (None, "") and row.get("time_in_seconds") in (None, ""):
-        report.wall_clock(stamp, where)
-        return None
+        return report.epoch(seconds(stamp), where, shown=stamp)
     return report.time(time_s, where, shown=shown)
 
 
@@ -128,4 +166,5 @@ FORMATS = (
     Format("chat-downloader JSON", _ENTRY, _sniff_list, _parse_list),
     Format("chat-downloader JSON lines", _ENTRY, _sniff_lines, _parse_lines),
     Format("chat-downloader CSV", _ENTRY, _sniff_csv, _parse_csv),
+    Format("chat-downloader text", "h:mm:ss | user: text", _sniff_text, _parse_text),
 )

@@ -38,6 +38,12 @@ def clock_s(text: str) -> float | None:
     return -total if sign else total
 
 
+def as_clock(time_s: float) -> str:
+    """Write a time as [-]h:mm:ss, rounded to the second."""
+    minutes, rest = divmod(round(abs(time_s)), 60)
+    return f"{'-' if round(time_s) < 0 else ''}{minutes // 60}:{minutes % 60:02}:{rest:02}"
+
+
 def seconds(value: object) -> float | None:
     """Seconds of a number, of a number in text, or of a clock; None for anything else."""
     if isinstance(value, bool):

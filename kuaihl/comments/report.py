@@ -1,7 +1,10 @@
-"""What a parser could not take over: counted by reason, with the place of the first."""
+"""What a parser could not take over, counted by reason with the place of the first; and which times can be ones."""
 
 import math
+from datetime import datetime, tzinfo
 
+from kuaihl.comments.fields import clean
+from kuaihl.comments.wall_clock import epoch_s, read_date, zone_name
 from kuaihl.records import Skipped
 
 MAX_TIME_S = 366 * 86_400.0
@@ -11,14 +14,29 @@ MAX_TIME_S = 366 * 86_400.0
 class Report:
     """Collects what was left out of a log, and what in it was damaged.
 
-    ``note`` is what a user must know about the log's variety; it becomes part of the format's name.
+    Parameters
+    ----------
+    start
+        When the recording starts by the wall clock, with a time zone; without it such times cannot be placed.
     """
 
-    def __init__(self) -> None:
-        self._found: dict[str, Skipped] = {}
+    def __init__(self, start: datetime | None = None) -> None:
+        self.start = start
         self.damaged = 0
-        self.note = ""
         self.wall_clock_example = ""
+        self.placed = False
+        self._found: dict[str, Skipped] = {}
+        self._notes: dict[str, None] = {}
+        self._start_s = start.timestamp() if start else 0.0
+
+    @property
+    def note(self) -> str:
+        """What a user must know about the log's variety; it becomes part of the format's name."""
+        return "; ".join(self._notes)
+
+    def tell(self, note: str) -> None:
+        """Add to the note; saying something twice changes nothing."""
+        self._notes[note] = None
 
     def skip(self, reason: str, where: str, *, count: int = 1) -> None:
         """Count something sound that is left out on purpose."""
@@ -32,22 +50,62 @@ class Report:
         self.damaged += count
         self.skip(reason, where, count=count)
 
-    def wall_clock(self, shown: object, where: str) -> None:
-        """Count an entry that tells a date, not the time since the start."""
-        self.wall_clock_example = self.wall_clock_example or f"{shown} at {where}"
-        self.damage("times by the wall clock, not from the start of the recording", where)
-
     def time(self, seconds: float | None, where: str, *, shown: object = None) -> float | None:
-        """Return a time that can be one, in seconds; otherwise count it and return None."""
+        """Return a time from the start of the recording; one that is an epoch is placed by the wall clock.
+
+        What cannot be a time is counted, and None.
+        """
         if seconds is None:
             self.damage("entries without a readable time", where)
         elif not math.isfinite(seconds):
             self.damage("times that are not finite", where)
         elif abs(seconds) > MAX_TIME_S:
-            self.wall_clock(seconds if shown is None else shown, where)
+            return self.epoch(seconds, where, shown=shown)
         else:
             return seconds + 0.0  # -0.0 becomes 0.0
         return None
+
+    def epoch(self, value: float | None, where: str, *, shown: object = None) -> float | None:
+        """Return the time from the start of the recording of an epoch, in any unit; None, and counted, without one."""
+        found = None if value is None or not math.isfinite(value) else epoch_s(value)
+        if found is None:
+            self.damage("numbers too large for seconds of a recording, and no dates (milliseconds?)", where)
+            return None
+        return self._placed(found, where, value if shown is None else shown)
+
+    def date(self, text: str, where: str, *, zone: tzinfo | None = None) -> float | None:
+        """Return the time from the start of the recording of a date; None, and counted, if it has none.
+
+        A date without a zone is in ``zone``; if that is not known, in the zone of the stream's start, which is told.
+        """
+        if self.start is None:
+            return self._placed(0.0, where, text)
+        found = read_date(text)
+        if found is None:
+            self.damage("dates that are not written year first, as in 2024-05-01 20:00:00", where)
+            return None
+        return self.moment(found, where, zone=zone, shown=text)
+
+    def moment(self, found: datetime, where: str, *, shown: object, zone: tzinfo | None = None) -> float | None:
+        """Return the time from the start of the recording of a moment; for its zone see ``date``."""
+        if self.start and found.tzinfo is None:
+            if zone is None:
+                zone_told = zone_name(self.start)
+                self.tell(f"its dates name no time zone and are read in that of the stream's start, {zone_told}")
+            found = found.replace(tzinfo=zone or self.start.tzinfo)
+        return self._placed(found.timestamp() if self.start else 0.0, where, shown)
+
+    def _placed(self, since_1970_s: float, where: str, shown: object) -> float | None:
+        if self.start is None:
+            self.wall_clock_example = self.wall_clock_example or f"{clean(str(shown))[:60]} at {where}"
+            self.damage("times by the wall clock, not from the start of the recording", where)
+            return None
+        self.placed = True
+        time_s = since_1970_s - self._start_s
+        if abs(time_s) > MAX_TIME_S:
+            self.damage("dates more than a year away from the stream's start", where)
+            return None
+        return time_s
 
     def skipped(self) -> tuple[Skipped, ...]:
         """Return what was left out, most frequent first."""

@@ -203,7 +203,7 @@ def _find_encoding(path: Path, report: Report) -> str:
     if not where:
         return encoding
     if encoding == "utf-8" and (other := _guess(first, window)):
-        report.note = f"read as {other}"
+        report.tell(f"read as {other}")
         return other
     report.damage(f"characters that are not {encoding.upper()}, shown as \ufffd", where, count=bad)
     return encoding

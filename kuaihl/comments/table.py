@@ -16,18 +16,20 @@ _DELIMITERS = ("\t", ",", ";", "|")
 _MAX_ROW_LINES = 50
 """Quoted text that spans more lines is a stray quotation mark."""
 
+_EMOTE = re.compile(r"\[emote:\d+:([^\]\s]+)\]")  # as Kick writes them
+
 # In order of preference: times from the start before those that may be dates.
-_TIMES = (
+TIMES = (
     "time_s", "time_in_seconds", "offset_s", "offset_seconds", "content_offset_seconds", "offset", "start_s", "seconds",
     "second", "sec", "time_ms", "offset_ms", "video_offset_time_msec", "start", "stime", "video_time", "time_text",
-    "timecode", "time", "timestamp", "time_stamp", "datetime", "date", "created_at", "createdat", "published_at",
-    "publishedat", "sent_at",
+    "timecode", "time", "timestamp", "time_stamp", "datetime", "date", "created_at", "createdat", "create_time",
+    "createtime", "published_at", "publishedat", "sent_at",
 )  # fmt: skip
-_USERS = (
+USERS = (
     "user", "username", "user_name", "display_name", "displayname", "author.display_name", "author.name", "author",
-    "author_name", "nickname", "nick", "name", "sender", "commenter", "login",
+    "author_name", "nickname", "nick", "name", "unique_id", "uniqueid", "sender", "commenter", "login",
 )  # fmt: skip
-_TEXTS = ("text", "message", "comment", "body", "content", "msg", "chat", "danmaku")
+TEXTS = ("text", "message", "comment", "body", "content", "msg", "chat", "danmaku")
 
 
 def names_of(head: str) -> list[str]:
@@ -60,7 +62,7 @@ def _delimiter_of(header: str) -> str:
     """Return what parts the columns of a header; empty where this is no header of a log."""
     for delimiter in _DELIMITERS:
         names = set(_names(header, delimiter))
-        if names.intersection(_TIMES) and names.intersection(_TEXTS):
+        if names.intersection(TIMES) and names.intersection(TEXTS):
             return delimiter
     return ""
 
@@ -132,12 +134,16 @@ def _sniff_header(head: str) -> bool:
 
 def _parse_header(source: Source, report: Report) -> Iterator[Comment]:
     names = names_of(source.head)
-    time_at, text_at = _column(names, _TIMES), _column(names, _TEXTS)
-    user_at = _column(names, [n for n in _USERS if n not in (names[time_at], names[text_at])])
-    scale = 1e-3 if names[time_at].endswith(("_ms", "_msec")) else 1.0
+    time_at, text_at = _column(names, TIMES), _column(names, TEXTS)
+    user_at = _column(names, [n for n in USERS if n not in (names[time_at], names[text_at])])
+    repeats = Repeats()
     for where, fields in body(source, report, last=text_at):
+        time, text = fields[time_at], fields[text_at]
         user = fields[user_at] if user_at is not None else ""
-        yield from _comment(fields[time_at], user, fields[text_at], report, where, scale=scale)
+        if repeats.seen(names[time_at], time, user, text):
+            report.skip("repeats of a comment", where)
+        else:
+            yield from comment(time, user, text, report, where, name=names[time_at])
 
 
 def _column(names: list[str], wanted: tuple[str, ...] | list[str]) -> int | None:
@@ -149,7 +155,7 @@ def _shape(head: str) -> tuple[str, int]:
     lines = [line for line in head.splitlines()[:40] if line.strip()]
     for delimiter in _DELIMITERS:
         rows = [fields for line in lines if len(fields := line.split(delimiter)) > 1]
-        timed = [fields for fields in rows if seconds(fields[0].strip(' "')) is not None]
+        timed = [f for f in rows if is_date(f[0]) or seconds(f[0].strip(' "')) is not None]
         if timed and len(timed) * 2 > len(lines):
             # Most rows have at least one column more where there is a user; two columns are time and text.
             return delimiter, 3 if sum(len(f) > 2 for f in timed) * 2 > len(timed) else 2
@@ -163,24 +169,48 @@ def _sniff_plain(head: str) -> bool:
 def _parse_plain(source: Source, report: Report) -> Iterator[Comment]:
     delimiter, width = _shape(source.head)
     for where, fields in _rows(source, report, delimiter, width=width, joined=True, header=False):
-        yield from _comment(fields[0], fields[1] if width == 3 else "", fields[-1], report, where, scale=1.0)
+        yield from comment(fields[0], fields[1] if width == 3 else "", fields[-1], report, where, name="time")
 
 
-def _comment(time: str, user: str, text: str, report: Report, where: str, *, scale: float) -> Iterator[Comment]:
+class Repeats:
+    """Knows comments that came before: TikTok sends the last ones again to whoever connects anew.
+
+    By their ``name`` (their id), or, where the time is TikTok's ``create_time`` in ms, by all that they hold.
+    """
+
+    def __init__(self) -> None:
+        self._seen: set[int] = set()  # hashes, since ids and texts take more memory than the comments
+
+    def seen(self, column: str, *said: str, name: object = None) -> bool:
+        """Whether the same came before; from now on it has."""
+        if isinstance(name, str | int) and name:
+            key = hash(str(name))
+        elif column in ("create_time", "createtime"):
+            key = hash(said)
+        else:
+            return False
+        known = key in self._seen
+        self._seen.add(key)
+        return known
+
+
+def comment(time: str, user: str, text: str, report: Report, where: str, *, name: str) -> Iterator[Comment]:
+    """Read a comment whose time stands in a column of this name: seconds, a clock, an epoch or a date."""
     if is_date(time):
-        report.wall_clock(time.strip(), where)
-        return
-    time_s = seconds(time.strip())
-    time_s = report.time(None if time_s is None else time_s * scale, where, shown=time)
+        time_s = report.date(time, where)
+    else:
+        time_s = seconds(time.strip())
+        scale = 1e-3 if name.endswith(("_ms", "_msec")) else 1.0
+        time_s = report.time(None if time_s is None else time_s * scale, where, shown=time)
     if time_s is None:
         return
-    text = clean(text)
+    text = _EMOTE.sub(r"\1", clean(text))
     if not text:
         report.skip("comments without text", where)
         return
-    name = clean(user) or None
-    kind, text = words_of(name, text)
-    yield Comment(time_s, text, name, "bot" if is_bot(name) else kind)
+    author = clean(user) or None
+    kind, text = words_of(author, text)
+    yield Comment(time_s, text, author, "bot" if is_bot(author) else kind)
 
 
 WITH_HEADER = Format("CSV or TSV", "a header with time, user and text", _sniff_header, _parse_header)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from kuaihl.comments import json_stream
-from kuaihl.comments.announcements import words_of
+from kuaihl.comments.announcements import kind_of, words_of
 from kuaihl.comments.fields import clean, clock_s, is_bot, seconds
 from kuaihl.comments.format import Format
 from kuaihl.comments.report import MAX_TIME_S, Report
@@ -15,14 +15,6 @@ from kuaihl.records import Comment
 _LIST = re.compile(r'"comments"\s*:\s*\[')
 _BARE_LIST = re.compile(r"\s*\[")
 _JSON_KEYS = re.compile(r'"(?:content_offset_seconds|FileInfo|embeddedData)"\s*:|"(?:streamer|video)"\s*:\s*\{')
-
-_GIFTS = {
-    "subgift", "submysterygift", "anonsubgift", "anonsubmysterygift", "rewardgift", "standardpayforward",
-    "communitypayforward",
-}  # fmt: skip
-_PAID = {"midnightsquid", "gigantified-emote-message", "animated-message"}
-# With these the text decides.
-_OPEN = {"", "highlighted-message", "skip-subs-mode-message", "sub", "resub", "viewermilestone"}
 
 _TIMED = re.compile(r"\s*\[(?P<time>-?(?:\d+:)?\d+:\d\d(?:[.,]\d+)?)\] ?(?P<rest>.*)")
 _AUTHOR = re.compile(r"(?P<user>[^:!]{1,60}?): ?(?P<body>.*)")
@@ -74,15 +66,9 @@ def _comment(time_s: float, text: str, entry: dict[str, Any], message: dict[str,
     badges = message.get("user_badges")
     badges = {str(b.get("_id")) for b in badges if isinstance(b, dict)} if isinstance(badges, list) else set()
     kind, text = words_of(user, text)
-    if is_bot(user, author.get("name")) or "bot-badge" in badges:
-        kind = "bot"
-    elif (seconds(message.get("bits_spent")) or 0) > 0 or event in _PAID:
-        kind = "paid"
-    elif event in _GIFTS:
-        kind = "gift"
-    elif kind == "message" and event not in _OPEN:
-        kind = "notice"
-    return Comment(time_s, text, user, kind)
+    bot = is_bot(user, author.get("name")) or "bot-badge" in badges
+    bits = (seconds(message.get("bits_spent")) or 0) > 0
+    return Comment(time_s, text, user, kind_of(event, kind, bot=bot, bits=bits))
 
 
 def _sniff_text(head: str) -> bool:
@@ -98,16 +84,21 @@ def _parse_text(source: Source, report: Report) -> Iterator[Comment]:
             report.damage("lines that do not begin with [h:mm:ss]", where)
             continue
         time_s = report.time(clock_s(timed["time"]), where)
-        if time_s is None:
-            continue
-        # Notices by the system have no author.
-        author = _AUTHOR.fullmatch(timed["rest"])
-        user, text = (clean(author["user"]), clean(author["body"])) if author else ("", clean(timed["rest"]))
-        if not text:
-            report.skip("comments without text", where)
-            continue
-        kind, text = words_of(user, text) if author else ("notice", text)
-        yield Comment(time_s, text, user or None, "bot" if is_bot(user) else kind)
+        if time_s is not None:
+            yield from said(time_s, timed["rest"], report, where)
+
+
+def said(time_s: float, line: str, report: Report, where: str) -> Iterator[Comment]:
+    """Read ``user: text``, as it stands behind the time in logs of Twitch; notices by the system have no user."""
+    author = _AUTHOR.fullmatch(line)
+    user, text = (clean(author["user"]), clean(author["body"])) if author else ("", clean(line))
+    if not text:
+        report.skip("comments without text", where)
+        return
+    kind, text = words_of(user or text.partition(" ")[0], text)
+    if not author and kind == "message":
+        kind = "notice"
+    yield Comment(time_s, text, user or None, "bot" if is_bot(user) else kind)
 
 
 JSON = Format(

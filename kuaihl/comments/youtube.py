@@ -42,8 +42,9 @@ def _parse(source: Source, report: Report) -> Iterator[Comment]:
         if not isinstance(actions, list):
             report.skip("lines that are no chat actions", where)
             continue
-        if line.get("isLive"):
-            report.note = "captured live: times count from the start of the capture"
+        live = bool(line.get("isLive"))
+        if live and not report.start:
+            report.tell("captured live: times count from the start of the capture")
         offset = replay.get("videoOffsetTimeMsec", line.get("videoOffsetTimeMsec"))
         for action in actions:
             found = _item(action, report, where)
@@ -56,7 +57,10 @@ def _parse(source: Source, report: Report) -> Iterator[Comment]:
                     report.skip("repeats of a comment", where)
                     continue
                 seen.add(hash(name))
-            time_s = report.time(_time_s(item, offset), where)
+            if live and report.start:  # the capture's start, where its times have their 0, need not be the stream's
+                time_s = report.epoch(seconds(item.get("timestampUsec")), where)
+            else:
+                time_s = report.time(_time_s(item, offset), where)
             if time_s is not None:
                 yield from _comment(time_s, kind, item, report, where)
 

@@ -1,6 +1,6 @@
 import pytest
 
-from kuaihl.comments import bilibili, read
+from kuaihl.comments import read, xml_stream
 from kuaihl.errors import CommentLogError
 
 HEAD = "<?xml version='1.0' encoding='UTF-8'?><i><chatserver>c</chatserver><chatid>7</chatid><maxlimit>10</maxlimit>"
@@ -96,7 +96,7 @@ def test_damage_costs_only_its_element(log):
 
 
 def test_pieces_do_not_matter(log, monkeypatch):
-    monkeypatch.setattr(bilibili, "CHUNK", 700)
+    monkeypatch.setattr(xml_stream, "CHUNK", 700)
     path = log(HEAD + "\n".join(d(i, f"text {i} 字") for i in range(500)) + "\n</i>\n")
     assert told(path) == [(float(i), None, f"text {i} 字", "message") for i in range(500)]
     assert read(path).skipped == ()

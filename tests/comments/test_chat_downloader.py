@@ -66,8 +66,52 @@ def test_kinds(log):
 
 def test_live_captures_have_no_times(log):
     rows = [{"message": "hi", "timestamp": 1607483005292000, "message_type": "text_message"}] * 3
-    with pytest.raises(CommentLogError, match=r"wall clock.*1607483005292000 at comment 1.*Bilibili XML"):
+    with pytest.raises(CommentLogError, match=r"wall clock.*1607483005292000 at comment 1.*--stream-start"):
         read(log(json.dumps(rows)))
+
+
+@pytest.mark.parametrize("unit", [1, 1000, 1_000_000])
+def test_live_captures_are_placed_by_the_start_of_the_stream(log, unit):
+    rows = [{"message": "hi", "timestamp": (1607483005 + s) * unit} for s in (0, 60)]
+    result = read(log(json.dumps(rows)), stream_start="2020-12-09T03:03:20Z")
+    assert [c.time_s for c in result.comments] == [5.0, 65.0]
+
+
+def test_rows_after_the_end_bear_epochs(log):
+    row = OLD | {"time_in_seconds": 1597516930}  # 18:42:10 UTC
+    result = read(log(json.dumps([OLD, row])), stream_start="2020-08-15T20:42:01+02:00")
+    assert [c.time_s for c in result.comments] == [7.0, 9.0]
+
+
+def test_text(log):
+    result = read(
+        log(
+            "-1:02 | Ann: hello: there\n"
+            "0:07 | (New member, Moderator) Bo B: hi\n"
+            "0:08 | *$5.00* Cy: well done\n"
+            "0:09 | (Member) *$2.00* Di\n"
+            "1:00:10 | Nightbot: !rules\n"
+            "2:00 | Slow mode is on\n"
+            "and more of it\n"
+        )
+    )
+    assert result.format == "chat-downloader text"
+    assert [(c.time_s, c.user, c.text, c.kind) for c in result.comments] == [
+        (-62.0, "Ann", "hello: there", "message"),
+        (7.0, "Bo B", "hi", "message"),
+        (8.0, "Cy", "well done", "paid"),
+        (9.0, "Di", "$2.00", "gift"),
+        (120.0, None, "Slow mode is on", "notice"),
+        (3610.0, "Nightbot", "!rules", "bot"),
+    ]
+    assert [(s.count, s.where) for s in result.skipped] == [(1, "line 7")]
+
+
+def test_text_of_a_live_capture_has_local_dates(log):
+    lines = "2024-05-01 20:00:07 | Ann: hi\n2024-05-01 20:01:00 | (Member) Bo: hi\n"
+    result = read(log(lines), stream_start="2024-05-01T20:00:00+02:00")
+    assert [c.time_s for c in result.comments] == [7.0, 60.0]
+    assert "+02:00" in result.format
 
 
 @pytest.mark.parametrize(

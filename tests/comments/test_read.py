@@ -1,63 +1,51 @@
 import contextlib
+import faulthandler
+import math
 import random
+import re
+import tracemalloc
 
 import pytest
 
-from kuaihl.comments import FORMATS, READ_FORMATS, read
-from kuaihl.comments.fields import clock_s, is_bot, seconds
+from kuaihl.comments import FORMATS, READ_FORMATS, json_stream, read, recorders, source, twitch_html, xml_stream
+from kuaihl.comments.fields import as_clock, clock_s, is_bot, seconds
 from kuaihl.comments.format import Format
+from kuaihl.comments.report import Report
+from kuaihl.comments.wall_clock import read_start
 from kuaihl.errors import CommentLogError
-
-SAMPLES = {
-    "TwitchDownloader JSON": '{"video": {}, "comments": [{"content_offset_seconds": 1, "message": '
-    '{"body": "time,text"}}]}',
-    "Twitch text": "[0:00:01] a: b\n",
-    "chat-downloader JSON": '[{"author": "a", "message": "b", "time_in_seconds": 1}]',
-    "chat-downloader JSON lines": '{"author": "a", "message": "b", "time_in_seconds": 1}\n',
-    "chat-downloader CSV": "author,message,time_in_seconds\na,b,1\n",
-    "YouTube live chat (yt-dlp)": '{"replayChatItemAction": {"actions": [{"addChatItemAction": {"item": '
-    '{"liveChatTextMessageRenderer": {"message": {"simpleText": "b"}}}}}], "videoOffsetTimeMsec": "1000"}}',
-    "Bilibili XML": '<i><chatid>1</chatid><d p="1,1,25,1,1,0,a,1">b</d></i>',
-    "BililiveRecorder XML": '<i><BililiveRecorderRecordInfo start_time="x"/><d p="1,1,25,1,1,0,a,1" user="a">b</d></i>',
-    "CSV or TSV": "time,user,text\n1,a,b\n",
-    "CSV or TSV without header": "1,a,b\n2,a,b\n",
-}  # fmt: skip
+from tests.comments.samples import LOGS, START
 
 
-def test_every_format_has_a_sample():
-    assert set(SAMPLES) == {f.name for f in FORMATS if isinstance(f, Format)}
-    assert all(name in READ_FORMATS for name in SAMPLES)
+def test_every_format_has_a_log_and_is_named():
+    assert set(LOGS) == {f.name for f in FORMATS if isinstance(f, Format)}
+    assert len(LOGS) == len(FORMATS) - 1
+    spelled = {"raw Twitch IRC", "Danmaku ASS", "DiscordChatExporter JSON", "text with dates", "justlog"}
+    assert all(name in READ_FORMATS or name.split()[0] in READ_FORMATS for name in {*LOGS, *spelled})
 
 
-@pytest.mark.parametrize("name", SAMPLES)
-def test_sniffing(log, name):
-    result = read(log(SAMPLES[name]), offset_s=-2.0)
-    assert result.format == name
-    assert result.comments[0].time_s == -1.0
+@pytest.mark.parametrize("name", LOGS)
+def test_each_is_known_by_its_content(log, name):
+    result = read(log(LOGS[name]), offset_s=-2.0, stream_start=START)
+    assert result.format.partition(" (its")[0] == name
+    assert [c.time_s for c in result.comments[:3]] == [-1.0, 0.0, 1.0]
+    assert result.comments[0].text in ("hi", "time,text")
     assert result.skipped == ()
+
+
+@pytest.mark.parametrize("name", LOGS)
+def test_encodings_and_line_ends_do_not_matter(log, name):
+    plain = read(log(LOGS[name]), stream_start=START)
+    other = read(log("\ufeff" + LOGS[name].replace("\n", "\r\n"), "utf-16-le"), stream_start=START)
+    assert other == plain
 
 
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        ("[2017-11-02 00:00:00 UTC] bob: hi\n", "wall clock"),
-        ("[2022-05-17 00:00:00] #channel bob: hi\n", "justlog.*wall clock"),
-        ("# Start logging at 2022-01-01 11:45:11 CET\n[11:46:04]  bob: hi\n", "Chatterino.*wall clock"),
-        ("[11:46:04]  bob: hi\n", "Chatterino.*wall clock"),
-        ("@badges=;tmi-sent-ts=1593049496513 :bob PRIVMSG #c :hi\n", "IRC.*wall clock"),
-        ('{\n "guild": {"id": "1"}, "messages": [{"timestamp": "2021-01-01T00:00:00+00:00"}]}', "Discord.*wall clock"),
-        ("2022-04-05 02:47:14,225 - [bob] hi\n", "wall clock"),
-        ("createdAt,username,content\n2024-05-01T20:00:00Z,bob,hi\n", "wall clock"),
-        ('<i><metadata><record_start_time>x</record_start_time></metadata><d p="1,1">a</d></i>', "blrec"),
-        ('<i><d p="1,1,25">a</d><s timestamp="1" username="b">c</s></i>', "biliup"),
-        ('<i><metadata><video_start_time>1</video_start_time></metadata><d p="1,1">a</d></i>', "biliLive-tools"),
-        ('<packet><chat thread="1" vpos="100" user_id="a">b</chat></packet>', "Niconico"),
-        ('<!DOCTYPE html><html><body><pre class="comment-root">', "TwitchDownloader HTML"),
-        ("<!doctype html><html><body>", "begins with"),
-        ("1:23 | (Member) Bob: hi\n", "chat-downloader text"),
-        ("[Script Info]\nTitle: x\n[Events]\nDialogue: 0,0:00:01.00,0:00:09.00,R,,{\\move(1,2,3,4)}hi\n", "danmaku"),
         ("1\n00:00:01,000 --> 00:00:02,000\nhello\n", "transcript"),
         ("WEBVTT\n\n00:01.000 --> 00:02.000\nhello\n", "transcript"),
+        ("[Script Info]\n[Events]\nDialogue: 0,0:00:01.00,0:00:09.00,R,,0,0,0,,hello\n", "transcript"),
+        ("<!DOCTYPE html><html><body>", "without comments"),
         ("Dear diary, nothing happened.\n", "begins with 'Dear diary"),
         ('{"some": "json"}', "begins with"),
         ("[]", "begins with"),
@@ -67,14 +55,14 @@ def test_sniffing(log, name):
 def test_refusals_say_why_and_what_is_read(log, content, says):
     with pytest.raises(CommentLogError, match=f"(?s){says}") as caught:
         read(log(content))
-    assert "TwitchDownloader JSON" in str(caught.value)
+    assert READ_FORMATS in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 def test_wholly_damaged(log):
-    content = SAMPLES["TwitchDownloader JSON"].replace('"content_offset_seconds": 1', '"content_offset_seconds": "?"')
+    content = re.sub('"content_offset_seconds": .', '"content_offset_seconds": "?"', LOGS["TwitchDownloader JSON"])
     with pytest.raises(
-        CommentLogError, match=r"none of its comments.*time \(1, the first at comment 1\).*content_offset"
+        CommentLogError, match=r"none of its comments.*time \(3, the first at comment 1\).*content_offset"
     ):
         read(log(content))
 
@@ -90,24 +78,61 @@ def test_too_many_comments(log, monkeypatch):
         read(log("1,a,b\n2,a,b\n"))
 
 
-def test_mangled_logs_never_crash(log):
+@pytest.mark.parametrize("name", [name for name in LOGS if LOGS[name].count("\n") > 1])
+def test_reading_takes_no_more_memory_for_a_longer_log(log, monkeypatch, name):
+    """What is read is handed on; only ``read`` keeps it."""
+    for module in (json_stream, source, twitch_html, xml_stream):
+        monkeypatch.setattr(module, "CHUNK", 2**12)
+    monkeypatch.setattr(source, "HEAD_CHARS", 2**12)
+    monkeypatch.setattr(recorders, "_LARGEST_PILE", 20)
+    *first, last = LOGS[name].split("\n")
+
+    def peak(size):
+        report = Report(read_start(START))
+        middle = first[-1:] * (size // len(first[-1]))
+        opened = source.open_source(log("\n".join([*first, *middle, last])), report)
+        parse = next(f.parse for f in FORMATS if f.name == name)
+        tracemalloc.start()
+        for _ in parse(opened, report):
+            pass
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        return most
+
+    assert peak(60_000) < peak(20_000) + 15_000
+
+
+@pytest.fixture
+def no_hang():
+    """End the tests with a traceback should one of them not come to its end."""
+    faulthandler.dump_traceback_later(60, exit=True)
+    yield
+    faulthandler.cancel_dump_traceback_later()
+
+
+@pytest.mark.parametrize("name", LOGS)
+def test_mangled_logs_never_crash(log, no_hang, name):
     """Any damage gives a log or a CommentLogError; never another exception."""
-    rng = random.Random(11)
+    rng = random.Random(name)
+    data = LOGS[name].encode()
+    values = [b'"x"', b"null", b"[]", b"{}", b"true", b"-1e999", b"NaN", b"9" * 400, b'"1:2:3"', b"[{}]", b"&a;", b"\0"]
+    marks = [b"", b'"', b"<", b",", b"}", b"|", b"\n"]
     read_ones = 0
-    values = ['"x"', "null", "[]", "{}", "7", "true", "-1e999", "NaN", '"1:2:3"', "[{}]", '{"a":[1]}']
-    for content in SAMPLES.values():
-        data = (content * 3 if content.endswith("\n") else content).encode()
-        for _ in range(150):
-            mangled = bytearray(data)
-            for _ in range(rng.randint(1, 4)):
-                at = rng.randrange(len(mangled))
-                new = rng.choice(
-                    [b"", bytes([rng.randrange(256)]), rng.choice(values).encode(), b'"', b"<", b",", b"}"]
-                )
-                mangled[at : at + rng.choice([0, 1, 1, 8])] = new
-            with contextlib.suppress(CommentLogError):
-                read_ones += bool(read(log(bytes(mangled))).comments)
-    assert read_ones > 300
+    for trial in range(90):
+        mangled = bytearray(data)
+        if trial % 3 == 0:
+            del mangled[rng.randrange(len(mangled)) :]
+        for _ in range(rng.randint(trial % 3 > 0, 3)):
+            at = rng.randrange(len(mangled) + 1)
+            if rng.random() < 0.4 and at < len(mangled):
+                mangled[at] ^= 1 << rng.randrange(8)
+            else:
+                mangled[at : at + rng.choice([0, 1, 1, 8])] = rng.choice(values + marks)
+        with contextlib.suppress(CommentLogError):
+            result = read(log(bytes(mangled)), stream_start=rng.choice([START, None]))
+            read_ones += bool(result.comments)
+            assert all(math.isfinite(c.time_s) and c.text == c.text.strip() for c in result.comments)
+    assert read_ones >= 10
 
 
 def test_clock_and_seconds():
@@ -117,6 +142,17 @@ def test_clock_and_seconds():
     assert [clock_s(text) for text in ("", "7", "1:2:3:4", "0:75", "a:01", "1:02 pm")] == [None] * 6
     assert [seconds(v) for v in (3, 2.5, "4", " 5,5 ", "1:00", "-3")] == [3, 2.5, 4, 5.5, 60, -3]
     assert [seconds(v) for v in (None, True, [], {}, "x", "1_0", "1,000.5", "")] == [None] * 8
+
+
+def test_clock_is_written_as_it_is_read():
+    assert [as_clock(t) for t in (0, -0.4, 59.6, -62, 97201)] == [
+        "0:00:00",
+        "0:00:00",
+        "0:01:00",
+        "-0:01:02",
+        "27:00:01",
+    ]
+    assert all(clock_s(as_clock(t)) == t for t in range(-4000, 200_000, 997))
 
 
 def test_bots():

@@ -88,6 +88,29 @@ def test_dates_are_refused(log, time):
         read(log(f"video_id,author,message,published_at\nv,Ann,hi,{time}\n"))
 
 
+@pytest.mark.parametrize(
+    "time", ["2025-03-31T17:45:40+08:00", "2025-03-31 09:45:40Z", "2025/3/31 11:45:40.000 +0200", "1743414340382"]
+)
+@pytest.mark.parametrize("header", ["author,message,published_at\n", ""])
+def test_dates_are_placed_by_the_start_of_the_stream(log, time, header):
+    row = f"Ann,hi,{time}\n" if header else f"{time},Ann,hi\n"
+    (comment,) = read(log(header + row), stream_start="2025-03-31T11:45:00+02:00").comments
+    assert comment.time_s == pytest.approx(40, abs=0.4)
+    assert (comment.user, comment.text) == ("Ann", "hi")
+
+
+def test_dates_that_can_be_two_are_not_guessed(log):
+    with pytest.raises(CommentLogError, match="year first"):
+        read(log("author,message,date\nAnn,hi,03/04/2025 17:45\n"), stream_start="2025-03-31T11:45:00+02:00")
+
+
+def test_kicks_emotes_and_tiktoks_repeats(log):
+    rows = "1714593601000,Ann,[emote:37226:KEKW] hi\n" * 2 + "1714593602000,Ann,hi\n"
+    result = read(log("create_time,nickname,comment\n" + rows), stream_start="2024-05-01T20:00:00Z")
+    assert [(c.time_s, c.text) for c in result.comments] == [(1.0, "KEKW hi"), (2.0, "hi")]
+    assert [(s.reason, s.count) for s in result.skipped] == [("repeats of a comment", 1)]
+
+
 def test_announcements_of_twitch(log):
     result = read(log("0:00:01\tAnn\tAnn gifted a Tier 1 sub to Bo!\n0:00:02\tBo\tthank you\n"))
     assert [c.kind for c in result.comments] == ["gift", "message"]

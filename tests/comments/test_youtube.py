@@ -109,3 +109,11 @@ def test_live_capture_says_what_its_zero_is(log):
     result = read(log(line("-2500", said("a", "hi"), isLive=True)))
     assert [c.time_s for c in result.comments] == [-2.5]
     assert "start of the capture" in result.format
+
+
+def test_live_capture_is_placed_by_the_start_of_the_stream(log):
+    name, item = said("a", "hi")
+    early = line("-2500", (name, item | {"timestampUsec": "1714593605500000"}), isLive=True)
+    replayed = line("7000", said("b", "later"))
+    result = read(log(f"{early}\n{replayed}"), stream_start="2024-05-01T20:00:00Z")
+    assert [c.time_s for c in result.comments] == [5.5, 7.0]

@@ -1,0 +1,83 @@
+"""Chatterino's logs: times of the local clock, with the date in a line of its own or in the file's name."""
+
+import re
+from collections.abc import Iterator
+from datetime import datetime, time, timedelta, timezone, tzinfo
+
+from kuaihl.comments.announcements import words_of
+from kuaihl.comments.fields import clean
+from kuaihl.comments.format import Format
+from kuaihl.comments.report import Report
+from kuaihl.comments.source import Source
+from kuaihl.comments.twitch import said
+from kuaihl.comments.wall_clock import LIVE_YEARS, read_date
+from kuaihl.records import Comment
+
+_OPENED = re.compile(r"\s*# Start logging at (?P<date>\d{4}-\d\d-\d\d) (?P<time>\d\d:\d\d:\d\d) ?(?P<zone>.*)")
+_LINE = re.compile(r"\[(?P<time>\d\d:\d\d:\d\d)\](?P<gap> {1,2})(?P<rest>.*)")
+_SNIFFED = re.compile(r"\s*(?:# Start logging at|\[\d\d:\d\d:\d\d\]  \S)")
+_NAMED = re.compile(r"(\d{4}-\d\d-\d\d)(?=\.\w+$|$)")
+_UTC_NAMES = {"UTC", "GMT", "Coordinated Universal Time"}
+_DAY = timedelta(days=1)
+
+
+def _sniff(head: str) -> bool:
+    return bool(_SNIFFED.match(head))
+
+
+def _parse(source: Source, report: Report) -> Iterator[Comment]:
+    zone: tzinfo | None = None
+    named = _NAMED.search(source.name)
+    now = _moment(named[1], "00:00:00") if named else None
+    for number, line in source.lines(report):
+        where = f"line {number}"
+        if opened := _OPENED.match(line):
+            zone = timezone.utc if opened["zone"].strip() in _UTC_NAMES else None
+            # An opening in the middle of a file is a restart: the day may be another.
+            now = _moment(opened["date"], opened["time"]) or now
+            continue
+        found = _LINE.fullmatch(line)
+        # A log that names no day has this one, or that of the stream's start.
+        then = _moment("2000-01-01", found["time"]) if found else None
+        if not found or not then:
+            if not line.startswith("#"):
+                report.damage("lines that do not begin with [hh:mm:ss]", where)
+            continue
+        if now:
+            now = _next(now, then.time())
+        elif report.start:
+            report.tell("it names no day: that of the stream's start is taken")
+            now = _nearest(report.start.replace(tzinfo=None), then.time())
+        time_s = report.moment(now or then, where, shown=found["time"], zone=zone)
+        if time_s is not None:
+            yield from _comment(time_s, found, report, where)
+
+
+def _comment(time_s: float, found: re.Match[str], report: Report, where: str) -> Iterator[Comment]:
+    if len(found["gap"]) == 2:
+        yield from said(time_s, found["rest"], report, where)
+        return
+    # Behind one space Chatterino itself speaks: who was timed out, what was redeemed or given.
+    text = clean(found["rest"])
+    if text:
+        kind, _ = words_of(text.partition(" ")[0], text)
+        yield Comment(time_s, text, None, "gift" if kind == "gift" else "notice")
+
+
+def _moment(day: str, at: str) -> datetime | None:
+    found = read_date(f"{day} {at}")
+    return found if found and found.year in LIVE_YEARS else None
+
+
+def _next(now: datetime, at: time) -> datetime:
+    """Return the moment at which the clock shows ``at``: after midnight if it went far back, else of the same day."""
+    found = datetime.combine(now.date(), at)
+    return found + _DAY if found < now - _DAY / 2 else found
+
+
+def _nearest(now: datetime, at: time) -> datetime:
+    found = datetime.combine(now.date(), at)
+    return found + _DAY * round((now - found) / _DAY)
+
+
+LOG = Format("Chatterino log", "[hh:mm:ss]  user: text", _sniff, _parse)

@@ -1,0 +1,92 @@
+"""Whether a log fits its recording; where it does not, which offset would make it fit."""
+
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from kuaihl.comments.fields import as_clock
+from kuaihl.records import Comment
+
+OUTSIDE_SHARE = 0.05
+"""Up to this share of comments outside the recording is normal: people come early and leave late."""
+_STRAY_SHARE, _SILENCE_S = 0.01, 600.0
+_SLACK_S, _SLACK_SHARE = 60.0, 0.02
+_HOUR_S = 3600.0
+_KNOWN_TO_S = 1800.0
+"""Where the offset is known less exactly, that a whole hour is among the possible ones says nothing."""
+_LONGER_IN_MS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Mismatch:
+    """What does not fit, in words, and the seconds to add to every time that may mend it (None: no offset does)."""
+
+    told: str
+    offset_s: float | None
+
+
+def ends(times: Sequence[float]) -> tuple[float, float]:
+    """Return the first and last of sorted times, but for strays: up to 1 % that a silence of 10 min sets apart."""
+    few = int(len(times) * _STRAY_SHARE)
+    first = max((i for i in range(1, few + 1) if times[i] - times[i - 1] > _SILENCE_S), default=0)
+    last = max((i for i in range(1, few + 1) if times[-i] - times[-i - 1] > _SILENCE_S), default=0)
+    return times[first], times[-1 - last]
+
+
+def mismatch(comments: Iterable[Comment], duration_s: float) -> Mismatch | None:
+    """Compare the span of a log with the length of its recording; None where all is well.
+
+    All is well if no more than ``OUTSIDE_SHARE`` of the comments lie outside the recording. Otherwise:
+
+    1. Times that fit if they are divided by 1000 are milliseconds; no offset mends that.
+    2. A log no longer than the recording is moved into it: by whole hours if there is a choice of less than half an
+       hour that holds one, since that is what a wrong time zone makes, and else so that it begins with the recording.
+    3. A longer one, mostly inside, has lost a part of its recording: if that is the beginning, both should end
+       together; where more lies before the recording than behind, both should begin together. Mostly outside, it is
+       moved to begin with the recording.
+    """
+    times = sorted(c.time_s for c in comments)
+    early, late = bisect_left(times, 0.0), len(times) - bisect_left(times, duration_s)
+    if early + late <= OUTSIDE_SHARE * len(times):
+        return None
+    share = (early + late) / len(times)
+    first_s, last_s = ends(times)
+    length_s, slack_s = last_s - first_s, max(_SLACK_S, _SLACK_SHARE * duration_s)
+    told = (
+        f"{share:.0%} of the comments are outside the recording, which is {as_clock(duration_s)} long: they run from"
+        f" {as_clock(first_s)} to {as_clock(last_s)}."
+    )
+    if length_s > _LONGER_IN_MS * duration_s and -slack_s <= first_s / 1000 and last_s / 1000 <= duration_s + slack_s:
+        return Mismatch(f"{told} These look like milliseconds: name their column time_ms.", None)
+    if length_s <= duration_s + slack_s:
+        return _moved(told, -first_s, duration_s - last_s, slack_s, open_early=0 < early < len(times) and not late)
+    if share > 0.5:
+        return Mismatch(f"{told} It may be meant to begin with the recording.", _whole(-first_s))
+    longer = f"The log is {as_clock(length_s - duration_s)} longer than the recording."
+    if early > late:
+        return Mismatch(
+            f"{told} {longer} If the chat was open before, nothing is wrong; if both began together, it must be moved.",
+            _whole(-first_s),
+        )
+    return Mismatch(
+        f"{told} {longer} If the recording lacks its end, nothing is wrong; if it lacks its beginning, the log must be"
+        " moved.",
+        _whole(duration_s - last_s),
+    )
+
+
+def _moved(told: str, starts_s: float, stops_s: float, slack_s: float, *, open_early: bool) -> Mismatch:
+    """Choose among the offsets that put the log inside, from that of equal starts to that of equal ends."""
+    low_s, high_s = sorted((starts_s, stops_s))
+    hours = round((low_s + high_s) / 2 / _HOUR_S)
+    if hours and high_s - low_s <= _KNOWN_TO_S and low_s - slack_s <= hours * _HOUR_S <= high_s + slack_s:
+        return Mismatch(f"{told} That is a whole number of hours off: a wrong time zone?", hours * _HOUR_S)
+    if open_early:
+        told += " If the chat was open before, nothing is wrong."
+    free = f"; anything up to {as_clock(stops_s)} keeps them inside" if abs(stops_s - starts_s) > _SLACK_S else ""
+    return Mismatch(f"{told} Moved by {as_clock(starts_s)} they begin with it{free}.", _whole(starts_s))
+
+
+def _whole(seconds: float) -> float:
+    """Round: nobody knows it more exactly."""
+    return float(round(seconds))

@@ -1,0 +1,77 @@
+"""Times by the wall clock: the dates and epochs that logs tell, and the start of the stream that places them."""
+
+import re
+from datetime import datetime, timedelta, timezone
+
+from kuaihl.errors import CommentLogError
+
+EXAMPLE = "2024-05-01T20:00:00+02:00"
+"""How the start of a stream is given."""
+DATE_TIME = (
+    r"\d{4}[-/.年]\d{1,2}[-/.月]\d{1,2}日?[T ]\s*\d{1,2}:\d\d(?::\d\d(?:[.,]\d{1,9})?)?"
+    r"(?:\s*(?:Z|UTC|GMT|[+-]\d\d(?::?\d\d)?)(?![\w:]))?"
+)
+"""Pattern of a date with a time, year first; fractions and zone may be missing."""
+
+_PARTS = re.compile(
+    r"(\d{4})[-/.年](\d{1,2})[-/.月](\d{1,2})日?[T ]\s*(\d{1,2}):(\d\d)(?::(\d\d)(?:[.,](\d{1,9}))?)?"
+    r"\s*(Z|UTC|GMT|[+-]\d\d(?::?\d\d)?)?"
+)
+LIVE_YEARS = range(1998, 2255)
+"""No stream was live outside these; further away, reckoning with time zones leaves the calendar."""
+
+# In seconds no epoch of a live stream is outside these; in other units it is a power of a thousand larger.
+_EARLIEST_S, _LATEST_S = 9e8, 9e9
+
+
+def read_date(text: str) -> datetime | None:
+    """Return the moment that a date with a time tells, without zone if it names none; None if it is no such date."""
+    found = _PARTS.fullmatch(text.strip())
+    if not found:
+        return None
+    *numbers, fraction, zone = found.groups()
+    year, month, day, hour, minute, second = (int(n or 0) for n in numbers)
+    try:
+        return datetime(year, month, day, hour, minute, second, int((fraction or "0")[:6].ljust(6, "0")), _zone(zone))
+    except ValueError:
+        return None
+
+
+def _zone(name: str | None) -> timezone | None:
+    if not name:
+        return None
+    if name[0] not in "+-":
+        return timezone.utc
+    digits = name[1:].replace(":", "").ljust(4, "0")
+    shift = timedelta(hours=int(digits[:2]), minutes=int(digits[2:]))
+    return timezone(-shift if name[0] == "-" else shift)
+
+
+def epoch_s(value: float) -> float | None:
+    """Seconds since 1970 of a number that tells them in s, ms, µs or ns; None for what is no date in any of them."""
+    return next((s for unit in (1.0, 1e-3, 1e-6, 1e-9) if _EARLIEST_S <= (s := value * unit) < _LATEST_S), None)
+
+
+def read_start(start: str | datetime) -> datetime:
+    """Return when the stream starts, with a time zone.
+
+    Raises
+    ------
+    CommentLogError
+        It is no date with a time, or has no time zone.
+    """
+    told = read_date(start) if isinstance(start, str) else start
+    if told is None or told.year not in LIVE_YEARS:
+        raise CommentLogError(
+            f"The stream's start must be a date, a time and a time zone, as in {EXAMPLE}: not {start}."
+        )
+    if told.tzinfo is None:
+        raise CommentLogError(
+            f"The stream's start, {start}, has no time zone: add the one of that clock, as in {EXAMPLE}, or Z for UTC."
+        )
+    return told
+
+
+def zone_name(moment: datetime) -> str:
+    """Return a moment's time zone as +02:00."""
+    return moment.isoformat()[-6:]

@@ -1,0 +1,83 @@
+"""JSON with one flat entry a comment: Discord's, Kick's, TikTok's and one's own."""
+
+import json
+
+import pytest
+
+from kuaihl.comments import read
+
+START = "2024-05-01T20:00:00+02:00"
+
+
+def told(result):
+    return [(c.time_s, c.user, c.text, c.kind) for c in result.comments]
+
+
+def test_discord(log):
+    def entry(second, content="hi", *, kind="Default", **author):
+        return {
+            "type": kind,
+            "timestamp": f"2024-05-01T18:00:0{second}.5+00:00",
+            "content": content,
+            "author": {"id": "1", "name": "ann", **author},
+        }
+
+    document = {
+        "guild": {"id": "1", "name": "g"},
+        "channel": {"id": "2"},
+        "messages": [
+            entry(1, nickname="Ann"),
+            entry(2, isBot=True),
+            entry(3, "joined", kind="GuildMemberJoin"),
+            entry(4, "yes", kind="Reply"),
+            entry(5, "") | {"stickers": [{"name": "wave"}]},
+            entry(6, "") | {"attachments": [{"url": "x"}]},
+            entry(7) | {"timestamp": None},
+        ],
+    }
+    result = read(log(json.dumps(document, indent=2)), stream_start=START)
+    assert result.format == "DiscordChatExporter JSON"
+    assert told(result) == [
+        (1.5, "Ann", "hi", "message"),
+        (2.5, "ann", "hi", "bot"),
+        (3.5, "ann", "joined", "notice"),
+        (4.5, "ann", "yes", "message"),
+        (5.5, "ann", ":wave:", "message"),
+    ]
+    assert {s.where for s in result.skipped} == {"comment 6", "comment 7"}
+
+
+@pytest.mark.parametrize("form", ["list", "lines", "document"])
+def test_kick(log, form):
+    rows = [
+        {"id": "a", "createdAt": "2024-05-01T18:00:01.000Z", "username": "Ann", "content": "[emote:1:KEKW]"},
+        {"id": "b", "created_at": "2024-05-01T18:00:02+00:00", "sender": {"id": 7, "username": "Bo"}, "content": "hi"},
+        {"id": "b", "created_at": "2024-05-01T18:00:02+00:00", "sender": {"username": "Bo"}, "content": "hi"},
+        {"id": "c", "username": "Cy", "content": "no time"},
+    ]
+    text = {
+        "list": json.dumps(rows, indent=1),
+        "lines": "\n".join(map(json.dumps, rows)),
+        "document": json.dumps({"status": {"code": 200}, "data": {"messages": rows, "cursor": "1"}}),
+    }[form]
+    result = read(log(text), stream_start=START)
+    assert told(result) == [(1.0, "Ann", "KEKW", "message"), (2.0, "Bo", "hi", "message")]
+    assert {(s.reason, s.count) for s in result.skipped} == {
+        ("repeats of a comment", 1),
+        ("entries without a readable time", 1),
+    }
+
+
+def test_tiktok_repeats_old_comments_on_connecting(log):
+    rows = [
+        {"create_time": 1714586401000 + i * 1000, "user": {"nickname": "Ann", "unique_id": "ann1"}, "comment": "hi"}
+        for i in (0, 1, 2, 0, 1, 3)
+    ]
+    result = read(log(json.dumps(rows)), stream_start=START)
+    assert [c.time_s for c in result.comments] == [1.0, 2.0, 3.0, 4.0]
+    assert [(s.reason, s.count) for s in result.skipped] == [("repeats of a comment", 2)]
+
+
+def test_times_from_the_start_need_no_clock(log):
+    rows = [{"time_ms": 1500, "user": "Ann", "text": "hi"}, {"time_ms": 2500, "user": None, "text": "ho"}]
+    assert told(read(log(json.dumps(rows)))) == [(1.5, "Ann", "hi", "message"), (2.5, None, "ho", "message")]
