@@ -1,16 +1,13 @@
 """The page: a recording and its comment log in; the curve, the highlights and the alignment out."""
 
 import asyncio
-import base64
-import io
-import json
 import logging
 import os
 import shutil
 import tempfile
 import time
+from collections.abc import Iterator
 from concurrent.futures import Future
-from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,8 +18,8 @@ from gradio.data_classes import FileData
 from kuaihl.errors import KuaiHLError
 
 if TYPE_CHECKING:
-    from kuaihl.export import Recording
-    from kuaihl.predictor import Prediction, Predictor
+    from kuaihl.predictor import Predictor
+    from kuaihl.runs import Encoded, Inputs, Run, Settings
 
 logger = logging.getLogger(__name__)
 
@@ -39,13 +36,10 @@ STAGES = {
     "predicting": "Predicting",
 }
 DOWNLOADS = ("prediction.json", "segments.csv", "curve.html", "alignment.html")
-HEADER = """<h1>KuaiHL</h1><p>Finds the moments of a live stream that hold its viewers: from the past ten minutes of
-pictures, speech and comments it predicts how many stay for the next 30 seconds.</p>"""
-EMPTY = """<div class="empty"><svg viewBox="0 0 320 80" aria-hidden="true"><path d="M0 62C22 60 30 44 52 46S84 66 104 62
-134 14 158 14 190 56 212 54 244 26 264 28 296 50 320 44"/></svg><h2>Your result will stand here</h2><p>Choose a
-recording and, if you have it, its comment log, or click the example. Then press Run.</p></div>"""
 TOO_OLD = "<p>This result was removed, an hour after its run. Press Run again.</p>"
-ASK_IF_DARK = "(run, dark) => [run, document.body.classList.contains('dark')]"
+ASK_IF_DARK = "(...given) => [...given.slice(0, -1), document.body.classList.contains('dark')]"
+SHOWN = 10  # parts of the page that a result fills
+SOURCES = ("pictures", "speech", "comments")
 QUIET = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 
 
@@ -53,85 +47,11 @@ class Stopped(BaseException):
     """The visitor pressed Cancel; no error, so that nothing on the way takes it for one."""
 
 
-@dataclass(frozen=True)
-class Run:
-    """One visitor's result, kept in that visitor's session. ``stills`` are data URIs, one for each highlight.
-
-    ``true`` holds what each segment's LVTR truly was, which is known of the example.
-    """
-
-    folder: Path
-    prediction: "Prediction"
-    player: Path | None
-    stills: tuple[str, ...]
-    true: tuple[float, ...] | None
-
-
 def from_this_machine(request: gr.Request) -> bool:
     """Whether a request was made on this machine, to this machine, and through no proxy."""
     host = request.headers.get("host", "").rsplit(":", 1)[0]
     forwarded = any(name in request.headers for name in ("x-forwarded-for", "x-forwarded-host", "forwarded"))
     return request.client is not None and {request.client.host, host} <= LOOPBACK and not forwarded
-
-
-def picture_of(opened: "Recording", time_s: float) -> str:
-    """Take a picture of a recording as a data URI; empty where it has none."""
-    from PIL import Image
-
-    from kuaihl.export import thumbnail
-
-    if not opened.has_pictures:
-        return ""
-    jpeg = io.BytesIO()
-    Image.fromarray(thumbnail(opened, time_s, width=480)).save(jpeg, "JPEG", quality=80)
-    return "data:image/jpeg;base64," + base64.b64encode(jpeg.getvalue()).decode()
-
-
-def truth_of(recording: Path) -> tuple[float, ...] | None:
-    """Read what the LVTR of each segment truly was, if the recording is the example."""
-    if not recording.samefile(EXAMPLE[0]):
-        return None
-    truth = json.loads((ASSETS / "example" / "truth.json").read_text(encoding="utf-8"))
-    return tuple(segment["lvtr"] for segment in truth["segments"])
-
-
-def show(run: Run, dark: bool) -> list[Any]:  # noqa: FBT001 - a checkbox's value
-    """Fill the page with a result, its best highlight chosen."""
-    from kuaihl import page, plots
-
-    table = [
-        [plots.clock(s.segment.start_s), "–" if s.lvtr is None else f"{s.lvtr:.1%}", s.comments, s.speech]
-        for s in run.prediction.segments
-    ]
-    player, still, alignment = choose(run, dark, gr.EventData(None, {"rank": 1}))
-    return [
-        page.summary(run.prediction),
-        gr.update(visible=True),
-        player | {"value": run.player and str(run.player), "visible": run.player is not None},
-        still | {"visible": run.player is None},
-        alignment,
-        page.highlights(run.prediction, run.stills),
-        plots.curve(run.prediction, dark=dark, true=run.true),
-        gr.update(value=table, headers=["Time", plots.target_name(run.prediction.target), "Comments", "Speech"]),
-    ]
-
-
-def choose(run: Run | None, dark: bool, event: gr.EventData) -> list[dict[str, Any]]:  # noqa: FBT001 - a checkbox's value
-    """Turn the player, or the still in its place, and the alignment to the highlight that was clicked."""
-    from kuaihl import page, plots
-
-    if run is None:
-        return [gr.update(visible=False), gr.update(value=TOO_OLD, visible=True), gr.update()]
-    chosen = next((h for h in run.prediction.highlights if h.rank == event.rank), None)
-    peak_s = chosen.peak_s if chosen else 0.0
-    still = run.stills[chosen.rank - 1] if chosen else ""
-    around = next((s.segment.index for s in run.prediction.segments if s.segment.end_s > peak_s), 0)
-    figure = plots.alignment(run.prediction, around=around, dark=dark) if run.prediction.alignment else None
-    return [
-        gr.update(playback_position=chosen.start_s if chosen else 0.0),
-        gr.update(value=page.stand_in(run.prediction.recording, still, rank=chosen.rank if chosen else 1)),
-        gr.update(value=figure, visible=figure is not None),
-    ]
 
 
 class Demo:
@@ -149,38 +69,40 @@ class Demo:
 
             self.infer = spaces.GPU(duration=120)(self._infer)
 
-    def about(self) -> str:
-        """Say which checkpoint predicts here, what it learned, and from what."""
+    def about(self) -> list[Any]:
+        """Say which checkpoint predicts here, what it learned, and from what; and offer the streamers it knows."""
         try:
             predictor = self.model.result()
         except KuaiHLError as error:
-            return f'<p class="model wrong">{escape(str(error))}</p>'
+            return [f'<p class="model wrong">{escape(str(error))}</p>', gr.skip()]
         config, name = predictor.config, escape(predictor.checkpoint.name)
         what = "LVTR, the share of viewers who stay long" if config.target == "lvtr" else escape(config.target)
-        return f'<p class="model">Model <b>{name}</b> predicts {what}. Trained on {escape(config.trained_on)}.</p>'
+        told = f'<p class="model">Model <b>{name}</b> predicts {what}. Trained on {escape(config.trained_on)}.</p>'
+        return [told, gr.update(choices=["", *config.streamers])]
 
-    def _infer(self, stop: Path, progress: gr.Progress, recording: Path, options: dict[str, Any]) -> "Prediction":
+    def _infer(self, stop: Path, progress: gr.Progress, inputs: "Inputs", before: "Run | None") -> "Encoded":
+        from kuaihl import runs
+
         def report(stage: str, fraction: float) -> None:
             if stop.exists():  # a file, since on ZeroGPU this runs in another process
                 raise Stopped
             progress(fraction, desc=f"{STAGES[stage]} ({list(STAGES).index(stage) + 1} of {len(STAGES)})")
 
-        return self.model.result().predict(recording, progress=report, **options)
+        return runs.encode(self.model.result(), inputs, before=before, progress=report)
 
-    def work(self, folder: Path, progress: gr.Progress, recording: Path, options: dict[str, Any]) -> Run:
-        """Predict, and lay what the page shows into ``folder``."""
-        from kuaihl.export import open_recording, playable, write_prediction
+    def work(
+        self, folder: Path, progress: gr.Progress, inputs: "Inputs", settings: "Settings", before: "Run | None"
+    ) -> "Run":
+        """Encode, predict, and lay what the page shows into ``folder``."""
+        from kuaihl import runs
 
         try:
-            prediction = self.infer(folder / "stop", progress, recording, options)
-            write_prediction(prediction, folder)
-            opened = open_recording(recording)
-            stills = tuple(picture_of(opened, highlight.peak_s) for highlight in prediction.highlights)
-            return Run(folder, prediction, playable(opened, folder), stills, truth_of(recording))
+            encoded = self.infer(folder / "stop", progress, inputs, before)
+            return runs.begin(self.model.result(), inputs, encoded, settings, folder)
         except KuaiHLError as error:
             text = str(error)
-            for file in filter(None, (recording, options["comments"], options["transcript"])):
-                text = text.replace(str(file), Path(file).name)  # where it lies here is nobody's business
+            for file in filter(None, (inputs.recording, inputs.comments, inputs.transcript)):
+                text = text.replace(str(file), file.name)  # where it lies here is nobody's business
             raise gr.Error(escape(text, quote=False), duration=None, print_exception=False) from error
         except Exception as error:
             logger.exception("a run failed")
@@ -189,28 +111,37 @@ class Demo:
     async def predict(
         self,
         request: gr.Request,
+        before: Any,
         recording: str | None,
         comments: str | None = None,
         transcript: str | None = None,
-        streamer: str = "",
         comment_offset_s: float = 0.0,
+        streamer: str = "",
+        sources: list[str] = list(SOURCES),  # noqa: B006 - gradio reads it, and nobody writes to it
+        highlights: int = 5,
+        min_gap_s: float = 60.0,
+        padding_s: float = 0.0,
         path: str = "",
         progress: gr.Progress = gr.Progress(),  # noqa: B008 - how gradio is told to track progress
     ) -> list[Any]:
-        """Predict the curve and the highlights of a recording; returns the four files of the result."""
+        """Predict the curve and the highlights of a recording; returns the files of the result."""
+        # ``before`` is a Run or None: gradio has to be able to resolve every annotation here
+        from kuaihl.runs import Inputs
+
         if path and not (self.own_machine and from_this_machine(request)):
             raise gr.Error("Only an app on your own machine takes a path. Upload the recording instead.")
         if not (path or recording):
             raise gr.Error("Choose a recording first, or click the example.", print_exception=False)
+        settings = settings_of(streamer, sources, highlights, min_gap_s, padding_s)
         source = Path(path.strip(" \"'")).expanduser().resolve() if path else Path(recording)
         if self.cache in source.parents:
             os.utime(source)  # it may have waited long in the queue: its hour begins now
         progress(0, desc="Waiting for the model")
         self.cache.mkdir(parents=True, exist_ok=True)
         folder = Path(tempfile.mkdtemp(prefix="run-", dir=self.cache))
-        options = {"comments": comments, "transcript": transcript, "streamer": streamer or None}
-        options["comment_offset_s"] = comment_offset_s or 0.0
-        job = asyncio.create_task(asyncio.to_thread(self.work, folder, progress, source, options))
+        others = [Path(file) if file else None for file in (comments, transcript)]
+        inputs = Inputs(source, *others, comment_offset_s=comment_offset_s or 0.0)
+        job = asyncio.create_task(asyncio.to_thread(self.work, folder, progress, inputs, settings, before))
         try:
             run = await asyncio.shield(job)
         except BaseException:  # of the work, or that of a visitor who cancels: then it stops before the next one's turn
@@ -222,6 +153,73 @@ class Demo:
             gr.set_static_paths([source])  # played from where it is: hours of video are not copied
         return [run, *(str(folder / name) for name in DOWNLOADS)]
 
+    def change(self, run: "Run | None", *chosen: Any) -> "Run | None":
+        """Predict a visitor's recording again with other settings; nothing is encoded."""
+        from kuaihl import runs
+
+        settings = settings_of(*chosen)
+        if run is None or run.settings == settings:
+            return run
+        return runs.again(self.model.result(), run, settings)
+
+    def show(self, run: "Run | None", dark: bool) -> list[Any]:  # noqa: FBT001 - a checkbox's value
+        """Fill the page with a result, its best highlight chosen."""
+        from kuaihl import page, plots, runs
+
+        if run is None:
+            return [gr.skip()] * SHOWN
+        table = [
+            [plots.clock(s.segment.start_s), "–" if s.lvtr is None else f"{s.lvtr:.1%}", s.comments, s.speech]
+            for s in run.prediction.segments
+        ]
+        player, still, why, alignment = self.choose(run, dark, gr.EventData(None, {"rank": 1}))
+        return [
+            page.summary(run.prediction),
+            gr.update(visible=True),
+            player | {"value": run.player and str(run.player), "visible": run.player is not None},
+            still | {"visible": run.player is None},
+            why,
+            alignment,
+            page.highlights(run.prediction, run.stills),
+            plots.curve(run.prediction, dark=dark, true=runs.truth_beside(run.opened.path)),
+            gr.update(value=table, headers=["Time", plots.target_name(run.prediction.target), "Comments", "Speech"]),
+            None,
+        ]
+
+    def choose(self, run: Any, dark: bool, event: gr.EventData) -> list[dict[str, Any]]:  # noqa: FBT001 - as above
+        """Turn player (or the still in its place), reasons and alignment to the highlight that was clicked."""
+        from kuaihl import page, plots, runs
+
+        if run is None:
+            return [gr.update(visible=False), gr.update(value=TOO_OLD, visible=True), gr.update(), gr.update()]
+        prediction = run.prediction
+        chosen = next((h for h in prediction.highlights if h.rank == event.rank), None)
+        peak_s = chosen.peak_s if chosen else 0.0
+        still = run.stills[chosen.rank - 1] if chosen else ""
+        around = next((s.segment.index for s in prediction.segments if s.segment.end_s > peak_s), 0)
+        figure = plots.alignment(prediction, around=around, dark=dark) if prediction.alignment else None
+        found = prediction.segments[around]
+        reasons = ""
+        if found.lvtr is not None:
+            moments = runs.why(self.model.result(), run, around)
+            reasons = page.why(found.segment, found.lvtr, run.contributions.added(around), moments)
+        return [
+            gr.update(playback_position=chosen.start_s if chosen else 0.0),
+            gr.update(value=page.stand_in(prediction.recording, still, rank=chosen.rank if chosen else 1)),
+            gr.update(value=reasons),
+            gr.update(value=figure, visible=figure is not None),
+        ]
+
+    def live(self, run: "Run | None", pause_s: float, dark: bool) -> Iterator[Any]:  # noqa: FBT001 - a checkbox's value
+        """Play a result as it would have arrived, segment after segment."""
+        from kuaihl import plots, runs
+
+        if run is None:
+            return
+        for prediction in runs.play(self.model.result(), run):
+            yield plots.curve(prediction, dark=dark, live=True)
+            time.sleep(pause_s)
+
     def build(self) -> gr.Blocks:
         """Lay out the page and connect its parts."""
         with gr.Blocks(title="KuaiHL", analytics_enabled=False, fill_width=True, delete_cache=(600, KEEP_S)) as page:
@@ -230,45 +228,76 @@ class Demo:
             )
             dark = gr.Checkbox(visible=False)
             with gr.Row(elem_id="head"):
-                gr.HTML(HEADER)
+                gr.HTML((ASSETS / "header.html").read_text("utf-8"))
                 about = gr.HTML('<p class="model">Loading the model …</p>')
             with gr.Row():
                 with gr.Column(scale=1, min_width=300, elem_id="inputs"):
-                    inputs, start, cancel = self._inputs()
+                    files_in, settings, paths, start, cancel = self._inputs()
                 with gr.Column(scale=3, min_width=320):
-                    status = gr.HTML(EMPTY, elem_id="status")
+                    status = gr.HTML((ASSETS / "empty.html").read_text("utf-8"), elem_id="status")
                     with gr.Column(visible=False) as body:
-                        shown, rows, files = result_parts()
+                        shown, rows, files, (pause_s, play, stop) = result_parts()
             idle = [gr.update(interactive=True), gr.update(visible=False)]
             start.click(lambda: [gr.update(interactive=False), gr.update(visible=True)], None, [start, cancel], **QUIET)
-            done = start.click(self.predict, inputs, [result, *files], api_name="predict", show_progress_on=[status])
-            done.success(show, [result, dark], [status, body, *shown], js=ASK_IF_DARK, **QUIET)
+            given = [result, *files_in, *settings, *paths]
+            done = start.click(self.predict, given, [result, *files], api_name="predict", show_progress_on=[status])
+            filled = {"fn": self.show, "inputs": [result, dark], "outputs": [status, body, *shown]}
+            done.success(**filled, js=ASK_IF_DARK, **QUIET)
             done.then(lambda: idle, None, [start, cancel], **QUIET)
             done.failure(lambda: idle, None, [start, cancel], **QUIET)  # then() is not called after an error
             cancel.click(lambda: idle, None, [start, cancel], cancels=[done], **QUIET)
-            rows.seek(choose, [result, dark], shown[:3], js=ASK_IF_DARK, **QUIET)
-            page.load(self.about, None, [about], **QUIET)
+            changes = [part.release if isinstance(part, gr.Slider) else part.input for part in settings]
+            changed = gr.on(changes, self.change, [result, *settings], [result], api_visibility="private",
+                            show_progress="hidden", trigger_mode="always_last")  # fmt: skip
+            changed.success(**filled, js=ASK_IF_DARK, **QUIET)
+            rows.seek(self.choose, [result, dark], shown[:4], js=ASK_IF_DARK, **QUIET)
+            once = {"show_progress": "hidden", "api_visibility": "private"}
+            playing = play.click(
+                self.live, [result, pause_s, dark], shown[-1], js=ASK_IF_DARK, concurrency_limit=8, **once
+            )
+            stop.click(None, None, None, cancels=[playing])
+            page.load(self.about, None, [about, settings[0]], **QUIET)
         return page.queue(max_size=16, default_concurrency_limit=1)
 
-    def _inputs(self) -> tuple[list[gr.components.Component], gr.Button, gr.Button]:
+    def _inputs(self) -> tuple[list[gr.components.Component], ...]:
+        """Lay out the column at the left: files, settings, a path on one's own machine, Run and Cancel."""
         recording = gr.File(label="Recording", height=108, elem_id="recording")
         hint = {"placeholder": "… or its path on this machine", "show_label": False, "container": False}
         paths = [gr.Textbox("", label="Path of the recording", elem_id="path", **hint)] if self.own_machine else []
         comments = gr.File(label="Comment log (optional)", height=108, elem_id="comments")
-        with gr.Accordion("More", open=False):
-            transcript = gr.File(label="Transcript, instead of listening", height=108, elem_id="transcript")
-            streamer = gr.Textbox("", label="Streamer", placeholder="unknown")
-            offset = gr.Number(0, label="Comment offset", info="Seconds added to the time of every comment")
         with gr.Row():
             start = gr.Button("Run", variant="primary", min_width=100, elem_id="run")
             cancel = gr.Button("Cancel", visible=False, min_width=100, elem_id="cancel")
         gr.set_static_paths([ASSETS / "example"])  # served from there: copies would be removed after an hour
         gr.Examples([EXAMPLE], [recording, comments], label="Example", example_labels=[EXAMPLE_LABEL])
-        return [recording, comments, transcript, streamer, offset, *paths], start, cancel
+        with gr.Accordion("Settings", open=False, elem_id="settings"):
+            labels = [(name.capitalize(), name) for name in SOURCES]
+            sources = gr.CheckboxGroup(labels, value=list(SOURCES), label="Predict from")
+            highlights = gr.Slider(1, 20, 5, step=1, label="Highlights at most")
+            gap = gr.Slider(0, 600, 60, step=30, label="Seconds between them at least")
+            padding = gr.Slider(0, 60, 0, step=5, label="Seconds added at both ends")
+            streamer = gr.Dropdown([""], value="", label="Streamer", info="One the model knows, or empty: unknown",
+                                   allow_custom_value=True)  # fmt: skip
+        with gr.Accordion("More files", open=False):
+            transcript = gr.File(label="Transcript, instead of listening", height=108, elem_id="transcript")
+            offset = gr.Number(0, label="Comment offset", info="Seconds added to the time of every comment")
+        settings = [streamer, sources, highlights, gap, padding]
+        return [recording, comments, transcript, offset], settings, paths, start, cancel
 
 
-def result_parts() -> tuple[list[gr.components.Component], gr.HTML, list[gr.DownloadButton]]:
-    """Lay out what a result fills: player, still, alignment, highlights, curve and table; and its downloads."""
+def settings_of(streamer: str, sources: list[str], highlights: int, min_gap_s: float, padding_s: float) -> "Settings":
+    """Gather the settings of the page."""
+    from kuaihl.highlights import HighlightOptions
+    from kuaihl.runs import Settings
+
+    if not sources:
+        raise gr.Error("Nothing is left to predict from: leave at least one source on.", print_exception=False)
+    options = HighlightOptions(top_k=int(highlights), min_gap_s=float(min_gap_s), padding_s=float(padding_s))
+    return Settings(streamer or None, tuple(name for name in SOURCES if name not in sources), options)
+
+
+def result_parts() -> tuple[list[gr.components.Component], ...]:
+    """Lay out what a result fills, the rows of highlights, the files, and what plays it live."""
     with gr.Row():
         with gr.Column(scale=3, min_width=300):
             player = gr.Video(show_label=False, interactive=False, height=336, buttons=[], elem_id="player")
@@ -280,11 +309,21 @@ def result_parts() -> tuple[list[gr.components.Component], gr.HTML, list[gr.Down
     curve = gr.Plot(show_label=False, elem_id="curve")
     with gr.Row(elem_id="downloads"):
         files = [gr.DownloadButton(name, size="sm", min_width=120) for name in DOWNLOADS]
-    with gr.Row():
-        alignment = gr.Plot(show_label=False, scale=2, min_width=300, elem_id="alignment")
-        widths = ["19%", "17%", "24%", "40%"]
-        table = gr.Dataframe(wrap=True, column_widths=widths, scale=3, min_width=300, elem_id="table")
-    return [player, still, alignment, rows, curve, table], rows, files
+    with gr.Tabs():
+        with gr.Tab("Why", elem_id="reasons"), gr.Row():
+            why = gr.HTML(elem_id="why")
+            alignment = gr.Plot(show_label=False, min_width=300, elem_id="alignment")
+        with gr.Tab("Live", elem_id="live"):
+            gr.Markdown("Play the recording as it would have arrived: what was predicted never changes afterwards.")
+            with gr.Row(equal_height=True):
+                play = gr.Button("Play", min_width=100, elem_id="play")
+                stop = gr.Button("Stop", min_width=100, elem_id="stop")
+                pause_s = gr.Slider(0, 2, 0.3, step=0.1, label="Seconds for each segment of 30 s", min_width=200)
+            live = gr.Plot(show_label=False, elem_id="live-curve")
+        with gr.Tab("Segments"):
+            widths = ["19%", "17%", "24%", "40%"]
+            table = gr.Dataframe(wrap=True, column_widths=widths, elem_id="table")
+    return [player, still, why, alignment, rows, curve, table, live], rows, files, (pause_s, play, stop)
 
 
 def main() -> None:

@@ -1,10 +1,16 @@
-"""The page's HTML: a prediction in four numbers, its highlights as rows of buttons, what stands for a player."""
+"""The page's HTML: a prediction in four numbers, highlights as rows of buttons, why one is, the player's stand-in."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
+from typing import TYPE_CHECKING
 
 from kuaihl.plots import clock, target_name
-from kuaihl.records import Prediction, RecordingInfo
+from kuaihl.records import Prediction, RecordingInfo, Segment
+
+if TYPE_CHECKING:
+    from kuaihl.explain import Moment
+
+_MOMENT_LETTERS = 110
 
 
 def summary(prediction: Prediction) -> str:
@@ -51,3 +57,29 @@ def stand_in(info: RecordingInfo, still: str, *, rank: int) -> str:
     codec = escape(f"{info.video_codec or info.audio_codec} in {info.container}")
     picture = f'<img src="{still}" alt="The recording at highlight {rank}">' if still else ""
     return f"{picture}<p>Browsers do not play {codec}, so stills stand for the player.</p>"
+
+
+def why(segment: Segment, lvtr: float, added: Mapping[str, float], moments: "Sequence[Moment]") -> str:
+    """Write what each source adds to a prediction (in LVTR), and which moments before it mattered."""
+    widest = max((abs(value) for value in added.values()), default=0.0) or 1.0
+    bars = "".join(
+        f"<tr><th>{escape(name)}</th><td>{100 * value:+.1f}</td>"
+        f'<td class="effect"><i class="{"up" if value >= 0 else "down"}" style="width:{50 * abs(value) / widest:.0f}%">'
+        "</i></td></tr>"
+        for name, value in added.items()
+    )
+    items = "".join(
+        f"<li><b>{clock(m.segment.start_s)}</b> {m.source} <span>{100 * m.added:+.1f}</span> {_quote(m.text)}</li>"
+        for m in moments
+    )
+    return (
+        f"<h3>Why {lvtr:.1%} at {clock(segment.start_s)} <small>percentage points that each source adds, found by "
+        f"leaving it out</small></h3><table>{bars}</table>"
+        "<h3>What came before <small>moments that mattered</small></h3>"
+        f"<ol>{items}</ol>"
+    )
+
+
+def _quote(text: str) -> str:
+    shown = text if len(text) <= _MOMENT_LETTERS else text[: _MOMENT_LETTERS - 1] + "…"
+    return f"<q>{escape(shown)}</q>" if shown else ""

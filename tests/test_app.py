@@ -77,9 +77,9 @@ def test_visitors_have_files_of_their_own(app_url, short_recording, tmp_path):
     assert names == ["short.mp4", "other.mp4"]
 
 
-def demo_of(predict, *, own_machine=False):
+def demo_of(encode, *, own_machine=False):
     model = Future()
-    model.set_result(SimpleNamespace(predict=predict))
+    model.set_result(SimpleNamespace(encode=encode))
     return app.Demo(model, own_machine=own_machine)
 
 
@@ -97,14 +97,14 @@ def here(tmp_path, monkeypatch):
 def test_cancelling_stops_the_work_and_removes_its_files(here, short_recording):
     steps = []
 
-    def predict(recording, *, progress, **options):
+    def encode(*files, progress, **options):
         while True:
             progress("listening", 0.5)
             steps.append(time.monotonic())
             time.sleep(0.01)
 
     async def cancelled():
-        work = asyncio.create_task(demo.predict(here, str(short_recording)))
+        work = asyncio.create_task(demo.predict(here, None, str(short_recording)))
         while not steps:
             await asyncio.sleep(0.01)
         assert list(demo.cache.glob("run-*"))
@@ -112,7 +112,7 @@ def test_cancelling_stops_the_work_and_removes_its_files(here, short_recording):
         with pytest.raises(asyncio.CancelledError):
             await asyncio.wait_for(work, 5)
 
-    demo = demo_of(predict)
+    demo = demo_of(encode)
     asyncio.run(cancelled())
     done = len(steps)
     time.sleep(0.1)
@@ -121,11 +121,11 @@ def test_cancelling_stops_the_work_and_removes_its_files(here, short_recording):
 
 
 def test_our_own_faults_are_logged_and_not_shown(here, short_recording, caplog):
-    def predict(recording, **options):
+    def encode(*files, **options):
         raise ZeroDivisionError("a secret")
 
     with pytest.raises(gr.Error) as caught:
-        asyncio.run(demo_of(predict).predict(here, str(short_recording)))
+        asyncio.run(demo_of(encode).predict(here, None, str(short_recording)))
     assert "secret" not in caught.value.message
     assert "a secret" in caplog.text
 
@@ -133,11 +133,11 @@ def test_our_own_faults_are_logged_and_not_shown(here, short_recording, caplog):
 def test_errors_are_shown_as_text_not_as_markup(here, tmp_path):
     (upload := tmp_path / "<img src=x>.mp4").write_bytes(b"")
 
-    def predict(recording, **options):
+    def encode(recording, *files, **options):
         raise RecordingError(f"{recording} is empty.")
 
     with pytest.raises(gr.Error) as caught:
-        asyncio.run(demo_of(predict).predict(here, str(upload)))
+        asyncio.run(demo_of(encode).predict(here, None, str(upload)))
     assert caught.value.message == "&lt;img src=x&gt;.mp4 is empty."
 
 
@@ -154,7 +154,7 @@ def test_errors_are_shown_as_text_not_as_markup(here, tmp_path):
 def test_a_path_is_refused_to_anybody_else(own_machine, request_, short_recording, here):
     demo = demo_of(lambda *_, **__: pytest.fail("it was read"), own_machine=own_machine)
     with pytest.raises(gr.Error, match="Upload"):
-        asyncio.run(demo.predict(request_, None, path=str(short_recording)))
+        asyncio.run(demo.predict(request_, None, None, path=str(short_recording)))
 
 
 def test_a_public_server_has_no_path_to_fill_in():
@@ -163,7 +163,10 @@ def test_a_public_server_has_no_path_to_fill_in():
         return [p["parameter_name"] for p in page.get_api_info()["named_endpoints"]["/predict"]["parameters"]]
 
     assert "path" in parameters(own_machine=True)
-    assert parameters(own_machine=False) == ["recording", "comments", "transcript", "streamer", "comment_offset_s"]
+    assert parameters(own_machine=False) == [
+        "recording", "comments", "transcript", "comment_offset_s", "streamer", "sources", "highlights", "min_gap_s",
+        "padding_s",
+    ]  # fmt: skip
 
 
 def test_the_example_outlives_the_visitors_files(tmp_path, monkeypatch):

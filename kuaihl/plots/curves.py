@@ -8,6 +8,7 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from kuaihl.activity import chat_spikes
 from kuaihl.plots.style import TIME_AXIS, clock, dates, style, target_name, wrap
 from kuaihl.records import SEGMENT_S, Highlight, Prediction, SegmentPrediction
 
@@ -15,14 +16,22 @@ from kuaihl.records import SEGMENT_S, Highlight, Prediction, SegmentPrediction
 # is blue on the one and sky blue on the other; the orange is an area with a black number over it.
 _BLUE, _VERMILION, _GREEN, _ORANGE = "#0072B2", "#D55E00", "#009E73", "#E69F00"
 _SKY_BLUE = "#56B4E9"
-_GREY = "#808080"
+_GREY, _PURPLE = "#808080", "#CC79A7"
+CHAT_SPIKE = 2.0
+"""From how many standard deviations above the comments before it a segment counts as a spike."""
 # Hover text breaks at so many letters, so that it fits a page 390 pixels wide.
 _HOVER_WIDTH, _HOVER_LINES = 30, 5
 # Up to this many segments each value is drawn as a dot too.
 _DOTTED_SEGMENTS = 120
 
 
-def curve(prediction: Prediction, *, dark: bool = False, true: Sequence[float | None] | None = None) -> go.Figure:
+def curve(
+    prediction: Prediction,
+    *,
+    dark: bool = False,
+    true: Sequence[float | None] | None = None,
+    live: bool = False,
+) -> go.Figure:
     """Draw the predicted LVTR over the recording, its highlights, the forecast, and the comments under it.
 
     Times on the axis start again after 24 hours (those shown on hovering do not).
@@ -33,6 +42,8 @@ def curve(prediction: Prediction, *, dark: bool = False, true: Sequence[float | 
         Whether the page behind the figure, whose background is transparent, is dark.
     true
         What the LVTR of each segment turned out to be (segments,), ``None`` where unknown; drawn beside the prediction.
+    live
+        Whether more segments are to come: then the axes are those of the whole recording from the start.
     """
     rows = 2 if prediction.modalities.comments else 1
     figure = make_subplots(
@@ -70,29 +81,17 @@ def curve(prediction: Prediction, *, dark: bool = False, true: Sequence[float | 
     for highlight in prediction.highlights:
         _add_highlight(figure, highlight)
     if rows == 2:
-        figure.add_bar(
-            x=middles,
-            y=[s.comments for s in prediction.segments],
-            width=[(s.end_s - s.start_s) * 1000 for s in segments],
-            customdata=hover,
-            name="comments in a segment of 30 s",
-            marker={"color": _GREEN, "line": {"width": 0}},
-            hovertemplate="%{customdata}<extra></extra>",
-            row=2,
-            col=1,
-        )
+        _add_comments(figure, prediction, middles, hover)
         figure.update_yaxes(title="comments", rangemode="tozero", nticks=4, row=2, col=1)
 
     end_s = (segments[-1].end_s if segments else 0.0) + SEGMENT_S
+    if live:
+        end_s = max(end_s, prediction.recording.duration_s + SEGMENT_S)
+    rates = (0.0, 1.0) if live else _span([*values, *known, prediction.forecast])
     # Room at the right for the forecast's marker, which would be cut in half.
     figure.update_xaxes(range=dates([0.0, end_s * 1.02]), **TIME_AXIS)
     figure.update_xaxes(title="time in the recording", row=rows, col=1)
-    figure.update_yaxes(
-        title=f"predicted {_target(prediction)}",
-        range=_span([*values, *known, prediction.forecast]),
-        tickformat=".1~%",
-        row=1,
-    )
+    figure.update_yaxes(title=f"predicted {_target(prediction)}", range=rates, tickformat=".1~%", row=1)
     style(
         figure,
         title=f"Predicted {_target(prediction)} of {prediction.recording.name}",
@@ -129,6 +128,30 @@ def _hover(found: SegmentPrediction, prediction: Prediction) -> str:
         lines.append(f"{found.comments} comment{'' if found.comments == 1 else 's'}")
     said = wrap(found.speech, _HOVER_WIDTH, max_lines=_HOVER_LINES)
     return "<br>".join([*lines, *(f"<i>{html.escape(line)}</i>" for line in said)])
+
+
+def _add_comments(figure: go.Figure, prediction: Prediction, middles: np.ndarray, hover: Sequence[str]) -> None:
+    """Draw the comments of each segment as bars; those that the usual rule takes for a spike in another colour."""
+    counts = [s.comments for s in prediction.segments]
+    spikes = chat_spikes(counts) >= CHAT_SPIKE
+    widths = [(s.segment.end_s - s.segment.start_s) * 1000 for s in prediction.segments]
+    for name, colour, chosen in (
+        ("comments in a segment of 30 s", _GREEN, np.ones(len(counts), dtype=bool)),
+        (f"chat spike, the usual rule (z ≥ {CHAT_SPIKE:g})", _PURPLE, spikes),
+    ):
+        figure.add_bar(
+            x=middles,
+            y=np.where(chosen, counts, 0),
+            width=widths,
+            customdata=hover,
+            name=name,
+            marker={"color": colour, "line": {"width": 0}},
+            hovertemplate="%{customdata}<extra></extra>",
+            hoverinfo=None if chosen.all() else "skip",
+            row=2,
+            col=1,
+        )
+    figure.update_layout(barmode="overlay")
 
 
 def _add_forecast(
