@@ -25,8 +25,8 @@ logger = logging.getLogger(__name__)
 
 ASSETS = Path(__file__).parent / "assets"
 EXAMPLE = [str(ASSETS / "example" / name) for name in ("recording.mp4", "comments.json")]
-EXAMPLE_LABEL = "A simulated stream and its chat"
 LOOPBACK = {"localhost", "127.0.0.1", "::1", "[::1]"}
+EXAMPLE_LABEL = "A simulated stream and its chat"
 KEEP_S = 3600  # then a visitor's files are removed
 STAGES = {
     "opening": "Opening the recording",
@@ -111,7 +111,7 @@ class Demo:
     async def predict(
         self,
         request: gr.Request,
-        before: Any,
+        before: Any,  # a Run or None; gradio has to resolve every annotation here
         recording: str | None,
         comments: str | None = None,
         transcript: str | None = None,
@@ -125,7 +125,6 @@ class Demo:
         progress: gr.Progress = gr.Progress(),  # noqa: B008 - how gradio is told to track progress
     ) -> list[Any]:
         """Predict the curve and the highlights of a recording; returns the files of the result."""
-        # ``before`` is a Run or None: gradio has to be able to resolve every annotation here
         from kuaihl.runs import Inputs
 
         if path and not (self.own_machine and from_this_machine(request)):
@@ -241,17 +240,16 @@ class Demo:
             start.click(lambda: [gr.update(interactive=False), gr.update(visible=True)], None, [start, cancel], **QUIET)
             given = [result, *files_in, *settings, *paths]
             done = start.click(self.predict, given, [result, *files], api_name="predict", show_progress_on=[status])
-            filled = {"fn": self.show, "inputs": [result, dark], "outputs": [status, body, *shown]}
-            done.success(**filled, js=ASK_IF_DARK, **QUIET)
+            filled = {"fn": self.show, "inputs": [result, dark], "outputs": [status, body, *shown], **QUIET}
+            done.success(**filled, js=ASK_IF_DARK)
             done.then(lambda: idle, None, [start, cancel], **QUIET)
             done.failure(lambda: idle, None, [start, cancel], **QUIET)  # then() is not called after an error
             cancel.click(lambda: idle, None, [start, cancel], cancels=[done], **QUIET)
             changes = [part.release if isinstance(part, gr.Slider) else part.input for part in settings]
-            changed = gr.on(changes, self.change, [result, *settings], [result], api_visibility="private",
-                            show_progress="hidden", trigger_mode="always_last")  # fmt: skip
-            changed.success(**filled, js=ASK_IF_DARK, **QUIET)
-            rows.seek(self.choose, [result, dark], shown[:4], js=ASK_IF_DARK, **QUIET)
             once = {"show_progress": "hidden", "api_visibility": "private"}
+            changed = gr.on(changes, self.change, [result, *settings], [result], trigger_mode="always_last", **once)
+            changed.success(**filled, js=ASK_IF_DARK)
+            rows.seek(self.choose, [result, dark], shown[:4], js=ASK_IF_DARK, **QUIET)
             playing = play.click(
                 self.live, [result, pause_s, dark], shown[-1], js=ASK_IF_DARK, concurrency_limit=8, **once
             )
@@ -311,11 +309,13 @@ def result_parts() -> tuple[list[gr.components.Component], ...]:
         files = [gr.DownloadButton(name, size="sm", min_width=120) for name in DOWNLOADS]
     with gr.Tabs():
         with gr.Tab("Why", elem_id="reasons"), gr.Row():
-            why = gr.HTML(elem_id="why")
-            alignment = gr.Plot(show_label=False, min_width=300, elem_id="alignment")
+            with gr.Column(min_width=300):
+                why = gr.HTML(elem_id="why")
+            with gr.Column(min_width=300):
+                alignment = gr.Plot(show_label=False, elem_id="alignment")
         with gr.Tab("Live", elem_id="live"):
             gr.Markdown("Play the recording as it would have arrived: what was predicted never changes afterwards.")
-            with gr.Row(equal_height=True):
+            with gr.Row():
                 play = gr.Button("Play", min_width=100, elem_id="play")
                 stop = gr.Button("Stop", min_width=100, elem_id="stop")
                 pause_s = gr.Slider(0, 2, 0.3, step=0.1, label="Seconds for each segment of 30 s", min_width=200)

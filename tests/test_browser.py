@@ -81,6 +81,29 @@ def test_upload_run_and_click_a_highlight(page, short_recording, short_log):
     assert download.value.path().read_text(encoding="utf-8").startswith("index,")
 
 
+def test_settings_predict_again_without_encoding(page, short_recording, short_log):
+    run(page, short_recording, short_log)
+    expect(page.locator("#why")).to_contain_text("comments")
+    before = page.locator("#highlights").inner_text()
+    page.get_by_text("Settings", exact=True).first.click()
+    page.get_by_label("Comments", exact=True).uncheck()
+    expect(page.locator("#status")).to_contain_text("no comments")
+    expect(page.locator("#why table")).not_to_contain_text("comments")
+    assert page.locator("#highlights").inner_text() != before
+    page.get_by_label("Comments", exact=True).check()
+    expect(page.locator("#highlights")).to_contain_text(before.splitlines()[-1])
+
+
+def test_live_replay_ends_in_the_same_forecast(page, short_recording, short_log):
+    run(page, short_recording, short_log)
+    page.get_by_role("tab", name="Live").click()
+    page.locator("#play").click()
+    forecast = page.locator("#curve .annotation-text", has_text="forecast").first.text_content()
+    live = page.locator("#live-curve .annotation-text", has_text="forecast")
+    expect(live.first).to_have_text(forecast)
+    expect(page.locator("#live-curve .js-plotly-plot")).to_be_visible()
+
+
 def test_refused_input_says_why_and_the_page_goes_on(page, tmp_path, short_recording):
     (notes := tmp_path / "notes.mp4").write_text("not a recording\n" * 50)
     upload(page, notes)
