@@ -68,6 +68,22 @@ def test_an_interrupted_run_goes_on(dataset: Path, tmp_path: Path) -> None:
         prepare.rooms(SimulatorConfig(size="tiny", seed=1), copy)
 
 
+@pytest.mark.parametrize("command", ["recordings {there} --out {out}", "chat --logs {there} --out {out}"])
+def test_a_mistake_is_one_line(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    there, out = tmp_path / "not-there", tmp_path / "out"
+    monkeypatch.setattr("sys.argv", ["train.prepare", *command.format(there=there, out=out).split()])
+    with pytest.raises(SystemExit) as end:
+        prepare.main()
+    assert end.value.code == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: ")
+    assert str(there) in said
+    assert said.count("\n") == 1
+    assert not out.exists()
+
+
 def test_evaluation_scores_each_segment_once(dataset: Path, capsys: pytest.CaptureFixture[str]) -> None:
     report = evaluate(DEFAULT_CHECKPOINT, dataset)
     segments, (model, _) = Segments(dataset), load(DEFAULT_CHECKPOINT)

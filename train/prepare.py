@@ -1,43 +1,36 @@
-"""Recordings or simulated rooms -> dataset on disk, through kuaihl's own encoders: one room in, one shard out."""
+"""Recordings, chats or simulated rooms -> dataset on disk, through kuaihl's own encoders: one in, one shard out.
+
+Run as `python -m train.prepare recordings|chat|rooms ... --out DIR`.
+"""
 
 import shutil
+import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
+import tyro
 from tqdm import tqdm
 
 from kuaihl import comments as comment_logs
 from kuaihl.activity import chat_activity, speech_activity, utterances_by_segment
-from kuaihl.encoders import (
-    COMPACT_SWIN,
-    TextEncoder,
-    VisualEncoder,
-)
+from kuaihl.encoders import COMPACT_SWIN, TextEncoder, TextFeatures, VisualEncoder
 from kuaihl.errors import LabelError
 from kuaihl.model import PRESETS
 from kuaihl.predictor import DEFAULT_CHECKPOINT
 from kuaihl.records import Comment, Segment, Utterance
 from kuaihl.weights import find_text_encoder, find_visual_encoder, sha256_file
+from train.console import plain_errors
 from train.dataset import DATASET_FILE, ENCODER_FILES, DatasetInfo, read_info, write_info, write_shard
+from train.labels import LabelOptions, SegmentLabels
+from train.simulator.__main__ import Rooms
 from train.simulator.bank import read_bank
 from train.simulator.config import SimulatorConfig
 from train.simulator.pictures import draw
 from train.simulator.rooms import Room, room, room_ids
 from train.simulator.scenes import read_scenes
-
-
-@dataclass(frozen=True, slots=True)
-class Labels:
-    """What is known of a room's audience, a value a segment: ``label`` in [0, 1] is trained on where ``valid``."""
-
-    label: np.ndarray
-    valid: np.ndarray
-    kind: str
-    impressions: np.ndarray | None = None
-    long_views: np.ndarray | None = None
-    appeal: np.ndarray | None = None
 
 
 def rooms(
@@ -90,7 +83,7 @@ def rooms(
             text_name: sha256_file(text_folder / "model.safetensors"),
         },
         target="lvtr",
-        source=(f"simulated rooms only: KLive-Sim {config.size}, {len(names)} rooms, {pictures_of}, {comments_of}"),
+        source=(f"simulated rooms: KLive-Sim {config.size}, {len(names)} rooms, {pictures_of}, {comments_of}"),
         made_by=_command(config, out, scenes=scenes, comment_bank=comment_bank, checkpoint=checkpoint),
         parameters=asdict(config),
     )
@@ -100,7 +93,10 @@ def rooms(
         if shard.exists():
             continue
         simulated = room(config, index, scenes=photos, bank=bank)
-        drawn = visual.encode(np.concatenate([draw(simulated, i) for i in range(len(simulated.segments))]))
+        segments = simulated.segments
+        drawn = visual.encode(np.concatenate([draw(simulated, i) for i in range(len(segments))]))
+        speech = utterances_by_segment(simulated.speech, segments)
+        comments = comment_logs.by_segment(comment_logs.spoken(simulated.comments), segments)
         write_shard(
             shard,
             info,
@@ -109,12 +105,12 @@ def rooms(
                 streamer=simulated.streamer,
                 day=simulated.day,
                 split=simulated.split,
-                segments=simulated.segments,
+                segments=segments,
                 pictures=drawn,
-                speech=simulated.speech,
-                comments=simulated.comments,
+                speech=speech,
+                comments=comments,
+                text=text.encode_segments(said(speech), lines(comments)),
                 labels=_labels(simulated),
-                text_encoder=text,
             ),
         )
 
@@ -140,47 +136,59 @@ def columns(
     split: str,
     segments: Sequence[Segment],
     pictures: np.ndarray | None,
-    speech: Sequence[Utterance] | None,
-    comments: Sequence[Comment] | None,
-    labels: Labels,
-    text_encoder: TextEncoder,
+    speech: Sequence[Sequence[Utterance]] | None,
+    comments: Sequence[Sequence[Comment]] | None,
+    text: TextFeatures,
+    labels: SegmentLabels,
 ) -> dict[str, object]:
     """Columns of one shard, by the names of `train.dataset.schema`; a source that is None is marked as missing.
 
-    ``pictures`` are features (3 * segments, picture_dim) float16.
+    ``pictures`` are features (segments, 3, picture_dim) float16, ``speech`` and ``comments`` lie in their segments,
+    ``text`` has their features.
     """
     count = len(segments)
-    spoken = None if speech is None else utterances_by_segment(speech, segments)
-    written = None if comments is None else comment_logs.by_segment(comment_logs.spoken(comments), segments)
-    said = None if spoken is None else [" ".join(u.text for u in part) for part in spoken]
-    lines = None if written is None else [[c.text for c in part] for part in written]
-    text = text_encoder.encode_segments(said, lines)
-    nothing = np.zeros((count, text_encoder.dim), dtype=np.float16)
-    activity = [chat_activity(written or [[]] * count), speech_activity(spoken or [[]] * count)]
+    nothing = [[]] * count
     return {
+        **label_columns(count, streamer=streamer, day=day, split=split, labels=labels),
         "room": [name] * count,
-        "streamer": [streamer] * count,
-        "day": np.full(count, day),
-        "split": [split] * count,
         "index": np.arange(count),
         "start_s": np.array([s.start_s for s in segments]),
         "pictures": None if pictures is None else pictures.reshape(count, -1),
-        "text_speech": nothing if text.speech is None else text.speech,
-        "text_comments": nothing if text.comments is None else text.comments,
-        "text_both": nothing if text.both is None else text.both,
-        "activity": np.concatenate(activity, axis=1),
+        "text_speech": text.speech,
+        "text_comments": text.comments,
+        "text_both": text.both,
+        "activity": np.concatenate([chat_activity(comments or nothing), speech_activity(speech or nothing)], axis=1),
         "has_pictures": np.full(count, pictures is not None),
         "has_speech": np.full(count, speech is not None),
         "has_comments": np.full(count, comments is not None),
+        "speech": None if speech is None else said(speech),
+        "comments": None if comments is None else lines(comments),
+    }
+
+
+def label_columns(count: int, *, streamer: str, day: int, split: str, labels: SegmentLabels) -> dict[str, object]:
+    """The columns of a shard of ``count`` segments that do not depend on its recording."""
+    return {
+        "streamer": [streamer] * count,
+        "day": np.full(count, day),
+        "split": [split] * count,
         "impressions": labels.impressions,
         "long_views": labels.long_views,
         "label": labels.label,
         "label_kind": [labels.kind] * count,
         "valid": labels.valid,
         "appeal": labels.appeal,
-        "speech": said,
-        "comments": lines,
     }
+
+
+def said(speech: Sequence[Sequence[Utterance]]) -> list[str]:
+    """What was said in each segment, as the text encoder takes it."""
+    return [" ".join(u.text for u in part) for part in speech]
+
+
+def lines(comments: Sequence[Sequence[Comment]]) -> list[list[str]]:
+    """What was written in each segment, as the text encoder takes it."""
+    return [[c.text for c in part] for part in comments]
 
 
 def _command(config: SimulatorConfig, out: Path, **inputs: Path | None) -> str:
@@ -191,9 +199,9 @@ def _command(config: SimulatorConfig, out: Path, **inputs: Path | None) -> str:
     )
 
 
-def _labels(simulated: Room) -> Labels:
+def _labels(simulated: Room) -> SegmentLabels:
     truth = simulated.truth
-    return Labels(
+    return SegmentLabels(
         label=simulated.lvtr,
         valid=np.ones(len(truth), dtype=bool),
         kind="simulated impressions",
@@ -201,3 +209,60 @@ def _labels(simulated: Room) -> Labels:
         long_views=np.array([t.long_views for t in truth]),
         appeal=simulated.appeal,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Recordings:
+    """Make a dataset of recordings of your own, with what you know of their audience."""
+
+    manifest: tyro.conf.Positional[Path]
+    """Table with a row for each: recording, streamer, date, and log, labels or both; see the README."""
+    out: Path
+    """Folder to write into. An interrupted run goes on, and only what has changed is made again."""
+    checkpoint: Path = DEFAULT_CHECKPOINT
+    """Whose encoders to use: the checkpoint that training will start from."""
+    labels: Annotated[LabelOptions, tyro.conf.arg(name="")] = field(default_factory=LabelOptions)
+
+    def run(self) -> None:
+        """Prepare; exit code 1 where a recording was passed over."""
+        from train.recordings import prepare_recordings
+
+        if prepare_recordings(self.manifest, self.out, options=self.labels, checkpoint=self.checkpoint).failed:
+            sys.exit(1)
+
+
+@dataclass(frozen=True, slots=True)
+class Chat:
+    """Make a dataset of chat logs alone, labelled by audience participation."""
+
+    logs: Path
+    """Parquet file (columns vod, channel, time_s, chatter, text), or a folder with one of logs for each channel."""
+    out: Path
+    """Folder to write into."""
+    text: bool = True
+    """Whether to encode what was written, which takes most of the time."""
+    checkpoint: Path | None = None
+    """Folder of the visual encoder of rooms to be trained on together; the one of the project if not given."""
+
+    def run(self) -> None:
+        """Prepare."""
+        from train.chat import prepare_chat
+
+        prepare_chat(self.logs, self.out, text=self.text, checkpoint=self.checkpoint)
+
+
+def main() -> None:
+    """Run the command; what the user can mend is one line on stderr and exit code 2."""
+    command = tyro.cli(
+        Annotated[Recordings, tyro.conf.subcommand("recordings")]
+        | Annotated[Chat, tyro.conf.subcommand("chat")]
+        | Annotated[Rooms, tyro.conf.subcommand("rooms")],
+        prog="python -m train.prepare",
+        description=__doc__,
+    )
+    with plain_errors():
+        command.run()
+
+
+if __name__ == "__main__":
+    main()
