@@ -101,6 +101,7 @@ class GreedyWhisper:
         prompts: Callable[[Tensor], Sequence[Sequence[int]]],
         *,
         max_tokens: Sequence[int],
+        progress: Callable[[float], None] | None = None,
     ) -> list[Decoded]:
         """Decode windows greedily, all of them at once.
 
@@ -113,6 +114,8 @@ class GreedyWhisper:
             of one length.
         max_tokens
             Of each window; decoding stops there.
+        progress
+            Told at every step how much of the longest window's limit is used up; what it raises stops the work.
         """
         rows = sum(len(group) for group in features)
         cache = _Cache.of(
@@ -129,11 +132,15 @@ class GreedyWhisper:
         hidden = None
         for column in prompt.unbind(1):
             hidden = self._step(column, cache)
-        texts = self._greedy(hidden, cache, max_tokens)
+        texts = self._greedy(hidden, cache, max_tokens, progress)
         return [Decoded(t, p, n) for (t, p), n in zip(texts, no_speech, strict=True)]
 
     def _greedy(
-        self, hidden: Tensor, cache: "_Cache", max_tokens: Sequence[int]
+        self,
+        hidden: Tensor,
+        cache: "_Cache",
+        max_tokens: Sequence[int],
+        progress: Callable[[float], None] | None,
     ) -> list[tuple[tuple[int, ...], float]]:
         """Choose the best token of each row, step by step, and take finished rows out of the batch."""
         texts: list[list[int]] = [[] for _ in max_tokens]
@@ -141,7 +148,11 @@ class GreedyWhisper:
         # The rows of the batch: which window each belongs to, and whether it goes on.
         windows, open_ = list(range(len(texts))), [True] * len(texts)
         bias = self._first_bias
+        step = 0
         while True:
+            if progress is not None:
+                progress(step / max(max_tokens))
+            step += 1
             chosen, gained = self._choose(hidden, bias)
             gains = gained.tolist()
             for row, (window, token) in enumerate(zip(windows, chosen.tolist(), strict=True)):

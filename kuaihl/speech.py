@@ -33,6 +33,8 @@ _MAX_SEGMENTS = 32
 """Heard at once where memory allows: more would hold progress up and save little."""
 _CPU_BUDGET_BYTES = 800 * 2**20
 _ENCODED_AT_ONCE = 4
+# Rough shares of the time, for progress: of encoding in a pass, and of the first pass (doubtful windows get another).
+_ENCODING_SHARE, _FIRST_SHARE = 0.4, 0.8
 _MAX_TOKENS_PER_S = 10
 _MIN_TOKENS_PER_S = 1.5
 _MIN_DOUBTFUL_S = 4.0
@@ -119,7 +121,7 @@ class SpeechRecognizer:
         self._detector = VoiceDetector()
 
     def transcribe(
-        self, sound: Iterable[tuple[Segment, np.ndarray]], *, progress: Callable[[int], None] | None = None
+        self, sound: Iterable[tuple[Segment, np.ndarray]], *, progress: Callable[[float], None] | None = None
     ) -> list[Utterance]:
         """Recognise a recording's speech.
 
@@ -128,17 +130,16 @@ class SpeechRecognizer:
         sound
             Segments in order, each with its 16 kHz mono sound (samples,) float32; a few are held at a time.
         progress
-            Gets the number of segments finished so far.
+            Told, several times a second, how many segments are finished; what it raises stops the work.
         """
-        utterances: list[Utterance] = []
-        for done, (_, said) in enumerate(self.listen(sound), start=1):
-            utterances.extend(said)
-            if progress is not None:
-                progress(done)
-        return utterances
+        return [utterance for _, said in self.listen(sound, progress=progress) for utterance in said]
 
     def listen(
-        self, sound: Iterable[tuple[Segment, np.ndarray]], *, ahead: int | None = None
+        self,
+        sound: Iterable[tuple[Segment, np.ndarray]],
+        *,
+        ahead: int | None = None,
+        progress: Callable[[float], None] | None = None,
     ) -> Iterator[tuple[Segment, list[Utterance]]]:
         """Recognise segment by segment; ``ahead`` segments are taken from ``sound`` before the first is yielded.
 
@@ -147,10 +148,18 @@ class SpeechRecognizer:
         """
         language = _Language(self._tokenizers)
         source = iter(sound)
+        done = 0
+
+        def tell(share: float) -> None:
+            if progress is not None:
+                progress(done + share * len(batch))
+
         with ThreadPoolExecutor(max_workers=torch.get_num_threads()) as pool:
             while batch := list(islice(source, ahead or self._batch_size())):
                 windows = list(pool.map(lambda item: self._pack(*item), batch))
-                said = self._recognize([window for window in windows if len(window.sound)], language)
+                said = self._recognize([window for window in windows if len(window.sound)], language, tell)
+                tell(1.0)
+                done += len(batch)
                 for segment, _ in batch:
                     yield segment, said.get(segment.index, [])
 
@@ -167,12 +176,20 @@ class SpeechRecognizer:
         pieces = [sound[region.start : region.end] for region in regions]
         return _Window(segment, regions, np.concatenate([sound[:0], *pieces])[: WINDOW_S * SAMPLE_RATE_HZ])
 
-    def _recognize(self, windows: list[_Window], language: "_Language") -> dict[int, list[Utterance]]:
-        """Recognise windows: utterances by segment index."""
-        heard = self._decode(windows, language.settle)
+    def _recognize(
+        self, windows: list[_Window], language: "_Language", tell: Callable[[float], None]
+    ) -> dict[int, list[Utterance]]:
+        """Recognise windows: utterances by segment index; ``tell`` gets the share that is done."""
+        heard = self._decode(windows, language.settle, lambda share: tell(_FIRST_SHARE * share))
         doubtful = [one for one in heard if self._is_doubtful(one)]
         spoken = [one.language for one in doubtful for _ in range(2)]
-        halves = iter(self._decode([half for one in doubtful for half in one.window.halves()], lambda _: spoken))
+        halves = iter(
+            self._decode(
+                [half for one in doubtful for half in one.window.halves()],
+                lambda _: spoken,
+                lambda share: tell(_FIRST_SHARE + (1 - _FIRST_SHARE) * share),
+            )
+        )
         said = {}
         for one in heard:
             best = [one]
@@ -198,17 +215,27 @@ class SpeechRecognizer:
         silence = decoded.no_speech > _MAX_NO_SPEECH and decoded.mean_logprob < _MIN_MEAN_LOGPROB
         return silence or _is_looping(self._text(decoded))
 
-    def _decode(self, windows: Sequence[_Window], languages: Callable[[Tensor], list[str]]) -> list[_Heard]:
+    def _decode(
+        self,
+        windows: Sequence[_Window],
+        languages: Callable[[Tensor], list[str]],
+        tell: Callable[[float], None],
+    ) -> list[_Heard]:
         """Encode and decode windows; ``languages`` gets the logits after the start token, in the windows' order."""
         if not windows:
             return []
         padded_s = [window.padded_s for window in windows]
         # Long ones first: rows that finish first are then at the end of the batch.
         order = sorted(range(len(windows)), key=lambda i: -padded_s[i])
-        groups = []
+        groups, encoded = [], 0
         for length_s in sorted(set(padded_s), reverse=True):
             mels = [self._mel(windows[i].sound, length_s) for i in order if padded_s[i] == length_s]
-            groups.append(torch.cat([self._whisper.encode(part) for part in torch.stack(mels).split(_ENCODED_AT_ONCE)]))
+            parts = []
+            for part in torch.stack(mels).split(_ENCODED_AT_ONCE):
+                tell(_ENCODING_SHARE * encoded / len(windows))
+                parts.append(self._whisper.encode(part))
+                encoded += len(part)
+            groups.append(torch.cat(parts))
         spoken: list[str] = []
 
         def prompts(logits: Tensor) -> list[tuple[int, ...]]:
@@ -217,7 +244,12 @@ class SpeechRecognizer:
             return [self._tokenizers.of(spoken[i]).sot_sequence_including_notimestamps[1:] for i in order]
 
         limits = [min(self._max_tokens, 10 + int(_MAX_TOKENS_PER_S * windows[i].duration_s)) for i in order]
-        decoded = self._whisper.decode(groups, prompts, max_tokens=limits)
+        decoded = self._whisper.decode(
+            groups,
+            prompts,
+            max_tokens=limits,
+            progress=lambda share: tell(_ENCODING_SHARE + (1 - _ENCODING_SHARE) * share),
+        )
         rows = {i: row for row, i in enumerate(order)}
         return [_Heard(window, decoded[rows[i]], spoken[i]) for i, window in enumerate(windows)]
 

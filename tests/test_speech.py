@@ -123,12 +123,13 @@ def test_doubtful_windows_are_heard_again(recognizer: SpeechRecognizer, monkeypa
     texts = {10: "only", 6: "the first part is said here again", 4: "and the second one"}
     asked: list[list[float]] = []
 
-    def decode(windows: list, languages: object) -> list[speech._Heard]:
+    def decode(windows: list, languages: object, tell: object) -> list[speech._Heard]:
         asked.append([w.duration_s for w in windows])
         return [heard(recognizer, w, texts[round(w.duration_s)]) for w in windows]
 
     monkeypatch.setattr(recognizer, "_decode", decode)
-    (utterances,) = recognizer._recognize([window((0, 6), (10, 14))], speech._Language(recognizer._tokenizers)).values()
+    language = speech._Language(recognizer._tokenizers)
+    (utterances,) = recognizer._recognize([window((0, 6), (10, 14))], language, lambda share: None).values()
     assert " ".join(u.text for u in utterances) == "the first part is said here again and the second one"
     assert asked == [[10.0], [6.0, 4.0]]
 
@@ -154,7 +155,7 @@ def test_the_prompt_names_the_language(multilingual: SpeechRecognizer, monkeypat
     prompted = []
     decode = multilingual._whisper.decode
 
-    def spy(features: list, prompts: object, *, max_tokens: list[int]) -> list[Decoded]:
+    def spy(features: list, prompts: object, *, max_tokens: list[int], progress: object) -> list[Decoded]:
         def kept(logits: torch.Tensor) -> list[tuple[int, ...]]:
             prompted.append(prompts(logits))
             return prompted[-1]
@@ -165,7 +166,7 @@ def test_the_prompt_names_the_language(multilingual: SpeechRecognizer, monkeypat
     noise = np.random.default_rng(0).standard_normal(12 * SAMPLE_RATE_HZ).astype(np.float32)
     # The second window is the longer one, so that it is decoded first.
     windows = [multilingual._pack(Segment(0, 0, 30), noise[:16000]), multilingual._pack(Segment(1, 30, 60), noise)]
-    found = multilingual._decode(windows, speech._Language(multilingual._tokenizers).settle)
+    found = multilingual._decode(windows, speech._Language(multilingual._tokenizers).settle, lambda share: None)
     tokenizer = multilingual._tokenizers.of("en")
     assert [p[0] for p in prompted[0]] == [tokenizer.to_language_token("fr"), tokenizer.to_language_token("de")]
     assert [(h.window.segment.index, h.language) for h in found] == [(0, "de"), (1, "fr")]
@@ -191,16 +192,16 @@ def test_sound_is_taken_in_bounded_batches(recognizer: SpeechRecognizer, monkeyp
 
     ahead = [taken - segment.index for segment, _ in recognizer.listen(sound())]
     assert ahead == [3, 2, 1, 3, 2, 1, 1]
-    seen: list[int] = []
+    seen: list[float] = []
 
-    def stop(done: int) -> None:
+    def stop(done: float) -> None:
         seen.append(done)
-        if done == 2:
+        if done == 6:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         recognizer.transcribe(sound(), progress=stop)
-    assert seen == [1, 2]
+    assert seen == [3, 6]
 
 
 @pytest.fixture(scope="module")
@@ -231,7 +232,11 @@ def test_words_come_back_in_their_segments(recognizer: SpeechRecognizer, spoken:
     for start_s, said in zip((3.0, 17.0, 41.0), spoken, strict=True):
         sound[round(start_s * SAMPLE_RATE_HZ) :][: len(said)] = said
     normal = EnglishTextNormalizer()
-    utterances = recognizer.transcribe(cut(sound))
+    told: list[float] = []
+    utterances = recognizer.transcribe(cut(sound), progress=told.append)
+    assert len(told) > 40, "a visitor who cancels waits no longer than between two of these"
+    assert told == sorted(told)
+    assert told[-1] == 4
     assert [u.start_s for u in utterances] == sorted(u.start_s for u in utterances)
     assert all(u.end_s <= 30 or u.start_s >= 30 for u in utterances)
     texts = [" ".join(u.text for u in utterances if a <= u.start_s < a + 30) for a in (0, 30, 60)]
