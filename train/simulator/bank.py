@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 
 from kuaihl.errors import LabelError
 from kuaihl.records import SEGMENT_S
+from train.participation import split_by_date
 
 _COLUMNS = ["vod", "time_s", "text"]
 _MAX_CHARACTERS = 200
@@ -41,7 +42,7 @@ class CommentBank:
 def read_bank(path: Path, *, lines: int = 200_000, seed: int = 0) -> CommentBank:
     """Read a Parquet file of chats (columns vod, time_s, text) into a bank of at most about ``lines`` lines.
 
-    VODs are sorted by id; the last 20 % (test) and the 10 % before (validation) are left out. A window of 30 s is a
+    VODs are sorted by id; of the participation benchmark's split, the training part is used. A window of 30 s is a
     burst where it has over twice the mean of its VOD's windows, and calm where it has less than the mean.
 
     Raises
@@ -73,7 +74,7 @@ def read_bank(path: Path, *, lines: int = 200_000, seed: int = 0) -> CommentBank
 def _training_part(path: Path) -> pa.Table:
     try:
         vods = sorted(pc.unique(pq.read_table(path, columns=["vod"])["vod"]).to_pylist())
-        kept = vods[: len(vods) - round(0.2 * len(vods)) - round(0.1 * len(vods))]
+        kept = [vod for vod, split in zip(vods, split_by_date(len(vods)), strict=True) if split == "train"]
         table = pq.read_table(path, columns=_COLUMNS, filters=[("vod", "in", kept)])
     except (OSError, pa.ArrowInvalid, pa.ArrowKeyError) as error:
         raise LabelError(f"{path}: not a Parquet file with the columns {', '.join(_COLUMNS)}: {error}") from error
