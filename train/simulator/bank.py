@@ -75,6 +75,8 @@ def _training_part(path: Path) -> pa.Table:
     try:
         vods = sorted(pc.unique(pq.read_table(path, columns=["vod"])["vod"]).to_pylist())
         kept = [vod for vod, split in zip(vods, split_by_date(len(vods)), strict=True) if split == "train"]
+        if not kept:
+            raise LabelError(f"{path}: the chat of {len(vods)} VOD(s) leaves none for training; a bank needs more.")
         table = pq.read_table(path, columns=_COLUMNS, filters=[("vod", "in", kept)])
     except (OSError, pa.ArrowInvalid, pa.ArrowKeyError) as error:
         raise LabelError(f"{path}: not a Parquet file with the columns {', '.join(_COLUMNS)}: {error}") from error
