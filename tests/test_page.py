@@ -1,0 +1,67 @@
+"""The page's HTML: what it says, and that nothing of a visitor's file becomes markup."""
+
+import dataclasses
+import re
+import xml.etree.ElementTree as ET
+
+import pytest
+
+from kuaihl import page
+from kuaihl.explain import Moment
+from kuaihl.records import RecordingInfo, Segment
+from tests.predictions import made_up
+
+
+def parse(html: str) -> ET.Element:
+    """Read it strictly: an element that is not closed fails the test."""
+    closed = re.sub(r"(<img [^>]*)>", r"\1/>", html)  # the one element that HTML leaves open
+    return ET.fromstring(f"<div>{closed}</div>")  # noqa: S314 - made here
+
+
+def test_summary_tells_length_mean_and_highest_value() -> None:
+    prediction = made_up()
+    scored = [s for s in prediction.segments if s.lvtr is not None]
+    told = "".join(parse(page.summary(prediction)).itertext())
+    assert f"{sum(s.lvtr for s in scored) / len(scored):.1%}" in told
+    assert f"{max(s.lvtr for s in scored):.1%}" in told
+    assert f"{prediction.forecast:.1%}" in told
+
+
+def test_names_are_text_not_markup() -> None:
+    prediction = made_up()
+    info = dataclasses.replace(prediction.recording, name="<script>x</script>.mp4")
+    html = page.summary(dataclasses.replace(prediction, recording=info, target="<b>"))
+    assert "<script>" not in html
+    assert "<b>" not in html
+    assert "<script>x</script>.mp4" in "".join(parse(html).itertext())
+
+
+def test_highlights_are_buttons_with_their_rank_and_picture() -> None:
+    prediction = made_up()
+    stills = ["data:image/jpeg;base64,AA==" for _ in prediction.highlights]
+    buttons = parse(page.highlights(prediction, stills)).findall(".//button")
+    assert [b.get("data-rank") for b in buttons] == [str(h.rank) for h in prediction.highlights]
+    assert [b.get("aria-pressed") for b in buttons] == ["true"] + ["false"] * (len(buttons) - 1)
+    assert all(b.find("img").get("src") == stills[0] for b in buttons)
+    assert "No stretch stands out" in page.highlights(dataclasses.replace(prediction, highlights=()), [])
+
+
+def test_why_lists_sources_by_points_and_quotes_as_text() -> None:
+    segment = Segment(9, 270.0, 300.0)
+    moments = [Moment(Segment(4, 120.0, 150.0), "comments", 0.021, "<i>wow</i> " + "la " * 100)]
+    tree = parse(page.why(segment, 0.412, {"pictures": 0.03, "speech": -0.06}, moments))
+    told = " ".join("".join(tree.itertext()).split())
+    assert "Why 41.2% at 0:04:30" in told
+    assert "pictures+3.0" in told
+    assert "speech-6.0" in told
+    assert "0:02:00 comments +2.1 <i>wow</i> la" in told
+    assert told.endswith("…")
+    widths = {bar.get("class"): bar.get("style") for bar in tree.findall(".//td/i")}
+    assert widths == {"up": "width:25%", "down": "width:50%"}
+
+
+@pytest.mark.parametrize("still", ["", "data:image/jpeg;base64,AA=="])
+def test_the_stand_in_names_what_browsers_cannot_play(still: str) -> None:
+    html = page.stand_in(RecordingInfo("a.mkv", 60.0, "matroska", "mpeg4", "aac", 320, 180), still, rank=2)
+    assert "mpeg4 in matroska" in html
+    assert ("highlight 2" in html) == bool(still)
