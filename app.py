@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
-from gradio.data_classes import FileData
 
+from kuaihl import layout
 from kuaihl.errors import KuaiHLError
+from kuaihl.layout import DOWNLOADS, SOURCES
 
 if TYPE_CHECKING:
     from kuaihl.predictor import Predictor
@@ -26,7 +27,6 @@ logger = logging.getLogger(__name__)
 ASSETS = Path(__file__).parent / "assets"
 EXAMPLE = [str(ASSETS / "example" / name) for name in ("recording.mp4", "comments.json")]
 LOOPBACK = {"localhost", "127.0.0.1", "::1", "[::1]"}
-EXAMPLE_LABEL = "A simulated stream and its chat"
 KEEP_S = 3600  # then a visitor's files are removed
 STAGES = {
     "opening": "Opening the recording",
@@ -35,11 +35,9 @@ STAGES = {
     "reading": "Reading the comments",
     "predicting": "Predicting",
 }
-DOWNLOADS = ("prediction.json", "segments.csv", "curve.html", "alignment.html")
 TOO_OLD = "<p>This result was removed, an hour after its run. Press Run again.</p>"
 ASK_IF_DARK = "(...given) => [...given.slice(0, -1), document.body.classList.contains('dark')]"
 SHOWN = 10  # parts of the page that a result fills
-SOURCES = ("pictures", "speech", "comments")
 QUIET = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 
 
@@ -219,6 +217,18 @@ class Demo:
             yield plots.curve(prediction, dark=dark, live=True)
             time.sleep(pause_s)
 
+    def cut(self, run: Any, progress: gr.Progress = gr.Progress()) -> dict[str, Any]:  # noqa: B008 - as above
+        """Cut the highlights of a result out of its recording, into a zip to download."""
+        from kuaihl import runs
+
+        if run is None or not run.prediction.highlights:
+            raise gr.Error("There is no highlight to cut out.", print_exception=False)
+        try:
+            zipped = runs.clips(run, progress=lambda _, share: progress(share, desc="Cutting clips"))
+        except KuaiHLError as error:
+            raise gr.Error(escape(str(error).replace(str(run.folder), "")), print_exception=False) from error
+        return gr.update(value=str(zipped), visible=True)
+
     def build(self) -> gr.Blocks:
         """Lay out the page and connect its parts."""
         with gr.Blocks(title="KuaiHL", analytics_enabled=False, fill_width=True, delete_cache=(600, KEEP_S)) as page:
@@ -231,11 +241,11 @@ class Demo:
                 about = gr.HTML('<p class="model">Loading the model …</p>')
             with gr.Row():
                 with gr.Column(scale=1, min_width=300, elem_id="inputs"):
-                    files_in, settings, paths, start, cancel = self._inputs()
+                    files_in, settings, paths, start, cancel = layout.inputs(EXAMPLE, own_machine=self.own_machine)
                 with gr.Column(scale=3, min_width=320):
                     status = gr.HTML((ASSETS / "empty.html").read_text("utf-8"), elem_id="status")
                     with gr.Column(visible=False) as body:
-                        shown, rows, files, (pause_s, play, stop) = result_parts()
+                        shown, rows, files, (cut, clips), (pause_s, play, stop) = layout.results(ASSETS)
             idle = [gr.update(interactive=True), gr.update(visible=False)]
             start.click(lambda: [gr.update(interactive=False), gr.update(visible=True)], None, [start, cancel], **QUIET)
             given = [result, *files_in, *settings, *paths]
@@ -254,33 +264,11 @@ class Demo:
                 self.live, [result, pause_s, dark], shown[-1], js=ASK_IF_DARK, concurrency_limit=8, **once
             )
             stop.click(None, None, None, cancels=[playing])
+            cut.click(self.cut, [result], [clips], show_progress_on=[cut], api_visibility="private")
+            done.success(lambda: gr.update(visible=False), None, [clips], **QUIET)
+            changed.success(lambda: gr.update(visible=False), None, [clips], **QUIET)
             page.load(self.about, None, [about, settings[0]], **QUIET)
         return page.queue(max_size=16, default_concurrency_limit=1)
-
-    def _inputs(self) -> tuple[list[gr.components.Component], ...]:
-        """Lay out the column at the left: files, settings, a path on one's own machine, Run and Cancel."""
-        recording = gr.File(label="Recording", height=108, elem_id="recording")
-        hint = {"placeholder": "… or its path on this machine", "show_label": False, "container": False}
-        paths = [gr.Textbox("", label="Path of the recording", elem_id="path", **hint)] if self.own_machine else []
-        comments = gr.File(label="Comment log (optional)", height=108, elem_id="comments")
-        with gr.Row():
-            start = gr.Button("Run", variant="primary", min_width=100, elem_id="run")
-            cancel = gr.Button("Cancel", visible=False, min_width=100, elem_id="cancel")
-        gr.set_static_paths([ASSETS / "example"])  # served from there: copies would be removed after an hour
-        gr.Examples([EXAMPLE], [recording, comments], label="Example", example_labels=[EXAMPLE_LABEL])
-        with gr.Accordion("Settings", open=False, elem_id="settings"):
-            labels = [(name.capitalize(), name) for name in SOURCES]
-            sources = gr.CheckboxGroup(labels, value=list(SOURCES), label="Predict from")
-            highlights = gr.Slider(1, 20, 5, step=1, label="Highlights at most")
-            gap = gr.Slider(0, 600, 60, step=30, label="Seconds between them at least")
-            padding = gr.Slider(0, 60, 0, step=5, label="Seconds added at both ends")
-            streamer = gr.Dropdown([""], value="", label="Streamer", info="One the model knows, or empty: unknown",
-                                   allow_custom_value=True)  # fmt: skip
-        with gr.Accordion("More files", open=False):
-            transcript = gr.File(label="Transcript, instead of listening", height=108, elem_id="transcript")
-            offset = gr.Number(0, label="Comment offset", info="Seconds added to the time of every comment")
-        settings = [streamer, sources, highlights, gap, padding]
-        return [recording, comments, transcript, offset], settings, paths, start, cancel
 
 
 def settings_of(streamer: str, sources: list[str], highlights: int, min_gap_s: float, padding_s: float) -> "Settings":
@@ -292,38 +280,6 @@ def settings_of(streamer: str, sources: list[str], highlights: int, min_gap_s: f
         raise gr.Error("Nothing is left to predict from: leave at least one source on.", print_exception=False)
     options = HighlightOptions(top_k=int(highlights), min_gap_s=float(min_gap_s), padding_s=float(padding_s))
     return Settings(streamer or None, tuple(name for name in SOURCES if name not in sources), options)
-
-
-def result_parts() -> tuple[list[gr.components.Component], ...]:
-    """Lay out what a result fills, the rows of highlights, the files, and what plays it live."""
-    with gr.Row():
-        with gr.Column(scale=3, min_width=300):
-            player = gr.Video(show_label=False, interactive=False, height=336, buttons=[], elem_id="player")
-            still = gr.HTML(visible=False, elem_id="still")
-        with gr.Column(scale=2, min_width=280):
-            rows = gr.HTML(js_on_load=(ASSETS / "highlights.js").read_text("utf-8"), elem_id="highlights")
-    # gr.Video would transcode, whole, what it takes for unplayable; playable() has decided that already.
-    player.postprocess = lambda value: value and FileData(path=value, orig_name=Path(value).name)
-    curve = gr.Plot(show_label=False, elem_id="curve")
-    with gr.Row(elem_id="downloads"):
-        files = [gr.DownloadButton(name, size="sm", min_width=120) for name in DOWNLOADS]
-    with gr.Tabs():
-        with gr.Tab("Why", elem_id="reasons"), gr.Row():
-            with gr.Column(min_width=300):
-                why = gr.HTML(elem_id="why")
-            with gr.Column(min_width=300):
-                alignment = gr.Plot(show_label=False, elem_id="alignment")
-        with gr.Tab("Live", elem_id="live"):
-            gr.Markdown("Play the recording as it would have arrived: what was predicted never changes afterwards.")
-            with gr.Row():
-                play = gr.Button("Play", min_width=100, elem_id="play")
-                stop = gr.Button("Stop", min_width=100, elem_id="stop")
-                pause_s = gr.Slider(0, 2, 0.3, step=0.1, label="Seconds for each segment of 30 s", min_width=200)
-            live = gr.Plot(show_label=False, elem_id="live-curve")
-        with gr.Tab("Segments"):
-            widths = ["19%", "17%", "24%", "40%"]
-            table = gr.Dataframe(wrap=True, column_widths=widths, elem_id="table")
-    return [player, still, why, alignment, rows, curve, table, live], rows, files, (pause_s, play, stop)
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""The command line: ``python -m kuaihl predict | comments | info | pull``; see ``--help``.
+"""The command line: ``python -m kuaihl predict | watch | comments | info | pull``; see ``--help``.
 
 A command is a function; its heavy imports are inside, so that ``--help`` answers at once.
 """
@@ -20,6 +20,7 @@ from typing import Annotated
 import tyro
 
 from kuaihl.errors import KuaiHLError
+from kuaihl.watch.command import watch
 
 _ABOUT = "KuaiHL: predict from the past ten minutes of a live stream how many viewers will stay."
 _USER_MISTAKE, _STOPPED = 2, 130  # exit codes; 130 is what a shell reports for Ctrl-C
@@ -54,11 +55,15 @@ def predict(
     streamer: Annotated[str | None, _hint("(default: an unknown one)", "NAME")] = None,
     checkpoint: Annotated[str | None, _hint("(default: the one that comes with KuaiHL)", "PATH_OR_REPO")] = None,
     top: Annotated[int, _hint("(default: 5)", "K")] = 5,
+    clips: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = False,
+    clip_padding_s: Annotated[float, _hint("(default: 0)", "S")] = 0.0,
+    exact_clips: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = False,
     out: Annotated[Path | None, _hint("(default: NAME-kuaihl here, for a recording NAME.mp4)", "DIR")] = None,
 ) -> None:
     """Predict a recording's LVTR curve and its highlights.
 
-    Writes prediction.json, segments.csv, curve.html and alignment.html, and prints a summary.
+    Writes report.html, prediction.json, segments.csv, curve.html, alignment.html, chapters (.txt for YouTube,
+    .ffmetadata, .vtt) and the highlights for players and editors (.srt, .edl, .otio), and prints a summary.
 
     Parameters
     ----------
@@ -79,6 +84,13 @@ def predict(
         Folder of a checkpoint, or its id on the Hub.
     top
         How many highlights at most.
+    clips
+        Cut the highlights out of the recording too, into the folder clips of the results. Nothing is encoded anew where
+        that can be avoided: a clip then begins with the keyframe before its highlight.
+    clip_padding_s
+        Seconds added to clips on both sides; implies --clips.
+    exact_clips
+        Let clips begin with the very frame, which encodes them anew; implies --clips.
     out
         Folder for the results; other files in it stay.
     """
@@ -88,6 +100,8 @@ def predict(
     if top < 1:
         raise KuaiHLError(f"--top must be at least 1, not {top}")
     _check_offset("--comment-offset-s", comment_offset_s)
+    if not (math.isfinite(clip_padding_s) and clip_padding_s >= 0):
+        raise KuaiHLError(f"--clip-padding-s must be a number of seconds from 0 up, not {clip_padding_s}")
     if stream_start is not None and comments is None:
         raise KuaiHLError("--stream-start places the comments of a log: name it with --comments")
     out_dir = out or Path(f"{recording.stem}-kuaihl")
@@ -99,7 +113,7 @@ def predict(
         # First, since a log that cannot be read should not cost the time that it takes to load the models.
         log = comments and logs.read(comments, offset_s=comment_offset_s, stream_start=stream_start)
 
-        from kuaihl.export import check_writable, write_prediction
+        from kuaihl.export import check_writable, cut_clips, open_recording, write_prediction
         from kuaihl.highlights import HighlightOptions
         from kuaihl.predictor import Predictor
 
@@ -113,7 +127,12 @@ def predict(
             progress=progress,
             options=HighlightOptions(top_k=top),
         )
-        files = write_prediction(prediction, out_dir)
+        opened = open_recording(recording)
+        files = write_prediction(prediction, out_dir, recording=opened)
+        cut = []
+        if clips or exact_clips or clip_padding_s:
+            to_cut = {"padding_s": clip_padding_s, "exact": exact_clips, "progress": progress}
+            cut = cut_clips(opened, prediction.highlights, out_dir / "clips", **to_cut)
     found = log and logs.mismatch(log.comments, prediction.recording.duration_s)
     warning = warning_text(found, option="--comment-offset-s", given_s=comment_offset_s)
     told = prediction_text(
@@ -123,7 +142,11 @@ def predict(
         known_streamers=predictor.config.streamers,
         warning=warning,
     )
-    print(told, rows([("written to", f"{out_dir}: {', '.join(file.name for file in files)}")]), sep="\n")
+    written = [("written to", f"{out_dir}: {', '.join(file.name for file in files)}")]
+    if cut:
+        begins = [f"{clip.file}{f' ({clip.early_s:.1f} s early)' if clip.early_s >= 0.05 else ''}" for clip in cut]
+        written.append(("clips", f"{out_dir / 'clips'}: {', '.join(begins)}"))
+    print(told, rows(written), sep="\n")
 
 
 @command
@@ -241,6 +264,9 @@ def pull(
     if Path(repo).exists():
         raise KuaiHLError(f"{repo} is a path here, not the id of a repository on the Hub")
     print(fetch(repo, revision=revision))
+
+
+command(watch)
 
 
 def _check_file(path: Path) -> None:

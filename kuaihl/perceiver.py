@@ -1,6 +1,7 @@
 """Perceiver block: one latent a segment gathers what the segment's tokens say (Sect. III-B)."""
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 
@@ -11,7 +12,7 @@ class PerceiverLayer(nn.Module):
         super().__init__()
         self.query_norm = nn.LayerNorm(dim)
         self.memory_norm = nn.LayerNorm(dim)
-        self.attention = nn.MultiheadAttention(dim, heads, dropout=dropout, batch_first=True)
+        self.attention = nn.MultiheadAttention(dim, heads, dropout=dropout, batch_first=True)  # holds the weights
         self.feed_forward = nn.Sequential(
             nn.LayerNorm(dim), nn.Linear(dim, 4 * dim), nn.GELU(), nn.Linear(4 * dim, dim), nn.Dropout(dropout)
         )
@@ -20,11 +21,37 @@ class PerceiverLayer(nn.Module):
         """(batch, 1, dim), (batch, tokens, dim), (batch, tokens) bool, True = no such token -> (batch, 1, dim)."""
         memory = self.memory_norm(torch.cat([tokens, latent], dim=1))
         hidden = torch.cat([absent, absent.new_zeros(len(absent), 1)], dim=1)  # the latent always sees itself
-        gathered, _ = self.attention(
-            self.query_norm(latent), memory, memory, key_padding_mask=hidden, need_weights=False
-        )
-        latent = latent + gathered
+        latent = latent + attend_once(self.attention, self.query_norm(latent), memory, hidden)
         return latent + self.feed_forward(latent)
+
+
+def attend_once(attention: nn.MultiheadAttention, query: Tensor, memory: Tensor, hidden: Tensor) -> Tensor:
+    """What ``attention`` gives for one query an item, without making a key and a value of every token.
+
+    q . (K m) = (K' q) . m, and the weighted sum of V m is V of the weighted sum of m: so the two large products are
+    taken with the query and with the sum, of which there is one, and not with each token.
+
+    Parameters
+    ----------
+    query, memory
+        (batch, 1, dim) and (batch, tokens, dim).
+    hidden
+        (batch, tokens) bool, True = not seen.
+
+    Returns
+    -------
+    (batch, 1, dim)
+    """
+    batch, dim, heads = len(query), attention.embed_dim, attention.num_heads
+    to_query, to_key, to_value = attention.in_proj_weight.view(3, heads, dim // heads, dim)
+    query_bias, _, value_bias = attention.in_proj_bias.view(3, heads, dim // heads)
+    asked = F.linear(query[:, 0], to_query.flatten(0, 1), query_bias.flatten()).view(batch, heads, -1)
+    asked = torch.einsum("bhc,hcd->bhd", asked * (dim // heads) ** -0.5, to_key)
+    scores = asked @ memory.transpose(1, 2)  # (batch, heads, tokens); the key's bias would add the same to all
+    weights = scores.masked_fill(hidden.unsqueeze(1), -torch.inf).softmax(-1)
+    weights = F.dropout(weights, attention.dropout, attention.training)
+    gathered = torch.einsum("bhd,hcd->bhc", weights @ memory, to_value) + value_bias * weights.sum(-1, keepdim=True)
+    return attention.out_proj(gathered.reshape(batch, 1, dim))
 
 
 class Perceiver(nn.Module):

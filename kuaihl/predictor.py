@@ -16,7 +16,7 @@ from kuaihl import comments as comment_logs
 from kuaihl.activity import chat_activity, speech_activity, utterances_by_segment
 from kuaihl.alignment import banded_cost, banded_path
 from kuaihl.devices import choose_device
-from kuaihl.encoded import Encoded
+from kuaihl.encoded import SOURCES, Encoded
 from kuaihl.encoders import TextEncoder, VisualEncoder
 from kuaihl.highlights import HighlightOptions, select
 from kuaihl.model import PICTURES, Features, KuaiHL, KuaiHLConfig, load, sha256_of
@@ -233,6 +233,7 @@ class Predictor:
         options: HighlightOptions = HighlightOptions(),
     ) -> Prediction:
         """Predict from what was encoded; parameters as for `predict`."""
+        encoded = self.seen(encoded)
         timings = dict(encoded.timings_s)
         with _timed(timings, "predicting", progress or _silent):
             features = self.features(encoded, streamer=streamer)
@@ -263,6 +264,7 @@ class Predictor:
 
     def features(self, encoded: Encoded, *, streamer: str | None = None) -> Features:
         """Gather the model's input, a batch of one, with what is missing marked as such."""
+        encoded = self.seen(encoded)
         segments, config = len(encoded.segments), self.config
         text = encoded.text.fitting()
         chat = chat_activity(encoded.comments or [[]] * segments)
@@ -284,6 +286,10 @@ class Predictor:
             has_comments=flag(encoded.comments),
             streamer=torch.tensor([self.model.streamer_index(streamer)]),
         )
+
+    def seen(self, encoded: Encoded) -> Encoded:
+        """Leave out what the model was trained without."""
+        return encoded.without(*(source for source in SOURCES if source in self.config.without))
 
     @torch.inference_mode()
     def _align(self, features: Features) -> Alignment | None:

@@ -1,7 +1,5 @@
 """A visitor's run: a recording is encoded once, and predicted again whenever a setting changes."""
 
-import base64
-import io
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -9,13 +7,11 @@ from pathlib import Path
 
 from kuaihl import explain
 from kuaihl.encoded import Encoded, Source
-from kuaihl.export import Recording, open_recording, playable, thumbnail, write_prediction
+from kuaihl.export import Recording, open_recording, playable, still, write_prediction, zip_clips
 from kuaihl.highlights import HighlightOptions
 from kuaihl.predictor import Predictor, ProgressCallback
 from kuaihl.records import Prediction
 from kuaihl.session import replay
-
-_STILL_WIDTH = 480
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +96,13 @@ def play(predictor: Predictor, run: Run) -> Iterator[Prediction]:
         yield replace(run.prediction, segments=tuple(segments), forecast=step.forecast, highlights=(), alignment=None)
 
 
+def clips(run: Run, *, progress: ProgressCallback) -> Path:
+    """Cut a run's highlights into one zip in its folder."""
+    target = run.folder / "clips.zip"
+    zip_clips(run.opened, run.prediction.highlights, target, progress=progress)
+    return target
+
+
 def truth_beside(recording: Path) -> tuple[float, ...] | None:
     """Read what the LVTR of each segment truly was from the truth.json beside a recording of the simulator, if any."""
     file = recording.with_name("truth.json")
@@ -120,7 +123,7 @@ def _predict(
 ) -> Run:
     shown = encoded.without(*settings.without)
     prediction = predictor.score(shown, streamer=settings.streamer, options=settings.options)
-    write_prediction(prediction, folder)
+    write_prediction(prediction, folder, recording=opened)
     return Run(
         folder=folder,
         key=key,
@@ -130,16 +133,5 @@ def _predict(
         prediction=prediction,
         contributions=explain.contributions(predictor, shown, streamer=settings.streamer),
         player=player,
-        stills=tuple(_still(opened, highlight.peak_s) for highlight in prediction.highlights),
+        stills=tuple(still(opened, highlight.peak_s) for highlight in prediction.highlights),
     )
-
-
-def _still(opened: Recording, time_s: float) -> str:
-    """Take a picture of a recording as a data URI; empty where it has none."""
-    from PIL import Image
-
-    if not opened.has_pictures:
-        return ""
-    jpeg = io.BytesIO()
-    Image.fromarray(thumbnail(opened, time_s, width=_STILL_WIDTH)).save(jpeg, "JPEG", quality=80)
-    return "data:image/jpeg;base64," + base64.b64encode(jpeg.getvalue()).decode()

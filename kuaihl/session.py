@@ -75,10 +75,17 @@ class Session:
         ValueError
             Both sound and speech were given.
         """
+        unseen = self._predictor.config.without
+        if "pictures" in unseen:
+            pictures = None
+        if "comments" in unseen:
+            comments = None
         if sound is not None:
             if speech is not None:
                 raise ValueError("give sound or speech, not both")
             speech = self._hear(segment, sound)
+        if "speech" in unseen:
+            speech = None
         written = None if comments is None else comment_logs.spoken(comments)
         said = None if speech is None else " ".join(utterance.text for utterance in speech)
         features = self._features(pictures, speech, said, written)
@@ -134,6 +141,7 @@ class Session:
 def replay(predictor: Predictor, encoded: Encoded, *, streamer: str | None = None) -> Iterator[Step]:
     """Play an encoded recording as it would have arrived: the same numbers as `Predictor.score`, bit for bit."""
     session = Session(predictor, streamer=streamer)
+    encoded = predictor.seen(encoded)
     whole = predictor.features(encoded, streamer=streamer)
     for i, segment in enumerate(encoded.segments):
         said = " ".join(u.text for u in encoded.speech[i]) if encoded.speech is not None else ""

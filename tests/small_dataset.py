@@ -1,4 +1,4 @@
-"""A dataset of random features in which the next label can be read off the last picture, for tests of training."""
+"""Datasets of random features in which the next label can be read off the last picture, for tests of training."""
 
 from pathlib import Path
 
@@ -18,38 +18,60 @@ INFO = DatasetInfo(
     made_by="tests",
 )
 LENGTHS = {"train-0": 30, "train-1": 25, "train-2": 41, "validation-0": 28, "validation-1": 12, "test-0": 33}
+TEXTS = ("text_speech", "text_comments", "text_both")
 
 
-def write_dataset(folder: Path, *, seed: int = 0) -> None:
-    """Write six rooms."""
+def write_room(folder: Path, info: DatasetInfo, name: str, values: dict[str, object]) -> None:
+    """Write one room of a dataset of ``info``.
+
+    The split is what comes before the dash in ``name``. ``values`` has pictures (segments, 3 * picture_dim), label
+    (segments,) and what is not to be the default: everything valid and present, features of text and activity 0.
+    """
+    count = len(values["label"])
+    activity = len(CHAT_COLUMNS) + len(SPEECH_COLUMNS)
+    default = {
+        "room": [name] * count,
+        "streamer": ["someone"] * count,
+        "day": np.zeros(count),
+        "split": [name.split("-", maxsplit=1)[0]] * count,
+        "index": np.arange(count),
+        "start_s": 30.0 * np.arange(count),
+        **dict.fromkeys(TEXTS),
+        "activity": np.zeros((count, activity)),
+        **{f"has_{modality}": np.ones(count, dtype=bool) for modality in ("pictures", "speech", "comments")},
+        "impressions": None,
+        "long_views": None,
+        "label_kind": ["tests"] * count,
+        "valid": np.ones(count, dtype=bool),
+        "appeal": None,
+        "speech": None,
+        "comments": None,
+    }
+    (folder / "rooms").mkdir(parents=True, exist_ok=True)
+    write_shard(folder / "rooms" / f"{name}.parquet", info, {**default, **values})
+
+
+def write_dataset(folder: Path, *, info: DatasetInfo = INFO, seed: int = 0) -> None:
+    """Write six rooms; each of the first three lacks another modality."""
     rng = np.random.default_rng(seed)
-    (folder / "rooms").mkdir(parents=True)
-    write_info(folder, INFO)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_info(folder, info)
     for k, (name, count) in enumerate(LENGTHS.items()):
-        pictures = rng.normal(size=(count, 3, 8))
+        pictures = rng.normal(size=(count, 3, info.picture_dim))
         pictures[:, :, 0] = 4 * pictures[:, :1, 0]
         label = np.r_[0.5, 1 / (1 + np.exp(-pictures[:-1, 0, 0] / 2))]
         valid = rng.random(count) > 0.1
         values = {
-            "room": [name] * count,
             "streamer": [f"streamer {k % 2}" if k < 5 else "stranger"] * count,
             "day": np.full(count, k),
-            "split": [name.split("-")[0]] * count,
-            "index": np.arange(count),
-            "start_s": 30.0 * np.arange(count),
             "pictures": pictures.reshape(count, -1),
-            **{f"text_{x}": rng.normal(size=(count, 6)) for x in ("speech", "comments", "both")},
+            **{text: rng.normal(size=(count, info.text_dim)) for text in TEXTS},
             "activity": rng.normal(size=(count, len(CHAT_COLUMNS) + len(SPEECH_COLUMNS))),
             "has_pictures": np.full(count, name != "train-0"),
             "has_speech": np.full(count, name != "train-1"),
             "has_comments": np.full(count, name != "train-2"),
-            "impressions": None,
-            "long_views": None,
             "label": np.where(valid, label, np.nan),
-            "label_kind": ["tests"] * count,
             "valid": valid,
             "appeal": label,
-            "speech": None,
-            "comments": None,
-        }  # fmt: skip
-        write_shard(folder / "rooms" / f"{name}.parquet", INFO, values)
+        }
+        write_room(folder, info, name, values)

@@ -16,6 +16,7 @@ from gradio_client.exceptions import AppError
 
 import app
 from kuaihl.errors import RecordingError
+from kuaihl.layout import DOWNLOADS
 
 
 @pytest.fixture
@@ -25,29 +26,29 @@ def client(app_url, tmp_path):
 
 def test_predicts_and_hands_out_readable_files(client, short_recording, short_log):
     files = [Path(p) for p in client.predict(handle_file(short_recording), handle_file(short_log), api_name="/predict")]
-    assert [file.name for file in files] == ["prediction.json", "segments.csv", "curve.html", "alignment.html"]
-    prediction = json.loads(files[0].read_text(encoding="utf-8"))
+    assert [file.name for file in files] == list(DOWNLOADS)
+    prediction = json.loads(files[1].read_text(encoding="utf-8"))
     segments = prediction["segments"]
     assert prediction["recording"]["name"] == "short.mp4"
     assert [segment["comments"] for segment in segments] == [2, 1, 3, 0, 1]
     assert segments[0]["lvtr"] is None
     assert all(0 < segment["lvtr"] < 1 for segment in segments[1:])
-    with files[1].open(encoding="utf-8", newline="") as table:
+    with files[2].open(encoding="utf-8", newline="") as table:
         assert [row["comments"] for row in csv.DictReader(table)] == ["2", "1", "3", "0", "1"]
-    assert all(file.read_text(encoding="utf-8").lower().startswith("<!doctype html>") for file in files[2:])
+    assert files[0].read_text(encoding="utf-8").lower().startswith("<!doctype html>")
 
 
 def test_options_reach_the_predictor(client, short_recording, short_log):
     files = client.predict(
         handle_file(short_recording), handle_file(short_log), comment_offset_s=30.0, api_name="/predict"
     )
-    segments = json.loads(Path(files[0]).read_text(encoding="utf-8"))["segments"]
+    segments = json.loads(Path(files[1]).read_text(encoding="utf-8"))["segments"]
     assert [segment["comments"] for segment in segments] == [0, 2, 1, 3, 0]
 
 
 def test_takes_a_path_on_its_own_machine(client, short_recording):
     files = client.predict(None, path=str(short_recording), api_name="/predict")
-    assert json.loads(Path(files[0]).read_text(encoding="utf-8"))["modalities"]["comments"] is False
+    assert json.loads(Path(files[1]).read_text(encoding="utf-8"))["modalities"]["comments"] is False
 
 
 def test_refuses_text_that_is_named_like_a_recording(client, tmp_path):

@@ -15,11 +15,17 @@ import numpy as np
 import pytest
 
 from kuaihl.errors import CheckpointError, RecordingError
+from kuaihl.recording import open_recording
+from kuaihl.records import Highlight
 from tests import media
 from tests.predictions import made_up
 
 cli = importlib.import_module("kuaihl.__main__")
-NAMES = ["alignment.html", "curve.html", "prediction.json", "segments.csv"]
+WRITTEN = (
+    "prediction.json, segments.csv, curve.html, alignment.html, report.html, chapters.txt, chapters.ffmetadata, "
+    "chapters.vtt, highlights.srt, highlights.edl, highlights.otio"
+)
+NAMES = sorted(WRITTEN.split(", "))
 
 
 class Terminal(io.StringIO):
@@ -28,7 +34,7 @@ class Terminal(io.StringIO):
 
 
 @pytest.fixture
-def predictor(monkeypatch, tmp_path):
+def predictor(monkeypatch, tmp_path, short_recording):
     """Stand in for the predictor: notes how it was called, goes through the stages, and predicts out of thin air."""
     calls = SimpleNamespace(checkpoint=None, arguments=None, outcome=made_up())
 
@@ -48,6 +54,8 @@ def predictor(monkeypatch, tmp_path):
                 raise calls.outcome
             return calls.outcome
 
+    opened = open_recording(short_recording)
+    monkeypatch.setattr("kuaihl.export.open_recording", lambda path: opened)
     monkeypatch.setattr("kuaihl.predictor.Predictor", Standing)
     monkeypatch.chdir(tmp_path)
     for name in ("stream.mp4", "words.srt"):
@@ -108,7 +116,20 @@ def test_summary_tells_what_matters(predictor, capsys, monkeypatch):
     assert "forecast       42.1% for the next 30 s" in text
     assert "skipped        3 × comments after the end (first: line 12)" in text
     assert "took           10.8 s: 66 × real time" in text
-    assert "stream-kuaihl: prediction.json, segments.csv, curve.html, alignment.html" in text
+    assert f"stream-kuaihl: {WRITTEN}" in " ".join(text.split())
+
+
+def test_predict_cuts_clips_and_tells_what_begins_early(predictor, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    highlight = Highlight(rank=1, start_s=62.0, end_s=65.0, peak_s=63.0, lvtr=0.5)
+    predictor.outcome = dataclasses.replace(predictor.outcome, highlights=(highlight,))
+    assert cli.run(["predict", "stream.mp4", "--clips"]) == 0
+    # Its keyframes lie 4 s apart.
+    assert "clips          stream-kuaihl/clips: 01_0h01m02s.mp4 (2.0 s early)" in capsys.readouterr().out
+    assert cli.run(["predict", "stream.mp4", "--exact-clips", "--clip-padding-s", "1"]) == 0
+    assert capsys.readouterr().out.rstrip().endswith("clips: 01_0h01m02s.mp4")
+    assert open_recording("stream-kuaihl/clips/01_0h01m02s.mp4").info.duration_s == pytest.approx(5, abs=0.1)
+    assert cli.run(["predict", "stream.mp4", "--clip-padding-s", "-1"]) == 2
 
 
 def test_predict_places_logs_by_the_wall_clock(predictor, capsys):

@@ -10,9 +10,9 @@ import torch
 
 from kuaihl.activity import CHAT_COLUMNS
 from kuaihl.errors import LabelError
-from kuaihl.model import PRESETS
+from kuaihl.model import PRESETS, KuaiHL
 from tests.small_dataset import INFO, LENGTHS, write_dataset
-from train.dataset import Batch, Segments, Windows
+from train.dataset import BLANK, MODALITIES, Batch, Segments, Windows
 
 CONFIG = replace(PRESETS["debug"], picture_dim=8, text_dim=6, streamers=("streamer 0", "streamer 1"))
 
@@ -100,6 +100,62 @@ def test_modality_dropout_leaves_something(segments: Segments) -> None:
     present = torch.stack([got.features.has_pictures, got.features.has_speech, got.features.has_comments])
     assert present.any(0)[got.valid].all()
     assert (present.float().mean((1, 2)) < 0.7).all()
+
+
+@pytest.mark.parametrize("without", [("pictures",), ("speech", "comments")])
+def test_modality_dropout_leaves_something_that_the_model_sees(segments: Segments, without: tuple[str, ...]) -> None:
+    config = replace(CONFIG, without=without)
+    rooms = [r for r in segments.rooms if r.name == "test-0"]  # which has everything
+    given = Windows(segments, rooms, config, modality_dropout=0.9)
+    got = batch(given, list(range(len(given))))
+    flags = {m: getattr(got.features, f"has_{m}") for m in MODALITIES}
+    assert not any(flags[m].any() for m in without)
+    seen = torch.stack([flags[m] for m in MODALITIES if m not in without])
+    assert seen.any(0)[got.valid].all()
+    if without == ("pictures",):  # of two, one can be dropped
+        assert not seen.all(0)[got.valid].all()
+
+
+def test_dropped_is_masked_and_not_zero(segments: Segments) -> None:
+    """Values stay, and the model gives the same whatever they are."""
+    got = batch(windows(segments, dropout=0.5), list(range(90)))
+    kept = batch(windows(segments), list(range(90)))
+    dropped = got.valid & ~got.features.has_pictures
+    torch.testing.assert_close(got.features.pictures, kept.features.pictures)
+    torch.manual_seed(0)
+    model = KuaiHL(CONFIG).eval()
+    noise = torch.randn(got.features.pictures.shape)
+    pictures = torch.where(dropped[..., None, None], noise, got.features.pictures.float())
+    expected = model(got.features).lvtr
+    torch.testing.assert_close(model(replace(got.features, pictures=pictures)).lvtr, expected)
+    zeros = replace(got.features, has_pictures=got.valid, pictures=got.features.pictures * ~dropped[..., None, None])
+    assert not torch.allclose(model(zeros).lvtr[dropped], expected[dropped])
+
+
+def test_blank_window(segments: Segments) -> None:
+    """A process without a window takes the step all the same: it has no segment, and adds nothing."""
+    got = batch(windows(segments), [BLANK, 7])
+    assert not got.valid[0].any()
+    assert not got.labelled[0].any()
+    assert not torch.stack([got.features.has_pictures, got.features.has_speech, got.features.has_comments])[:, 0].any()
+    alone = batch(windows(segments), [7])
+    assert torch.equal(got.features.text[1:], alone.features.text)
+    assert not batch(windows(segments), [BLANK]).valid.any()
+
+
+def test_windows_apart_cover_each_segment_once(segments: Segments) -> None:
+    given = windows(segments)
+    apart = given.apart()
+    assert [*apart] == sorted(apart)
+    got = batch(given, [*apart])
+    first_index, covered = 0, int(got.valid.sum())
+    for room in (r for r in segments.rooms if r.split == "train"):
+        inside = apart[(apart >= first_index) & (apart < first_index + room.stop - room.start - 1)] - first_index
+        assert inside[-1] == room.stop - room.start - 2  # the last that has a next one
+        assert (np.diff(inside) == CONFIG.window).all()
+        assert inside[0] < CONFIG.window
+        first_index += room.stop - room.start - 1
+    assert covered == len(given)
 
 
 def test_what_is_not_a_dataset_is_refused(folder: Path, tmp_path: Path) -> None:

@@ -16,6 +16,16 @@ from kuaihl.errors import KuaiHLError
 from tests.predictions import made_up
 
 NAMES = ["prediction.json", "segments.csv", "curve.html", "alignment.html"]
+WITH_RECORDING = [
+    *NAMES,
+    "report.html",
+    "chapters.txt",
+    "chapters.ffmetadata",
+    "chapters.vtt",
+    "highlights.srt",
+    "highlights.edl",
+    "highlights.otio",
+]
 
 
 def strict(text):
@@ -146,6 +156,18 @@ def test_writes_four_whole_files_into_a_new_folder(tmp_path):
         assert "<title>my &lt;stream&gt;.mp4" in page
 
 
+def test_with_the_recording_there_are_more(tmp_path, short_recording):
+    prediction = made_up()
+    paths = export.write_prediction(prediction, tmp_path / "out", recording=export.open_recording(short_recording))
+    assert [path.name for path in paths] == WITH_RECORDING
+    assert files_in(tmp_path / "out") == sorted(WITH_RECORDING)
+    for path in paths:
+        assert path.read_text(encoding="utf-8")
+    assert paths[4].read_text(encoding="utf-8").count('src="data:image/jpeg;base64,') == len(prediction.highlights)
+    # 5 frames a second are counted on the lowest timecode that has them all: 25.
+    assert '"rate": 25.0' in paths[-1].read_text(encoding="utf-8")
+
+
 @pytest.mark.skipif(os.name == "nt", reason="modes are POSIX's")
 def test_results_have_the_modes_of_any_new_file(tmp_path):
     export.write_prediction(made_up(), tmp_path / "out")
@@ -186,8 +208,8 @@ FULL = OSError(errno.ENOSPC, "No space left on device")
 @pytest.fixture
 def short_pages(monkeypatch):
     """What the pages hold does not matter to how they are written, and drawing them takes time."""
-    monkeypatch.setattr(export, "curve_page", lambda prediction: f"curve {prediction.segments}")
-    monkeypatch.setattr(export, "alignment_page", lambda prediction: f"alignment {prediction.alignment}")
+    monkeypatch.setattr("kuaihl.export.writing.curve_page", lambda prediction: f"curve {prediction.segments}")
+    monkeypatch.setattr("kuaihl.export.writing.alignment_page", lambda prediction: f"alignment {prediction.alignment}")
 
 
 # Writing calls write_bytes four times; exchanging four files for four calls replace eight times.
@@ -252,10 +274,11 @@ def test_a_folder_that_cannot_be_written_to_is_told_early(tmp_path, monkeypatch)
         export.check_writable(tmp_path / "out")
 
 
-def test_names_and_words_that_are_not_unicode_do_not_stop_the_writing(tmp_path):
+def test_names_and_words_that_are_not_unicode_do_not_stop_the_writing(tmp_path, short_recording):
     prediction = made_up()
     named = dataclasses.replace(prediction.recording, name="caf\udce9.mp4")
-    export.write_prediction(dataclasses.replace(prediction, recording=named), tmp_path)
+    prediction = dataclasses.replace(prediction, recording=named)
+    export.write_prediction(prediction, tmp_path, recording=export.open_recording(short_recording))
     assert strict((tmp_path / "prediction.json").read_text(encoding="utf-8"))["recording"]["name"] == "caf?.mp4"
 
 

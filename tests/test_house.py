@@ -31,21 +31,38 @@ ROOMS = {
     "speech": {"errors", "records", "weights", "whisper_files", "voice", "devices", "greedy", "transcripts"},
     "activity": {"records"},
     "encoders": {"errors", "weights", "devices"},
+    "encoded": {"records", "encoders"},
     "perceiver": set(),
     "decoder": set(),
-    "model": {"activity", "perceiver", "decoder", "errors"},
+    "hub": {"errors"},
+    "model": {"activity", "perceiver", "decoder", "errors", "hub"},
     "alignment": set(),
     "ranking": set(),
     "highlights": {"records"},
     "predictor": {
-        "errors", "records", "comments", "recording", "weights", "speech", "devices", "activity", "encoders", "model",
-        "alignment", "highlights",
+        "errors", "records", "comments", "recording", "weights", "speech", "devices", "activity", "encoders", "encoded",
+        "model", "alignment", "highlights",
     },
-    "plots": {"records"},
-    "export": {"errors", "records", "recording", "plots"},
-    "__main__": {"errors", "records", "comments", "model", "highlights", "predictor", "plots", "export"},
+    "session": {"records", "comments", "activity", "encoded", "model", "predictor"},
+    "explain": {"records", "encoded", "predictor"},
+    "plots": {"records", "activity"},
+    "page": {"records", "plots", "explain"},
+    "folders": {"errors"},
+    "clips": {"errors", "records", "folders", "containers", "pictures", "recording"},
+    "export": {"records", "recording", "plots", "page", "folders", "clips"},
+    "layout": set(),
+    "runs": {"records", "encoded", "explain", "export", "highlights", "predictor", "session"},
+    "console": {"records", "comments"},
+    "watch": {
+        "errors", "records", "comments", "containers", "sound", "pictures", "console", "activity", "model", "predictor",
+        "session",
+    },
+    "__main__": {
+        "errors", "records", "comments", "recording", "model", "highlights", "predictor", "export", "console",
+        "watch",
+    },
 }  # fmt: skip
-APP = {"comments", "predictor", "session", "highlights", "plots", "export", "errors"}
+APP = {"comments", "predictor", "session", "highlights", "plots", "page", "export", "layout", "runs", "errors"}
 
 
 def rooms_imported(file: Path) -> set[str]:

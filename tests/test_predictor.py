@@ -1,6 +1,7 @@
 """The whole way on short real recordings, with the checkpoint that is shipped."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -11,6 +12,7 @@ from kuaihl.encoded import Encoded
 from kuaihl.errors import CheckpointError, CommentLogError, RecordingError
 from kuaihl.highlights import HighlightOptions
 from kuaihl.predictor import ALIGNMENT_BAND, STAGES, Predictor
+from kuaihl.session import replay
 from tests.conftest import COMMENTS_PER_SEGMENT
 from tests.media import write_recording
 
@@ -145,6 +147,15 @@ def test_progress_names_the_stages_and_can_stop(predictor: Predictor, short_reco
 
     with pytest.raises(KeyboardInterrupt):
         predictor.predict(short_recording, short_log, progress=stop)
+
+
+def test_a_model_trained_without_a_source_never_sees_it(predictor: Predictor, encoded: Encoded) -> None:
+    deaf = Predictor.from_pretrained(device="cpu")
+    deaf.model.config = replace(deaf.config, without=("comments", "streamer"))
+    found, expected = deaf.score(encoded), predictor.score(encoded.without("comments"))
+    assert found.segments == expected.segments
+    assert found.modalities == expected.modalities
+    assert [step.found for step in replay(deaf, encoded)] == list(found.segments)
 
 
 def test_bad_input(predictor: Predictor, short_recording: Path, tmp_path: Path) -> None:

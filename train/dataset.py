@@ -1,8 +1,9 @@
 """Dataset on disk -> rooms -> windows -> batches: one Parquet shard a room, read memory-mapped through `datasets`."""
 
+import itertools
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,10 @@ from kuaihl.model import PICTURES, Features, KuaiHLConfig
 DATASET_FILE = "dataset.json"
 ENCODER_FILES = ("visual.safetensors", "distill.json")
 """The trained visual encoder and how it was made: they go with the dataset, and from there with the checkpoint."""
+BLANK = -1
+"""Index of a window without any segment, for a process that has no other to read."""
+MODALITIES = ("pictures", "speech", "comments")
+"""What a window can lack."""
 _ARRAYS = ("pictures", "text_speech", "text_comments", "text_both", "activity")
 _SCALARS = ("has_pictures", "has_speech", "has_comments", "label", "valid")
 
@@ -139,7 +144,7 @@ class Segments:
 
     def array(self, name: str, start: int, stop: int) -> np.ndarray:
         """Rows of a feature column (stop - start, size)."""
-        first, last = np.searchsorted(self._chunks, [start, stop - 1], side="right") - 1
+        first, last = np.searchsorted(self._chunks, [start, max(start, stop - 1)], side="right") - 1
         parts = [
             self._views[name][k][max(start - self._chunks[k], 0) : stop - self._chunks[k]]
             for k in range(first, last + 1)
@@ -156,7 +161,7 @@ class Segments:
 
     def window(self, start: int, stop: int, *, dropped: frozenset[str] = frozenset()) -> dict[str, np.ndarray]:
         """Arrays of rows ``start`` to ``stop``, with the modalities ``dropped`` ("pictures", ...) masked."""
-        has = {m: self.scalar(f"has_{m}", start, stop) & (m not in dropped) for m in ("pictures", "speech", "comments")}
+        has = {m: self.scalar(f"has_{m}", start, stop) & (m not in dropped) for m in MODALITIES}
         text = self.array("text_both", start, stop)
         for present, absent in (("speech", "comments"), ("comments", "speech")):
             if not has[absent].all():
@@ -165,7 +170,7 @@ class Segments:
         pictures = self.array("pictures", start, stop)
         activity = self.array("activity", start, stop)
         return {
-            "pictures": pictures.reshape(stop - start, PICTURES, -1),
+            "pictures": pictures.reshape(-1, PICTURES, self.info.picture_dim),
             "text": text,
             "chat": activity[:, : len(CHAT_COLUMNS)],
             "speech": activity[:, len(CHAT_COLUMNS) :],
@@ -173,15 +178,14 @@ class Segments:
         }
 
     def _find_rooms(self) -> list[Room]:
-        names = self._table.column("room").to_numpy()
-        starts = np.flatnonzero(np.r_[True, names[1:] != names[:-1]])
-        stops = np.r_[starts[1:], len(names)]
+        # As numbers: millions of rows would be as many strings.
+        codes = np.concatenate([c.indices.to_numpy() for c in self._table.column("room").dictionary_encode().chunks])
+        starts = np.flatnonzero(np.r_[True, codes[1:] != codes[:-1]])
+        stops = np.r_[starts[1:], len(codes)]
         streamers = self._table.column("streamer").take(starts).to_pylist()
         splits = self._table.column("split").take(starts).to_pylist()
-        return [
-            Room(str(names[a]), streamer, split, int(a), int(b))
-            for a, b, streamer, split in zip(starts, stops, streamers, splits, strict=True)
-        ]
+        names = self._table.column("room").take(starts).to_pylist()
+        return [Room(*values) for values in zip(names, streamers, splits, starts.tolist(), stops.tolist(), strict=True)]
 
 
 def stack(windows: Sequence[dict[str, np.ndarray]], *, streamers: Sequence[int], length: int) -> Features:
@@ -211,6 +215,10 @@ class Batch:
     valid: Tensor
     seeds: Tensor
 
+    def to(self, device: torch.device | str) -> "Batch":
+        """Move every tensor."""
+        return Batch(**{f.name: getattr(self, f.name).to(device) for f in fields(self)})
+
 
 class Windows(Dataset[Batch]):
     """Every window of the rooms of a split, with stride 1, for training: masks streamers and modalities at random.
@@ -239,15 +247,20 @@ class Windows(Dataset[Batch]):
     ) -> None:
         self._segments, self._rooms = segments, list(rooms)
         self._window, self._seed, self.epoch = config.window, seed, 0
+        self._without = frozenset(config.without)
         self._streamer_dropout, self._modality_dropout = streamer_dropout, modality_dropout
-        self._streamer = [
-            config.streamers.index(r.streamer) + 1 if r.streamer in config.streamers else 0 for r in rooms
-        ]
+        known = {name: k + 1 for k, name in enumerate(config.streamers)}
+        self._streamer = [known.get(room.streamer, 0) for room in rooms]
         # A window ends at each segment that has a next one: its label.
         self._first = np.cumsum([0, *(r.stop - r.start - 1 for r in rooms)])
 
     def __len__(self) -> int:
         return int(self._first[-1])
+
+    def apart(self) -> np.ndarray:
+        """Indices of windows that do not overlap and end with their room."""
+        ends = (np.arange(stop - 1, start - 1, -self._window)[::-1] for start, stop in itertools.pairwise(self._first))
+        return np.concatenate([*ends])
 
     def __getitems__(self, indices: Sequence[int]) -> list[Batch]:
         """Read a whole batch at once; DataLoader asks this way, and its collate_fn is `first`."""
@@ -257,6 +270,10 @@ class Windows(Dataset[Batch]):
         seeds = np.zeros(size, dtype=np.int64)
         windows, streamers = [], []
         for row, index in enumerate(indices):
+            if index == BLANK:
+                streamers.append(0)
+                windows.append(self._segments.window(0, 0))
+                continue
             k = int(np.searchsorted(self._first, index, side="right")) - 1
             room = self._rooms[k]
             stop = room.start + int(index - self._first[k]) + 1
@@ -272,10 +289,11 @@ class Windows(Dataset[Batch]):
         return [Batch(stack(windows, streamers=streamers, length=n), *tensors)]
 
     def _dropped(self, random: np.random.Generator, start: int, stop: int) -> frozenset[str]:
-        names = ("pictures", "speech", "comments")
-        there = [m for m in names if self._segments.scalar(f"has_{m}", start, stop).any()]
-        drawn = frozenset(m for m, u in zip(names, random.random(3), strict=True) if u < self._modality_dropout)
-        return frozenset() if drawn.issuperset(there) else drawn
+        there = [
+            m for m in MODALITIES if m not in self._without and self._segments.scalar(f"has_{m}", start, stop).any()
+        ]
+        drawn = frozenset(m for m, u in zip(MODALITIES, random.random(3), strict=True) if u < self._modality_dropout)
+        return self._without if drawn.issuperset(there) else self._without | drawn
 
 
 def first(batches: list[Batch]) -> Batch:

@@ -79,7 +79,7 @@ def score(
 
 def _curve(model: KuaiHL, segments: Segments, room: Room, *, streamer: int, without: frozenset[Source]) -> np.ndarray:
     """Predictions for a room's segments (segments,), the first of which is NaN."""
-    window = segments.window(room.start, room.stop, dropped=without)
+    window = segments.window(room.start, room.stop, dropped=without.union(model.config.without))
     features = stack([window], streamers=[0 if "streamer" in without else streamer], length=room.stop - room.start)
     with _activity_hidden(model) if "activity" in without else nullcontext():
         return model.sweep(features).numpy()[:-1]

@@ -1,12 +1,14 @@
-"""The training loop: a dataset in, a checkpoint out. Run as `python -m train.fit --dataset DIR --out DIR`."""
+"""The training loop: a dataset in, a checkpoint out. Run as `python -m train.fit --dataset DIR --out DIR`.
 
-import json
+Several processes, of `torchrun --nproc_per_node 2 -m train.fit ...` on CPUs or GPUs or of `accelerate launch -m
+train.fit ...` on GPUs, share each batch and take the same steps as one, but for what dropout draws.
+"""
+
 import math
-import shutil
 import sys
 import time
-from collections import defaultdict
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,26 +16,25 @@ import numpy as np
 import torch
 import tyro
 from accelerate import Accelerator
-from accelerate.utils import set_seed
+from accelerate.utils import gather_object, set_seed
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
-from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
-from kuaihl.activity import CHAT_COLUMNS
-from kuaihl.alignment import alignment_loss
-from kuaihl.errors import LabelError
-from kuaihl.model import PRESETS, KuaiHL, Output
+from kuaihl.alignment import MIN_ALIGNED_SEGMENTS, alignment_loss
+from kuaihl.model import PICTURES, PRESETS, KuaiHL, Output
 from kuaihl.ranking import Region, pairwise_loss, pointwise_loss
 from train.console import plain_errors
-from train.dataset import ENCODER_FILES, Batch, Room, Segments, Windows, first, read_info
+from train.dataset import BLANK, Batch, Room, Segments, Windows, first
 from train.evaluate import rooms_of, score
 from train.metrics import taus
+from train.start import model_from, new_model
+from train.state import CHECKPOINT_FOLDER, Curves, Run, command_of, settings_of
 
-STATE_FILE = "last.pt"
-LOG_FILE = "fit.json"
-_SAVE_EVERY_STEPS = 200
-_LOG_EVERY_STEPS = 20
+TERMS = ("point", "align", "pair")
+"""The losses of Eq. 13, in the order of every tensor of losses."""
+_NO_SETTINGS = ("out", "workers", "log_every", "save_every")
+"""What may change when a run goes on."""
 
 
 @dataclass(frozen=True)
@@ -46,16 +47,23 @@ class FitConfig:
         Folder that train.prepare or train.simulator wrote.
     out
         Folder for the checkpoint, the curves and the state. An interrupted run goes on from its last state.
+    init
+        Checkpoint to start from: its sizes, weights and scales of activity are kept, ``preset`` has no say, and
+        streamers that it does not know are added. The dataset must be made with its encoders.
     preset
         Sizes of the model.
     activity
         Whether the model has the two activity tokens; the preset's choice if not given.
+    window
+        n: how many segments a prediction looks back on; the preset's if not given.
+    without
+        Hide this from the model, in training and ever after; can be given several times.
     dropout
         Share of activations dropped; the preset's if not given.
     epochs
         How often each window is seen at most.
     batch
-        Windows a step.
+        Windows a step, over all processes.
     rate, decay, warmup, clip
         AdamW's peak learning rate and weight decay, steps of linear warm-up before the cosine, largest gradient norm.
     point, align, pair
@@ -68,14 +76,24 @@ class FitConfig:
         Share of windows with the streamer unknown; chance of each modality to be masked.
     patience
         Stop after so many epochs without a better validation tau.
+    bf16
+        Compute the network in bfloat16 where that is safe; weights and losses stay float32. Faster where the processor
+        has instructions for it, and much slower where not.
     seed
         Fixes everything.
+    workers
+        Processes that read batches ahead; 0 reads between the steps.
+    log_every, save_every
+        Steps between two points of the curves, and between two states to go on from.
     """
 
     dataset: Path
     out: Path
+    init: Path | None = None
     preset: Literal["compact", "paper", "debug"] = "compact"
     activity: bool | None = None
+    window: int | None = None
+    without: tyro.conf.UseAppendAction[tuple[Literal["pictures", "speech", "comments", "streamer"], ...]] = ()
     dropout: float | None = None
     epochs: int = 10
     batch: int = 64
@@ -92,19 +110,11 @@ class FitConfig:
     streamer_dropout: float = 0.1
     modality_dropout: float = 0.1
     patience: int = 3
+    bf16: bool = False
     seed: int = 0
-
-
-@dataclass
-class Progress:
-    """Where a run is."""
-
-    epoch: int = 0
-    step_in_epoch: int = 0
-    step: int = 0
-    seconds: float = 0.0
-    best_tau: float = -math.inf
-    best_epoch: int = 0
+    workers: int = 0
+    log_every: int = 20
+    save_every: int = 200
 
 
 def fit(config: FitConfig) -> Path:
@@ -113,11 +123,15 @@ def fit(config: FitConfig) -> Path:
     Raises
     ------
     LabelError
-        The dataset has no training or validation rooms, or ``out`` holds a run with other settings.
+        The dataset has no training or validation rooms, or no label there; ``out`` holds a run with other settings;
+        ``init`` does not go with the settings.
+    CheckpointError
+        ``init`` is no checkpoint, or one of other encoders than the dataset's.
     """
-    accelerator = Accelerator()
+    accelerator = Accelerator(cpu=not torch.cuda.is_available() and not torch.backends.mps.is_available())
     set_seed(config.seed)
-    segments = Segments(config.dataset)
+    with accelerator.main_process_first():  # who comes later finds the memory map made
+        segments = Segments(config.dataset)
     train_rooms, validation_rooms = rooms_of(segments, "train"), rooms_of(segments, "validation")
     model = build(config, segments, train_rooms)
     windows = Windows(
@@ -128,116 +142,147 @@ def fit(config: FitConfig) -> Path:
         modality_dropout=config.modality_dropout,
         seed=config.seed,
     )
-    optimizer = torch.optim.AdamW(_groups(model, config.decay), lr=config.rate, betas=(0.9, 0.98))
+    optimizer = torch.optim.AdamW(_groups(model, config.decay), lr=config.rate, betas=(0.9, 0.98), fused=True)
     model, optimizer = accelerator.prepare(model, optimizer)
-    inner = accelerator.unwrap_model(model)
-    progress = _resume(config, inner, optimizer)
-    steps_per_epoch = math.ceil(len(windows) / config.batch)
-    main_process = accelerator.is_main_process
-    curves = SummaryWriter(str(config.out / "curves"), purge_step=progress.step) if main_process else None
+    run = Run(config.out, settings_of(config, apart=_NO_SETTINGS), accelerator.unwrap_model(model), optimizer)
+    progress = run.resume()
+    curves = Curves(config.out / "curves", after=progress.step) if accelerator.is_main_process else None
+    batches_per_epoch = math.ceil(len(windows) / config.batch)
     began = time.monotonic() - progress.seconds
 
-    while progress.epoch < config.epochs and progress.epoch - progress.best_epoch <= config.patience:
+    while progress.epoch < config.epochs and progress.epoch - progress.best_epoch < max(config.patience, 1):
         windows.epoch = progress.epoch
         order = np.random.default_rng((config.seed, progress.epoch)).permutation(len(windows))
-        batches = [order[i : i + config.batch].tolist() for i in range(0, len(order), config.batch)]
-        loader = DataLoader(
-            windows,
-            batch_sampler=batches[progress.step_in_epoch :],
-            collate_fn=first,
-            generator=torch.Generator(),  # its own: the global one must not notice where a run was resumed
-        )
+        batches = _batches(windows, order[progress.step_in_epoch * config.batch :], config, accelerator)
+        left = batches_per_epoch - progress.step_in_epoch
+        sums = torch.zeros(len(TERMS), device=accelerator.device)
         model.train()
-        sums, taken = defaultdict(float), 0
-        hidden = not (main_process and sys.stderr.isatty())
-        for batch in tqdm(accelerator.prepare(loader), desc=f"epoch {progress.epoch + 1}", disable=hidden):
-            _set_rate(optimizer, config, progress.step, steps_per_epoch * config.epochs)
-            losses = loss_terms(model(batch.features), batch, config)
-            total = config.point * losses["point"] + config.align * losses["align"] + config.pair * losses["pair"]
-            optimizer.zero_grad()
-            accelerator.backward(total)
-            accelerator.clip_grad_norm_(model.parameters(), config.clip)
-            optimizer.step()
-            progress.step, progress.step_in_epoch, taken = progress.step + 1, progress.step_in_epoch + 1, taken + 1
+        for batch in tqdm(batches, f"epoch {progress.epoch + 1}", left, disable=not (curves and sys.stderr.isatty())):
+            rate = _set_rate(optimizer, config, progress.step, batches_per_epoch * config.epochs)
+            torch.manual_seed(_key(config.seed, progress.step, accelerator.process_index))
+            losses, norm = take_step(model, optimizer, batch, config, accelerator)
+            sums += losses
+            progress.step, progress.step_in_epoch = progress.step + 1, progress.step_in_epoch + 1
             progress.seconds = time.monotonic() - began
-            for name, value in losses.items():
-                sums[name] += value.item()
-                if curves and progress.step % _LOG_EVERY_STEPS == 0:
-                    curves.add_scalar(f"loss/{name}", value.item(), progress.step)
-            if main_process and progress.step % _SAVE_EVERY_STEPS == 0:
-                _save_state(config, inner, optimizer, progress)
+            if progress.step % config.log_every == 0:
+                losses = accelerator.reduce(losses, "sum")
+                if curves:
+                    curves.add(
+                        progress.step, {**_named("loss", losses), "train/rate": rate, "train/gradient_norm": norm}
+                    )
+            if curves and progress.step % config.save_every == 0:
+                run.save_state(progress)
 
-        scores = score(inner.eval(), segments, validation_rooms)
-        tau = taus(scores.predicted, scores.true, scores.room, deltas=[None])[0].pooled or 0.0
+        found = validate(config, run.model.eval(), segments, validation_rooms, accelerator)
+        means = accelerator.reduce(sums, "sum") / max(left, 1)
         progress.epoch, progress.step_in_epoch = progress.epoch + 1, 0
-        better = tau > progress.best_tau
+        better = found.tau > progress.best_tau
         if better:
-            progress.best_tau, progress.best_epoch = tau, progress.epoch
+            progress.best_tau, progress.best_epoch = found.tau, progress.epoch
         if curves:
-            means = ", ".join(f"{name} {value / max(taken, 1):.4f}" for name, value in sums.items())
-            print(f"epoch {progress.epoch}: {means}; validation tau {tau:.4f}{' *' if better else ''}", flush=True)
-            curves.add_scalar("validation/tau", tau, progress.step)
-            if better:
-                _save_checkpoint(config, inner, progress, windows=len(windows))
-            _save_state(config, inner, optimizer, progress)
-    return config.out / "checkpoint"
+            shown = ", ".join(f"{name} {value:.4f}" for name, value in zip(TERMS, means.tolist(), strict=True))
+            print(
+                f"epoch {progress.epoch}: {shown}; validation tau {found.tau:.4f}{' *' if better else ''}", flush=True
+            )
+            curves.add(progress.step, {**_named("validation", found.losses), "validation/tau": found.tau})
+            if better:  # before the state: a run that is killed in between does it again
+                run.save_checkpoint(progress, dataset=config.dataset, command=command_of(config), windows=len(windows))
+            run.save_state(progress)
+    if curves:
+        curves.close()
+    accelerator.wait_for_everyone()
+    return config.out / CHECKPOINT_FOLDER
+
+
+def take_step(
+    model: nn.Module, optimizer: torch.optim.Optimizer, batch: Batch, config: FitConfig, accelerator: Accelerator
+) -> tuple[Tensor, Tensor]:
+    """Take one step with this process's share of a batch, as if one process had the whole batch.
+
+    Returns
+    -------
+    What this process adds to the three losses of the batch (3,), and the norm of the whole gradient.
+    """
+    with torch.autocast(accelerator.device.type, torch.bfloat16, enabled=config.bf16):
+        output = model(batch.features)
+    terms, counts = loss_terms(output, batch, config)
+    losses = terms * counts / accelerator.reduce(counts, "sum").clamp(min=1)  # every window weighs the same
+    weights = torch.tensor([config.point, config.align, config.pair], device=losses.device)
+    optimizer.zero_grad()
+    accelerator.backward((weights * losses).sum() * accelerator.num_processes)  # which averages the gradients
+    norm = accelerator.clip_grad_norm_(model.parameters(), config.clip)
+    optimizer.step()
+    return losses.detach(), norm
+
+
+@dataclass(frozen=True, slots=True)
+class Validation:
+    """Tau over all rooms, and the losses (3,) over windows that do not overlap, of all processes together."""
+
+    tau: float
+    losses: Tensor
+
+
+@torch.no_grad()
+def validate(
+    config: FitConfig, model: KuaiHL, segments: Segments, rooms: Sequence[Room], accelerator: Accelerator
+) -> Validation:
+    """Score the validation rooms, which the processes share."""
+    own = rooms[accelerator.process_index :: accelerator.num_processes]
+    parts = gather_object([score(model, segments, own)] if own else [])
+    predicted, true, room = (
+        np.concatenate([getattr(p, name) for p in parts]) for name in ("predicted", "true", "room")
+    )
+    tau = taus(predicted, true, room, deltas=[None])[0].pooled or 0.0
+    windows = Windows(segments, rooms, model.config, streamer_dropout=0.0, modality_dropout=0.0, seed=config.seed)
+    sums, counts = torch.zeros(2, len(TERMS), device=accelerator.device)
+    for batch in _batches(windows, windows.apart(), config, accelerator):
+        terms, count = loss_terms(model(batch.features), batch, config)
+        sums, counts = sums + terms * count, counts + count
+    return Validation(tau, accelerator.reduce(sums, "sum") / accelerator.reduce(counts, "sum").clamp(min=1))
 
 
 def build(config: FitConfig, segments: Segments, rooms: list[Room]) -> KuaiHL:
-    """A new model for a dataset: its encoders and streamers, activity scaled by statistics of the training rooms."""
-    info = segments.info
-    preset = PRESETS[config.preset]
-    model = KuaiHL(
-        replace(
-            preset,
-            activity=preset.activity if config.activity is None else config.activity,
-            dropout=preset.dropout if config.dropout is None else config.dropout,
-            visual_encoder=info.visual_encoder,
-            picture_dim=info.picture_dim,
-            text_encoder=info.text_encoder,
-            text_dim=info.text_dim,
-            streamers=tuple(sorted({room.streamer for room in rooms})),
-            target=info.target,
-            trained_on=info.source,
-        )
+    """A model for a dataset, or the checkpoint ``config.init`` with the streamers it lacks."""
+    changes = {name: getattr(config, name) for name in ("activity", "window", "dropout")}
+    changes = {name: value for name, value in changes.items() if value is not None}
+    if config.init is not None:
+        return model_from(config.init, segments, rooms, without=config.without, changes=changes)
+    return new_model(segments, rooms, config=replace(PRESETS[config.preset], **changes, without=config.without))
+
+
+def loss_terms(output: Output, batch: Batch, config: FitConfig) -> tuple[Tensor, Tensor]:
+    """The three terms of Eq. 13, unweighted, and over how many windows each is a mean; both (3,), as in `TERMS`."""
+    present = output.tokens.present
+    both = present[..., 0] & present[..., PICTURES]  # a window where pictures or text are masked has nothing to align
+    alignable = batch.valid & (both | ~batch.valid).all(-1, keepdim=True)
+    aligned = alignment_loss(
+        output.tokens.text.float(),
+        output.tokens.pictures.float(),
+        positive=config.positive,
+        valid=alignable,
+        generator=[torch.Generator().manual_seed(seed) for seed in batch.seeds.tolist()],
     )
-    labels = np.concatenate(
-        [segments.scalar("label", r.start, r.stop)[segments.scalar("valid", r.start, r.stop)] for r in rooms]
+    ranked = pairwise_loss(output.lvtr, batch.label, region=config.region, sigma=config.sigma, valid=batch.labelled)
+    windows = batch.valid.any(-1).sum()
+    counts = torch.stack([windows, (alignable.sum(-1) >= MIN_ALIGNED_SEGMENTS).sum(), windows])
+    return torch.stack([pointwise_loss(output.lvtr, batch.label, valid=batch.labelled), aligned, ranked]), counts
+
+
+def _batches(windows: Windows, order: np.ndarray, config: FitConfig, accelerator: Accelerator) -> Iterator[Batch]:
+    """Read this process's share of each batch; where a batch has too few windows for all, that is a blank one."""
+    shares = [
+        np.array_split(order[i : i + config.batch], accelerator.num_processes)[accelerator.process_index]
+        for i in range(0, len(order), config.batch)
+    ]
+    loader = DataLoader(
+        windows,
+        batch_sampler=[share if len(share) else [BLANK] for share in shares],
+        collate_fn=first,
+        num_workers=config.workers,
     )
-    if not len(labels):
-        raise LabelError(f"{config.dataset} has no labelled segment in its training rooms.")
-    mean = float(np.clip(labels.mean(), 1e-3, 1 - 1e-3))
-    nn.init.constant_(model.head.bias, math.log(mean / (1 - mean)))
-    if model.config.activity:
-        activity = np.concatenate([segments.array("activity", r.start, r.stop) for r in rooms])
-        chat, speech = np.split(activity, [len(CHAT_COLUMNS)], axis=1)
-        for name, values in (("chat", chat), ("speech", speech)):
-            getattr(model, f"{name}_mean").copy_(torch.from_numpy(values.mean(0)))
-            getattr(model, f"{name}_std").copy_(torch.from_numpy(values.std(0).clip(min=1e-3)))
-    return model
-
-
-def loss_terms(output: Output, batch: Batch, config: FitConfig) -> dict[str, Tensor]:
-    """The three terms of Eq. 13, unweighted, by name."""
-    draws = [torch.Generator().manual_seed(int(seed)) for seed in batch.seeds]
-    return {
-        "point": pointwise_loss(output.lvtr, batch.label, valid=batch.labelled),
-        "align": alignment_loss(
-            output.tokens.text,
-            output.tokens.pictures,
-            positive=config.positive,
-            valid=_alignable(batch),
-            generator=draws,
-        ),
-        "pair": pairwise_loss(output.lvtr, batch.label, region=config.region, sigma=config.sigma, valid=batch.labelled),
-    }
-
-
-def _alignable(batch: Batch) -> Tensor:
-    """(batch, segments) bool: a window where pictures or text are masked has nothing to align."""
-    features = batch.features
-    both = features.has_pictures & (features.has_speech | features.has_comments)
-    return batch.valid & (both | ~batch.valid).all(-1, keepdim=True)
+    for batch in loader:
+        yield batch.to(accelerator.device)
 
 
 def _groups(model: nn.Module, decay: float) -> list[dict[str, Any]]:
@@ -248,75 +293,22 @@ def _groups(model: nn.Module, decay: float) -> list[dict[str, Any]]:
     return [{"params": matrices, "weight_decay": decay}, {"params": others, "weight_decay": 0.0}]
 
 
-def _set_rate(optimizer: torch.optim.Optimizer, config: FitConfig, step: int, steps: int) -> None:
+def _set_rate(optimizer: torch.optim.Optimizer, config: FitConfig, step: int, steps: int) -> float:
     """Linear warm-up, then half a cosine down to 0."""
     warm = min((step + 1) / config.warmup, 1.0)
     rate = config.rate * warm * 0.5 * (1 + math.cos(math.pi * min(step / steps, 1.0)))
     for group in optimizer.param_groups:
         group["lr"] = rate
+    return rate
 
 
-def _settings(config: FitConfig) -> dict[str, Any]:
-    return {k: str(v) if isinstance(v, Path) else v for k, v in asdict(config).items() if k != "out"}
+def _key(*numbers: int) -> int:
+    """A seed for these numbers: dropout depends on the seed, the step and the process, not on what ran before."""
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0])
 
 
-def _command(config: FitConfig) -> str:
-    """The command that trains the same, with the names of folders alone, for the model card."""
-    default = FitConfig(config.dataset, config.out)
-    changed = {k: v for k, v in asdict(config).items() if v != getattr(default, k)}
-    flags = [f"--{name.replace('_', '-')} {value}" for name, value in changed.items()]
-    return " ".join([f"python -m train.fit --dataset {config.dataset.name} --out {config.out.name}", *flags])
-
-
-def _save_state(config: FitConfig, model: KuaiHL, optimizer: torch.optim.Optimizer, progress: Progress) -> None:
-    """Everything that goes on from here bit for bit, written whole or not at all."""
-    state = {
-        "settings": _settings(config),
-        "model": model.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "random": torch.get_rng_state(),
-        "progress": asdict(progress),
-    }
-    torch.save(state, config.out / f"{STATE_FILE}.part")
-    (config.out / f"{STATE_FILE}.part").replace(config.out / STATE_FILE)
-
-
-def _resume(config: FitConfig, model: KuaiHL, optimizer: torch.optim.Optimizer) -> Progress:
-    """Go on from the last state in ``out``, if there is one."""
-    config.out.mkdir(parents=True, exist_ok=True)
-    file = config.out / STATE_FILE
-    if not file.exists():
-        return Progress()
-    state = torch.load(file, weights_only=True)
-    if state["settings"] != _settings(config):
-        changed = [k for k, v in _settings(config).items() if state["settings"].get(k) != v]
-        raise LabelError(f"{config.out} holds a run with other settings ({', '.join(changed)}): choose another --out.")
-    model.load_state_dict(state["model"])
-    optimizer.load_state_dict(state["optimizer"])
-    torch.set_rng_state(state["random"])
-    return Progress(**state["progress"])
-
-
-def _save_checkpoint(config: FitConfig, model: KuaiHL, progress: Progress, *, windows: int) -> None:
-    """Write ``out/checkpoint``: float16 weights, the visual encoder of the dataset, and how it was trained."""
-    final, part = config.out / "checkpoint", config.out / "checkpoint.part"
-    shutil.rmtree(part, ignore_errors=True)
-    copy = KuaiHL(model.config)
-    copy.load_state_dict(model.state_dict())
-    copy.half().save_pretrained(part)
-    for name in ENCODER_FILES:
-        if (file := config.dataset / name).exists():
-            shutil.copyfile(file, part / name)
-    log = {
-        "command": _command(config),
-        "dataset": asdict(read_info(config.dataset)),
-        "windows": windows,
-        "torch": torch.__version__,
-        **asdict(progress),
-    }
-    (part / LOG_FILE).write_text(json.dumps(log, indent=2) + "\n", encoding="utf-8")
-    shutil.rmtree(final, ignore_errors=True)
-    part.rename(final)
+def _named(group: str, losses: Tensor) -> dict[str, float]:
+    return {f"{group}/{name}": value for name, value in zip(TERMS, losses.tolist(), strict=True)}
 
 
 if __name__ == "__main__":

@@ -1,0 +1,74 @@
+"""What the page is made of: what a visitor fills in, and what a result fills. What happens on a click is app.py's."""
+
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from gradio.data_classes import FileData
+
+DOWNLOADS = (
+    "report.html", "prediction.json", "segments.csv", "chapters.txt", "highlights.srt", "highlights.edl",
+    "highlights.otio",
+)  # fmt: skip
+EXAMPLE_LABEL = "A simulated stream and its chat"
+SOURCES = ("pictures", "speech", "comments")
+
+
+def inputs(example: list[str], *, own_machine: bool) -> tuple[Any, ...]:
+    """Lay out the column at the left: files, settings, a path on one's own machine, Run and Cancel."""
+    recording = gr.File(label="Recording", height=108, elem_id="recording")
+    hint = {"placeholder": "… or its path on this machine", "show_label": False, "container": False}
+    paths = [gr.Textbox("", label="Path of the recording", elem_id="path", **hint)] if own_machine else []
+    comments = gr.File(label="Comment log (optional)", height=108, elem_id="comments")
+    with gr.Row():
+        start = gr.Button("Run", variant="primary", min_width=100, elem_id="run")
+        cancel = gr.Button("Cancel", visible=False, min_width=100, elem_id="cancel")
+    gr.set_static_paths([Path(example[0]).parent])  # served from there: copies would be removed after an hour
+    gr.Examples([example], [recording, comments], label="Example", example_labels=[EXAMPLE_LABEL])
+    with gr.Accordion("Settings", open=False, elem_id="settings"):
+        labels = [(name.capitalize(), name) for name in SOURCES]
+        sources = gr.CheckboxGroup(labels, value=list(SOURCES), label="Predict from")
+        highlights = gr.Slider(1, 20, 5, step=1, label="Highlights at most")
+        gap = gr.Slider(0, 600, 60, step=30, label="Seconds between them at least")
+        padding = gr.Slider(0, 60, 0, step=5, label="Seconds added at both ends")
+        streamer = gr.Dropdown([""], value="", label="Streamer", info="One the model knows, or empty: unknown",
+                               allow_custom_value=True)  # fmt: skip
+    with gr.Accordion("More files", open=False):
+        transcript = gr.File(label="Transcript, instead of listening", height=108, elem_id="transcript")
+        offset = gr.Number(0, label="Comment offset", info="Seconds added to the time of every comment")
+    settings = [streamer, sources, highlights, gap, padding]
+    return [recording, comments, transcript, offset], settings, paths, start, cancel
+
+
+def results(assets: Path) -> tuple[Any, ...]:
+    """Lay out what a result fills, the rows of highlights, the files, and what plays it live."""
+    with gr.Row():
+        with gr.Column(scale=3, min_width=300):
+            player = gr.Video(show_label=False, interactive=False, height=336, buttons=[], elem_id="player")
+            still = gr.HTML(visible=False, elem_id="still")
+        with gr.Column(scale=2, min_width=280):
+            rows = gr.HTML(js_on_load=(assets / "highlights.js").read_text("utf-8"), elem_id="highlights")
+    # gr.Video would transcode, whole, what it takes for unplayable; playable() has decided that already.
+    player.postprocess = lambda value: value and FileData(path=value, orig_name=Path(value).name)
+    curve = gr.Plot(show_label=False, elem_id="curve")
+    with gr.Row(elem_id="downloads"):
+        files = [gr.DownloadButton(name, size="sm", min_width=120) for name in DOWNLOADS]
+        cut = gr.Button("Cut clips", size="sm", min_width=120, elem_id="cut")
+        clips = gr.DownloadButton("clips.zip", size="sm", min_width=120, visible=False, elem_id="clips")
+    with gr.Tabs():
+        with gr.Tab("Why", elem_id="reasons"), gr.Row():
+            with gr.Column(min_width=300):
+                why = gr.HTML(elem_id="why")
+            with gr.Column(min_width=300):
+                alignment = gr.Plot(show_label=False, elem_id="alignment")
+        with gr.Tab("Live", elem_id="live"):
+            gr.Markdown("Play the recording as it would have arrived: what was predicted never changes afterwards.")
+            with gr.Row():
+                play = gr.Button("Play", min_width=100, elem_id="play")
+                stop = gr.Button("Stop", min_width=100, elem_id="stop")
+                pause_s = gr.Slider(0, 2, 0.3, step=0.1, label="Seconds for each segment of 30 s", min_width=200)
+            live = gr.Plot(show_label=False, elem_id="live-curve")
+        with gr.Tab("Segments"):
+            widths = ["19%", "17%", "24%", "40%"]
+            table = gr.Dataframe(wrap=True, column_widths=widths, elem_id="table")
+    return [player, still, why, alignment, rows, curve, table, live], rows, files, (cut, clips), (pause_s, play, stop)

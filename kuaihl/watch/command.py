@@ -1,0 +1,78 @@
+"""The command ``python -m kuaihl watch``."""
+
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+
+def _hint(text: str, metavar: str) -> object:
+    return tyro.conf.arg(metavar=metavar, help_behavior_hint=text)
+
+
+def watch(
+    recording: Annotated[tyro.conf.Positional[str], _hint("", "FILE")],
+    *,
+    comments: Annotated[Path | None, _hint("", "LOG")] = None,
+    comment_offset_s: Annotated[float, _hint("(default: 0)", "S")] = 0.0,
+    comment_wait_s: Annotated[float, _hint("(default: 2)", "S")] = 2.0,
+    stream_start: Annotated[str | None, _hint("", "TIME")] = None,
+    streamer: Annotated[str | None, _hint("(default: an unknown one)", "NAME")] = None,
+    checkpoint: Annotated[str | None, _hint("(default: the one that comes with KuaiHL)", "PATH_OR_REPO")] = None,
+    threshold: Annotated[float | None, _hint("(default: what a tenth of the last two hours exceeded)", "LVTR")] = None,
+    until_idle_s: Annotated[float, _hint("(default: 120)", "S")] = 120.0,
+    out: Annotated[Path | None, _hint("", "LINES.jsonl")] = None,
+    state: Annotated[Path | None, _hint("", "FILE")] = None,
+) -> None:
+    """Watch a recording in progress, and tell when a highlight is about to come.
+
+    Prints a line for each segment when it has ended, with the forecast for the next 30 s.
+
+    Parameters
+    ----------
+    recording
+        What a recorder writes: MKV, WebM, MPEG-TS, FLV, fragmented MP4. A single - is standard input.
+    comments
+        Its comment log, which may grow as well.
+    comment_offset_s
+        Seconds added to the time of every comment; negative where the log started first.
+    comment_wait_s
+        How long the comments of a segment may come after it.
+    stream_start
+        When the recording starts, for logs by the wall clock: date, time and time zone, as in
+        2024-05-01T20:00:00+02:00.
+    streamer
+        Whose stream it is, if the checkpoint knows them.
+    checkpoint
+        Folder of a checkpoint, or its id on the Hub.
+    threshold
+        A forecast above it raises a highlight, once until it was clearly lower.
+    until_idle_s
+        When the recording has not grown for so long it has ended.
+    out
+        File to which a line of JSON is appended for each segment.
+    state
+        File that notes how far this is: started again with it, a watch goes on where it was.
+    """
+    from kuaihl.watch.watching import Watch, told
+
+    watching = Watch(
+        recording,
+        comments=comments,
+        comment_offset_s=comment_offset_s,
+        comment_wait_s=comment_wait_s,
+        stream_start=stream_start,
+        streamer=streamer,
+        threshold=threshold,
+        until_idle_s=until_idle_s,
+        out=out,
+        state=state,
+    )
+    from kuaihl.predictor import Predictor
+
+    predictor = Predictor.from_pretrained(checkpoint) if checkpoint else Predictor.from_pretrained()
+    try:
+        for seen in watching.run(predictor):
+            print(told(seen), flush=True)  # noqa: T201 (the command line)
+    finally:
+        print(watching.summary(), flush=True)  # noqa: T201 (the command line)
