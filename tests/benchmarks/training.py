@@ -21,6 +21,7 @@ from torch import nn
 from torch.autograd.profiler_util import FunctionEvent
 from torch.profiler import ProfilerActivity, profile, record_function
 
+from kuaihl import perceiver
 from kuaihl.model import PRESETS
 from tests.small_dataset import TEXTS, write_room
 from train import fit
@@ -142,6 +143,7 @@ def main() -> None:
         fit.alignment_loss = within(ALIGNMENT, fit.alignment_loss)
         fit.pointwise_loss = within(OTHER_LOSSES, fit.pointwise_loss)
         fit.pairwise_loss = within(OTHER_LOSSES, fit.pairwise_loss)
+        perceiver.attend_once = within(ATTENTION, perceiver.attend_once)
         for module in plain.model.modules():
             if isinstance(module, nn.MultiheadAttention | nn.Linear):
                 kind = ATTENTION if isinstance(module, nn.MultiheadAttention) else PRODUCTS
