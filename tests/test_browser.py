@@ -1,6 +1,7 @@
 """The app as a visitor sees it, in Chromium without a window."""
 
 import re
+import zipfile
 
 import pytest
 from playwright.sync_api import expect
@@ -64,6 +65,7 @@ def test_upload_run_and_click_a_highlight(page, short_recording, short_log):
     run(page, short_recording, short_log)
     expect(page.locator("#status")).to_contain_text("0:02:20")  # its length
     expect(page.locator("#alignment .js-plotly-plot")).to_be_visible()
+    page.get_by_role("tab", name="Segments").click()
     expect(page.locator("#table")).to_contain_text("0:01:30")
 
     row = page.locator("#highlights button").last
@@ -102,6 +104,18 @@ def test_live_replay_ends_in_the_same_forecast(page, short_recording, short_log)
     live = page.locator("#live-curve .annotation-text", has_text="forecast")
     expect(live.first).to_have_text(forecast)
     expect(page.locator("#live-curve .js-plotly-plot")).to_be_visible()
+
+
+def test_clips_of_the_highlights_come_as_a_zip(page, short_recording, short_log):
+    run(page, short_recording, short_log)
+    expect(page.locator("#clips")).not_to_be_visible()
+    page.locator("#cut").click()
+    expect(page.locator("#clips")).to_be_visible()
+    with page.expect_download() as download:
+        page.locator("#clips").click()
+    with zipfile.ZipFile(download.value.path()) as clips:
+        assert len(clips.namelist()) == page.locator("#highlights button").count()
+        assert clips.testzip() is None
 
 
 def test_refused_input_says_why_and_the_page_goes_on(page, tmp_path, short_recording):
