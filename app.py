@@ -157,7 +157,10 @@ class Demo:
         settings = settings_of(*chosen)
         if run is None or run.settings == settings:
             return run
-        return runs.again(self.model.result(), run, settings)
+        try:
+            return runs.again(self.model.result(), run, settings)
+        except (KuaiHLError, OSError) as error:  # the visitor's files go after an hour
+            raise gr.Error("The recording is no longer here. Upload it again.", print_exception=False) from error
 
     def show(self, run: "Run | None", dark: bool) -> list[Any]:  # noqa: FBT001 - a checkbox's value
         """Fill the page with a result, its best highlight chosen."""
@@ -278,7 +281,10 @@ def settings_of(streamer: str, sources: list[str], highlights: int, min_gap_s: f
 
     if not sources:
         raise gr.Error("Nothing is left to predict from: leave at least one source on.", print_exception=False)
-    options = HighlightOptions(top_k=int(highlights), min_gap_s=float(min_gap_s), padding_s=float(padding_s))
+    try:
+        options = HighlightOptions(top_k=int(highlights), min_gap_s=float(min_gap_s), padding_s=float(padding_s))
+    except ValueError as error:
+        raise gr.Error(f"Highlights: {error}.", print_exception=False) from error
     return Settings(streamer or None, tuple(name for name in SOURCES if name not in sources), options)
 
 

@@ -143,6 +143,16 @@ def test_errors_are_shown_as_text_not_as_markup(here, tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("wrong", "why"),
+    [({"sources": []}, "at least one source"), ({"highlights": 0}, "top_k"), ({"min_gap_s": -1.0}, "min_gap_s")],
+)
+def test_settings_that_make_no_sense_are_refused(here, short_recording, wrong, why):
+    demo = demo_of(lambda *_, **__: pytest.fail("it was read"))
+    with pytest.raises(gr.Error, match=why):
+        asyncio.run(demo.predict(here, None, str(short_recording), **wrong))
+
+
+@pytest.mark.parametrize(
     ("own_machine", "request_"),
     [
         (False, request_to("127.0.0.1:7860")),

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from kuaihl.encoded import SOURCES, Encoded
-from kuaihl.explain import Moment, contributions, moments
+from kuaihl.encoded import SOURCES
+from kuaihl.explain import contributions, moments
+from kuaihl.model import Features, KuaiHL
 from kuaihl.predictor import Predictor
 from kuaihl.records import Comment
 from tests.encodings import encoded
@@ -57,34 +58,30 @@ def test_occlusion_is_the_prediction_without_one_source_of_one_segment(predictor
     assert said.text.startswith("hello there")
 
 
-def quiet(given: Encoded) -> Encoded:
-    """Every segment alike, so that nothing stands out."""
-    same = {
-        name: np.repeat(getattr(given.text, name)[:1], len(given.segments), 0)
-        for name in ("speech", "comments", "both")
-    }
-    return replace(
-        given,
-        pictures=np.repeat(given.pictures[:1], len(given.segments), 0),
-        text=type(given.text)(**same),
-        speech=[[] for _ in given.segments],
-        comments=[[Comment(s.start_s, "hm", user="one")] for s in given.segments],
-    )
+class CommentsAlone(KuaiHL):
+    """A model whose causes are known: it predicts from the mean of log1p of comments in the window alone."""
+
+    def gather_all(self, features: Features) -> torch.Tensor:
+        return features.chat[0, :, :1] * features.has_comments[0, :, None]
+
+    def decode(self, gathered: torch.Tensor) -> torch.Tensor:
+        return (gathered[..., 0].cumsum(1) / torch.arange(1, gathered.shape[1] + 1)).sigmoid()
 
 
-def test_the_segment_that_differs_is_the_moment_that_mattered(predictor: Predictor) -> None:
-    def effect(given: Encoded, source: str) -> Moment:
-        seen = moments(predictor, given, 16, top=48)
-        return next(m for m in seen if m.source == source and m.segment.index == 13)
-
-    given = quiet(encoded(predictor.config, 16))
-    usual = {source: abs(effect(given, source).added) for source in SOURCES}
-    given.pictures[13] = encoded(predictor.config, 17).pictures[0]
-    assert abs(effect(given, "pictures").added) > 2 * usual["pictures"]
-    given.comments[13] = [Comment(390.0 + k / 10, "WOW", user=f"viewer {k}") for k in range(200)]
-    burst = effect(given, "comments")
-    assert abs(burst.added) > 2 * usual["comments"]
-    assert burst.text.startswith("WOW · WOW")
+def test_the_known_cause_is_found(predictor: Predictor, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(predictor, "model", CommentsAlone(predictor.config).eval())
+    given = encoded(predictor.config, 16)
+    comments = [[Comment(s.start_s, "hm", user="one")] for s in given.segments]
+    comments[13] = [Comment(390.0 + k / 10, "WOW", user=f"viewer {k}") for k in range(200)]
+    given = replace(given, comments=comments)
+    found = contributions(predictor, given)
+    assert found.added(16)["comments"] > 0.1
+    assert (found.added(16)["pictures"], found.added(16)["speech"]) == (0.0, 0.0)
+    seen = moments(predictor, given, 16, top=48)
+    assert (seen[0].segment.index, seen[0].source) == (13, "comments")
+    assert seen[0].text.startswith("WOW · WOW")
+    assert seen[0].added > 3 * seen[1].added
+    assert all(m.added == 0.0 for m in seen if m.source != "comments")
 
 
 @pytest.mark.parametrize("index", [-1, 0, 6])
