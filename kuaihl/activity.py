@@ -66,7 +66,7 @@ class ChatActivity:
         return np.array([*counts, participation, burst], dtype=np.float32)
 
 
-def chat_spikes(comments: Sequence[int]) -> np.ndarray:
+def chat_spikes(comments: Sequence[int] | np.ndarray) -> np.ndarray:
     """Score segments by the usual rule on chat speed, for comparison: (segments,) float64.
 
     The number of a segment's comments against mean and standard deviation of those before it, 0 for the first two.

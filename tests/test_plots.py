@@ -71,11 +71,14 @@ def test_forecast_stands_after_the_last_segment():
 def test_comments_are_bars_under_the_curve_on_the_same_axis():
     prediction = made_up()
     figure = plots.curve(prediction)
-    bars = figure.data[-1]
-    assert bars.type == "bar"
+    bars, spikes = figure.data[-2:]
+    assert bars.type == spikes.type == "bar"
     assert list(bars.y) == [s.comments for s in prediction.segments]
     assert list(bars.width) == [(s.segment.end_s - s.segment.start_s) * 1000 for s in prediction.segments]
-    assert bars.yaxis == "y2"
+    assert bars.yaxis == spikes.yaxis == "y2"
+    counts = np.array([s.comments for s in prediction.segments])
+    above = [t for t in range(2, len(counts)) if counts[t] - counts[:t].mean() >= 2 * (counts[:t].std() or 1)]
+    assert list(spikes.x) == [bars.x[t] for t in above]
     assert figure.layout.yaxis2.domain[1] < figure.layout.yaxis.domain[0]
     assert figure.layout.xaxis.matches == "x2"
     assert figure.layout.xaxis2.tickformat == "%-H:%M:%S"

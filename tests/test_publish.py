@@ -120,7 +120,7 @@ def test_a_dry_run_writes_what_a_push_uploads(checkpoint: Path, hub: Hub, tmp_pa
     assert [address.split("/commit/")[0] for address in addresses] == [f"{hub.url}/{REPO}", f"{hub.url}/spaces/{SPACE}"]
     assert files_on(hub, REPO) == files_in(tmp_path / "out" / "model")
     assert files_on(hub, f"spaces/{SPACE}") == files_in(tmp_path / "out" / "space")
-    jsons = [f"{name}.json" for name in ("config", "distill", "evaluation", "fit")]
+    jsons = [f"{name}.json" for name in ("calibration", "config", "distill", "evaluation", "fit")]
     assert sorted(files_on(hub, REPO)) == ["README.md", *jsons, "model.safetensors", "visual.safetensors"]
 
 
@@ -210,6 +210,6 @@ def test_the_space_runs_from_its_folder_alone(space: Path, tmp_path: Path, short
             found = client.predict(recording=handle_file(short_recording), api_name="/predict")
         finally:
             process.terminate()
-    prediction = json.loads(Path(found[0]).read_text())
+    prediction = json.loads(Path(found[1]).read_text())
     assert len(prediction["segments"]) == 5
     assert prediction["checkpoint"]["sha256"].startswith(sha256_of(space / "assets" / "checkpoint")[:12])

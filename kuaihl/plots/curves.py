@@ -132,25 +132,30 @@ def _hover(found: SegmentPrediction, prediction: Prediction) -> str:
 
 def _add_comments(figure: go.Figure, prediction: Prediction, middles: np.ndarray, hover: Sequence[str]) -> None:
     """Draw the comments of each segment as bars; those that the usual rule takes for a spike in another colour."""
-    counts = [s.comments for s in prediction.segments]
+    counts = np.array([s.comments for s in prediction.segments])
+    widths = np.array([(s.segment.end_s - s.segment.start_s) * 1000 for s in prediction.segments])
+    figure.add_bar(
+        x=middles,
+        y=counts,
+        width=widths,
+        customdata=hover,
+        name="comments in a segment of 30 s",
+        marker={"color": _GREEN, "line": {"width": 0}},
+        hovertemplate="%{customdata}<extra></extra>",
+        row=2,
+        col=1,
+    )
     spikes = chat_spikes(counts) >= CHAT_SPIKE
-    widths = [(s.segment.end_s - s.segment.start_s) * 1000 for s in prediction.segments]
-    for name, colour, chosen in (
-        ("comments in a segment of 30 s", _GREEN, np.ones(len(counts), dtype=bool)),
-        (f"chat spike, the usual rule (z ≥ {CHAT_SPIKE:g})", _PURPLE, spikes),
-    ):
-        figure.add_bar(
-            x=middles,
-            y=np.where(chosen, counts, 0),
-            width=widths,
-            customdata=hover,
-            name=name,
-            marker={"color": colour, "line": {"width": 0}},
-            hovertemplate="%{customdata}<extra></extra>",
-            hoverinfo=None if chosen.all() else "skip",
-            row=2,
-            col=1,
-        )
+    figure.add_bar(
+        x=middles[spikes],
+        y=counts[spikes],
+        width=widths[spikes],
+        name=f"chat spike, the usual rule (z ≥ {CHAT_SPIKE:g})",
+        marker={"color": _PURPLE, "line": {"width": 0}},
+        hoverinfo="skip",
+        row=2,
+        col=1,
+    )
     figure.update_layout(barmode="overlay")
 
 
