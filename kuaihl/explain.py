@@ -41,7 +41,7 @@ class Moment:
 
 def contributions(predictor: Predictor, encoded: Encoded, *, streamer: str | None = None) -> Contributions:
     """Predict the recording once more without each of its sources; nothing is encoded again."""
-    model = predictor.model
+    model, encoded = predictor.model, predictor.seen(encoded)
     present = [name for name in SOURCES if getattr(encoded.modalities, name)]
 
     def sweep(given: Encoded, name: str | None) -> np.ndarray:
@@ -69,7 +69,7 @@ def moments(
     """
     if not 1 <= index <= len(encoded.segments):
         raise ValueError(f"predictions are for segments 1 to {len(encoded.segments)}, not {index}")
-    model = predictor.model
+    model, encoded = predictor.model, predictor.seen(encoded)
     first = max(0, index - predictor.config.window)
 
     def gathered(given: Encoded) -> torch.Tensor:

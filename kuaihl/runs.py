@@ -106,9 +106,10 @@ def clips(run: Run, *, progress: ProgressCallback) -> Path:
 def truth_beside(recording: Path) -> tuple[float, ...] | None:
     """Read what the LVTR of each segment truly was from the truth.json beside a recording of the simulator, if any."""
     file = recording.with_name("truth.json")
-    if not file.is_file():
+    try:
+        return tuple(float(segment["lvtr"]) for segment in json.loads(file.read_text(encoding="utf-8"))["segments"])
+    except (OSError, ValueError, KeyError, TypeError):  # none, or a file of that name by somebody else
         return None
-    return tuple(segment["lvtr"] for segment in json.loads(file.read_text(encoding="utf-8"))["segments"])
 
 
 def _predict(

@@ -10,7 +10,7 @@ import torch
 from kuaihl import comments as comment_logs
 from kuaihl.activity import ChatActivity, speech_activity
 from kuaihl.encoded import Encoded
-from kuaihl.model import Features
+from kuaihl.model import PICTURES, Features
 from kuaihl.predictor import Predictor
 from kuaihl.records import Comment, Segment, SegmentPrediction, Utterance
 
@@ -127,7 +127,7 @@ class Session:
             return torch.full((1, 1), source is not None)
 
         return Features(
-            pictures=tensor(seen, 3, config.picture_dim),
+            pictures=tensor(seen, PICTURES, config.picture_dim),
             text=tensor(text, config.text_dim),
             chat=torch.from_numpy(self._chat.add(written or ())).reshape(1, 1, -1),
             speech=torch.from_numpy(speech_activity([speech or ()])).reshape(1, 1, -1),

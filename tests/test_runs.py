@@ -69,8 +69,10 @@ def test_reasons_are_of_the_sources_shown(predictor: Predictor, first: runs.Run)
     assert {m.source for m in runs.why(predictor, other, 3, top=20)} == {"speech", "comments"}
 
 
-def test_truth_lies_beside_recordings_of_the_simulator(example: Path, short_recording: Path) -> None:
+def test_truth_lies_beside_recordings_of_the_simulator(example: Path, short_recording: Path, tmp_path: Path) -> None:
     true = runs.truth_beside(example / "recording.mp4")
     assert len(true) == 21
     assert all(0 <= value <= 1 for value in true)
     assert runs.truth_beside(short_recording) is None
+    (tmp_path / "truth.json").write_text('["of another program"]')
+    assert runs.truth_beside(tmp_path / "recording.mp4") is None
