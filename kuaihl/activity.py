@@ -6,11 +6,27 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from kuaihl.records import Comment, Segment, Utterance
+from kuaihl.records import SEGMENT_S, Comment, Segment, Utterance
 
 PRESENCE_SEGMENTS = 20
 """A chatter is present who wrote in this many segments up to now."""
-CHAT_COLUMNS = ("log1p_comments", "log1p_commenters", "log1p_present", "participation", "log_burst")
+RECENT_SEGMENTS = 3
+"""A chatter is recent who wrote in this many."""
+SLICE_S = 5.0
+"""Comments are also counted in slices of a segment, since its last seconds tell more of the next one than its first."""
+_SLICES = round(SEGMENT_S / SLICE_S)
+CHAT_COLUMNS = (
+    "log1p_comments",
+    "log1p_commenters",
+    "log1p_present",
+    "participation",
+    "log_burst",
+    "log1p_arrivals",
+    "regularity",
+    "recency",
+    "leaving",
+    *(f"log1p_comments_{SLICE_S * i:g}s" for i in range(_SLICES)),
+)
 SPEECH_COLUMNS = ("log1p_words", "speech_s")
 
 _WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]|[^\s\u3040-\u30ff\u3400-\u9fff]+")
@@ -29,17 +45,21 @@ def utterances_by_segment(utterances: Sequence[Utterance], segments: Sequence[Se
     return found
 
 
-def chat_activity(comments: Sequence[Sequence[Comment]]) -> np.ndarray:
-    """Measure how lively each segment's chat is -> (segments, 5) float32, columns `CHAT_COLUMNS`.
+def chat_activity(comments: Sequence[Sequence[Comment]], segments: Sequence[Segment]) -> np.ndarray:
+    """Measure how lively each segment's chat is -> (segments, 15) float32, columns `CHAT_COLUMNS`.
 
-    log1p of comments, of distinct commenters, and of commenters present, who wrote in the last `PRESENCE_SEGMENTS`;
-    participation, the share of those present who wrote now, 0 where nobody is; and the log ratio of comments, plus one,
-    to their mean up to now, plus one. A row depends on no later segment. Comments without a user count as comments but
-    not as commenters, since nobody knows whether the same person wrote again. What should not count, such as bots, is
-    left out before.
+    How many: log1p of comments, of distinct commenters, and of commenters present, who wrote in the last
+    `PRESENCE_SEGMENTS`; participation, the share of those present who wrote now; and the log ratio of comments, plus
+    one, to their mean up to now, plus one. Who: log1p of arrivals, commenters who were not present before; regularity,
+    the mean share of the last segments that those present wrote in; recency, the share of them who wrote in the last
+    `RECENT_SEGMENTS`; leaving, the share who will not be present in the next segment unless they write. When: log1p of
+    comments in each slice of `SLICE_S` seconds. Shares of nobody are 0.
+
+    A row depends on no later segment. Comments without a user count as comments but not as commenters, since nobody
+    knows whether the same person wrote again. What should not count, such as bots, is left out before.
     """
     measure = ChatActivity()
-    rows = [measure.add(some) for some in comments]
+    rows = [measure.add(some, segment) for some, segment in zip(comments, segments, strict=True)]
     return np.stack(rows) if rows else np.zeros((0, len(CHAT_COLUMNS)), dtype=np.float32)
 
 
@@ -48,22 +68,33 @@ class ChatActivity:
 
     def __init__(self) -> None:
         self._writers: deque[set[str]] = deque()
-        self._present: Counter[str] = Counter()
+        self._present: Counter[str] = Counter()  # in how many of the last segments each wrote
         self._segments = self._comments = 0
 
-    def add(self, some: Sequence[Comment]) -> np.ndarray:
-        """Measure the next segment -> (5,) float32."""
+    def add(self, some: Sequence[Comment], segment: Segment) -> np.ndarray:
+        """Measure the next segment -> (15,) float32."""
         writers = {comment.user for comment in some if comment.user is not None}
+        if len(self._writers) == PRESENCE_SEGMENTS:
+            self._present -= Counter(self._writers.popleft())
+        arrivals = len(writers - self._present.keys())
         self._writers.append(writers)
         self._present.update(writers)
-        if len(self._writers) > PRESENCE_SEGMENTS:
-            self._present -= Counter(self._writers.popleft())
         self._segments += 1
         self._comments += len(some)
-        participation = len(writers) / len(self._present) if self._present else 0.0
         burst = np.log((len(some) + 1) / (self._comments / self._segments + 1))
-        counts = np.log1p([len(some), len(writers), len(self._present)])
-        return np.array([*counts, participation, burst], dtype=np.float32)
+        present, past = len(self._present), len(self._writers)
+        recent = set().union(*list(self._writers)[-RECENT_SEGMENTS:])
+        oldest = self._writers[0] if past == PRESENCE_SEGMENTS else set()
+        leaving = sum(self._present[user] == 1 for user in oldest)
+        participation, regularity, recency, leaving = (
+            number / max(present, 1) for number in (len(writers), self._present.total() / past, len(recent), leaving)
+        )
+        into_s = np.array([comment.time_s - segment.start_s for comment in some])
+        slices = np.clip(into_s // SLICE_S, 0, _SLICES - 1).astype(int)
+        counts = np.log1p([len(some), len(writers), present])
+        when = np.log1p(np.bincount(slices, minlength=_SLICES))
+        who = (np.log1p(arrivals), regularity, recency, leaving)
+        return np.array([*counts, participation, burst, *who, *when], dtype=np.float32)
 
 
 def chat_spikes(comments: Sequence[int] | np.ndarray) -> np.ndarray:

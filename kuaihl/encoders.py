@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import timm
 import torch
+import torch.nn.functional as F
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from timm.models import SwinTransformer
@@ -28,14 +29,20 @@ SPEECH_PIECES = 100
 TEXT_PIECES = 200
 """Word pieces of a text in all, [CLS] and [SEP] included."""
 
-_COMPACT_SHAPE = {"embed_dim": 32, "depths": (2, 2, 4, 2), "num_heads": (1, 2, 4, 8)}
+_COMPACT_SHAPE = {
+    "img_size": 128,
+    "window_size": 8,  # divides 32, 16 and 8 patches, and is a size that matrix products like
+    "embed_dim": 32,
+    "depths": (2, 2, 4, 2),
+    "num_heads": (1, 2, 4, 8),
+}
 _PICTURES_PER_BATCH = {"cpu": 32, "cuda": 256}
 _WIDTH_STEP = 16
 _PIECES_PER_BATCH = {"cpu": 4_096, "cuda": 65_536}
 
 
 def swin_names() -> list[str]:
-    """Names that `build_swin` knows: the compact Swin and timm's Swins for pictures of 224 pixels."""
+    """Names that `build_swin` knows: the compact Swin, which reads 128 pixels, and timm's Swins for 224."""
     return [COMPACT_SWIN, *(name for name in timm.list_models("swin_*") if name.endswith("_224"))]
 
 
@@ -78,14 +85,17 @@ class VisualEncoder(nn.Module):
         if weights is not None:
             _load_swin(self.swin, weights, name=name)
         self.dim: int = self.swin.num_features
+        self.size: tuple[int, int] = self.swin.patch_embed.img_size
         cfg = self.swin.pretrained_cfg
         self.register_buffer("mean", 255 * torch.tensor(cfg["mean"]).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", 255 * torch.tensor(cfg["std"]).view(1, 3, 1, 1), persistent=False)
         self.to(choose_device(device)).eval()
 
     def forward(self, pictures: Tensor) -> Tensor:
-        """Pictures (batch, height, width, 3) uint8 RGB -> features (batch, dim) float32."""
+        """Pictures (batch, height, width, 3) uint8 RGB, of any size -> features (batch, dim) float32."""
         normalised = (pictures.to(self.mean.device).permute(0, 3, 1, 2).float() - self.mean) / self.std
+        if normalised.shape[2:] != self.size:
+            normalised = F.interpolate(normalised, self.size, mode="bilinear", antialias=True)
         with autocast(self.mean.device):
             return self.swin(normalised).float()
 

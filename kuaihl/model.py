@@ -59,7 +59,7 @@ class KuaiHLConfig:
     dropout: float = 0.1
     activity: bool = True
     without: tuple[str, ...] = ()
-    visual_encoder: str = "swin_compact_224"
+    visual_encoder: str = "swin_compact_128"
     picture_dim: int = 256
     text_encoder: str = "sentence-transformers/all-MiniLM-L6-v2"
     text_dim: int = 384
@@ -104,7 +104,7 @@ class Features:
     text
         (batch, segments, text_dim): of speech and comments, or of the one that is there.
     chat, speech
-        (batch, segments, 5) and (batch, segments, 2): activity, unscaled.
+        (batch, segments, 15) and (batch, segments, 2): activity, unscaled.
     has_pictures, has_speech, has_comments
         (batch, segments) bool: False where there is no such source; silence is a source.
     streamer

@@ -267,7 +267,7 @@ class Predictor:
         encoded = self.seen(encoded)
         segments, config = len(encoded.segments), self.config
         text = encoded.text.fitting()
-        chat = chat_activity(encoded.comments or [[]] * segments)
+        chat = chat_activity(encoded.comments or [[]] * segments, encoded.segments)
         speech = speech_activity(encoded.speech or [[]] * segments)
 
         def tensor(values: np.ndarray | None, *shape: int) -> torch.Tensor:

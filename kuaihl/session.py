@@ -88,7 +88,7 @@ class Session:
             speech = None
         written = None if comments is None else comment_logs.spoken(comments)
         said = None if speech is None else " ".join(utterance.text for utterance in speech)
-        features = self._features(pictures, speech, said, written)
+        features = self._features(segment, pictures, speech, said, written)
         return self.advance(segment, features, speech=said or "", comments=len(written or ()))
 
     def advance(self, segment: Segment, features: Features, *, speech: str = "", comments: int = 0) -> Step:
@@ -108,6 +108,7 @@ class Session:
 
     def _features(
         self,
+        segment: Segment,
         pictures: np.ndarray | None,
         speech: Sequence[Utterance] | None,
         said: str | None,
@@ -129,7 +130,7 @@ class Session:
         return Features(
             pictures=tensor(seen, PICTURES, config.picture_dim),
             text=tensor(text, config.text_dim),
-            chat=torch.from_numpy(self._chat.add(written or ())).reshape(1, 1, -1),
+            chat=torch.from_numpy(self._chat.add(written or (), segment)).reshape(1, 1, -1),
             speech=torch.from_numpy(speech_activity([speech or ()])).reshape(1, 1, -1),
             has_pictures=flag(pictures),
             has_speech=flag(speech),

@@ -16,7 +16,7 @@ VISUAL_FILE = "visual.safetensors"
 """The visual encoder's file in a checkpoint's folder."""
 TEXT_FOLDER = "text"
 """The text encoder's folder in a checkpoint's folder."""
-COMPACT_SWIN = "swin_compact_224"
+COMPACT_SWIN = "swin_compact_128"
 """The visual encoder that only a checkpoint holds."""
 
 _TEXT_FILES = (
@@ -72,7 +72,7 @@ def find_visual_encoder(name: str, *, checkpoint: Path | None = None) -> Path:
     Parameters
     ----------
     name
-        A timm name (``"swin_tiny_patch4_window7_224"``), ``"swin_compact_224"``, or the path of a safetensors file.
+        A timm name (``"swin_tiny_patch4_window7_224"``), ``"swin_compact_128"``, or the path of a safetensors file.
     checkpoint
         Folder of the checkpoint in use; its ``visual.safetensors`` comes before package and Hub.
 

@@ -8,11 +8,11 @@ from kuaihl.activity import CHAT_COLUMNS, SPEECH_COLUMNS
 from train.dataset import DatasetInfo, write_info, write_shard
 
 INFO = DatasetInfo(
-    visual_encoder="swin_compact_224",
+    visual_encoder="swin_compact_128",
     picture_dim=8,
     text_encoder="some-bert",
     text_dim=6,
-    encoders={"swin_compact_224": "1" * 64, "some-bert": "2" * 64},
+    encoders={"swin_compact_128": "1" * 64, "some-bert": "2" * 64},
     target="lvtr",
     source="random numbers",
     made_by="tests",

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import timm
 import torch
+from PIL import Image
 from safetensors.torch import load_file, save_file
 from transformers import BertConfig, BertModel, BertTokenizer, RobertaConfig, RobertaModel
 
@@ -30,13 +31,16 @@ def pictures() -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (3, 224, 224, 3), dtype=np.uint8)
 
 
+def compact_by_timm(*, num_classes: int) -> torch.nn.Module:
+    shape = {"embed_dim": 32, "depths": (2, 2, 4, 2), "num_heads": (1, 2, 4, 8), "img_size": 128, "window_size": 8}
+    return timm.create_model("swin_tiny_patch4_window7_224", num_classes=num_classes, **shape)
+
+
 @pytest.fixture(scope="module")
 def swin_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        net = timm.create_model(
-            "swin_tiny_patch4_window7_224", embed_dim=32, depths=(2, 2, 4, 2), num_heads=(1, 2, 4, 8), num_classes=7
-        )
+        net = compact_by_timm(num_classes=7)
     path = tmp_path_factory.mktemp("swin") / "visual.safetensors"
     save_file({name: value.half() for name, value in net.state_dict().items()}, path)
     return path
@@ -93,12 +97,11 @@ def read_text(encoder: TextEncoder, speech: str | None, comments: list[str] | No
 
 
 def test_visual_features_are_timms_own(swin_file: Path, pictures: np.ndarray) -> None:
-    net = timm.create_model(
-        "swin_tiny_patch4_window7_224", embed_dim=32, depths=(2, 2, 4, 2), num_heads=(1, 2, 4, 8), num_classes=0
-    ).eval()
+    net = compact_by_timm(num_classes=0).eval()
     tensors = {name: value.float() for name, value in load_file(swin_file).items() if not name.startswith("head.")}
     net.load_state_dict(tensors)
-    scaled = (pictures / 255 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
+    small = np.stack([Image.fromarray(p).resize((128, 128), Image.Resampling.BILINEAR) for p in pictures])
+    scaled = (small / 255 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
     with torch.inference_mode(), autocast(CPU):
         expected = net(torch.from_numpy(scaled).permute(0, 3, 1, 2).float()).float()
     encoder = VisualEncoder(COMPACT_SWIN, weights=swin_file, device="cpu")
@@ -132,7 +135,7 @@ def test_visual_encoder_knows_timms_swins() -> None:
 
 
 def test_visual_encoder_refuses_what_it_does_not_know(swin_file: Path, tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match=r"swin_huge.*swin_compact_224.*swin_tiny_patch4_window7_224"):
+    with pytest.raises(CheckpointError, match=r"swin_huge.*swin_compact_128.*swin_tiny_patch4_window7_224"):
         VisualEncoder("swin_huge", weights=None)
     with pytest.raises(CheckpointError, match="does not hold the weights of swin_tiny"):
         VisualEncoder("swin_tiny_patch4_window7_224", weights=swin_file)

@@ -128,7 +128,7 @@ def ctranslate2_file(model: Whisper, path: Path) -> Path:
 def test_visual_encoder_path_comes_before_the_checkpoint(tmp_path: Path) -> None:
     mine, own = swin(tmp_path / "mine.safetensors"), swin(tmp_path / "checkpoint" / "visual.safetensors")
     assert weights.find_visual_encoder(str(mine), checkpoint=own.parent) == mine
-    assert weights.find_visual_encoder("swin_compact_224", checkpoint=own.parent) == own
+    assert weights.find_visual_encoder("swin_compact_128", checkpoint=own.parent) == own
     assert weights.find_visual_encoder(SWIN, checkpoint=own.parent) == own
 
 
@@ -150,7 +150,7 @@ def test_nothing_found_says_where_and_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=f"{SWIN_REPO}.*hf download {SWIN_REPO}"):
         weights.find_visual_encoder(SWIN, checkpoint=tmp_path)
     with pytest.raises(CheckpointError, match=r"visual\.safetensors in .*checkpoint"):
-        weights.find_visual_encoder("swin_compact_224", checkpoint=tmp_path)
+        weights.find_visual_encoder("swin_compact_128", checkpoint=tmp_path)
     with pytest.raises(CheckpointError, match="timm"):
         weights.find_visual_encoder("swine")
     with pytest.raises(CheckpointError, match="google-bert/bert-base-uncased"):

@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from kuaihl.devices import autocast
 from kuaihl.encoders import VisualEncoder, build_swin
 from train.console import plain_errors
-from train.photos import VIEW_SIZE, Pictures, Split, load_pictures, split_for_probe, views, whole
+from train.photos import Pictures, Split, load_pictures, split_for_probe, views, whole
 from train.teacher import TEACHER_CLASSES, TEACHER_DIM, Lessons, Teacher, teach, write
 
 logger = logging.getLogger(__name__)
@@ -37,7 +37,7 @@ logger = logging.getLogger(__name__)
 TEMPERATURE = 2.0
 WARM_UP = 0.05
 """Share of the budget over which the learning rate rises."""
-SIZES = ((0.7, 112), (0.9, 160), (1.0, VIEW_SIZE))
+SIZES = ((0.4, 64), (0.7, 96), (1.0, 128))
 """Side of the student's pictures until that share of the budget is spent."""
 LOG_EVERY = 50
 
@@ -51,7 +51,7 @@ class DistillConfig:
     out: Path
     """Folder for visual.safetensors, distill.json and the state of the run; a run found there is resumed."""
     teacher: Literal["efficientnet_lite0"] = "efficientnet_lite0"
-    student: str = "swin_compact_224"
+    student: str = "swin_compact_128"
     minutes: float = 60.0
     """Wall-clock budget of the student, after the teacher is done; the learning rate follows it."""
     steps: int | None = None

@@ -24,7 +24,7 @@ _WINDOWS_PER_BATCH = 1024
 class GRU(nn.Module):
     """A linear layer over all that is known of a segment, a GRU over the window, a sigmoid head.
 
-    What is missing is zero, and flags say so. ``activity`` (segments, 7) is that of training, whose scale is kept.
+    What is missing is zero, and flags say so. ``activity`` (segments, 17) is that of training, whose scale is kept.
     """
 
     def __init__(self, config: KuaiHLConfig, activity: np.ndarray, *, dim: int) -> None:

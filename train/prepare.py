@@ -157,7 +157,9 @@ def columns(
         "text_speech": text.speech,
         "text_comments": text.comments,
         "text_both": text.both,
-        "activity": np.concatenate([chat_activity(comments or nothing), speech_activity(speech or nothing)], axis=1),
+        "activity": np.concatenate(
+            [chat_activity(comments or nothing, segments), speech_activity(speech or nothing)], axis=1
+        ),
         "has_pictures": np.full(count, pictures is not None),
         "has_speech": np.full(count, speech is not None),
         "has_comments": np.full(count, comments is not None),
