@@ -73,9 +73,9 @@ class Demo:
             predictor = self.model.result()
         except KuaiHLError as error:
             return [f'<p class="model wrong">{escape(str(error))}</p>', gr.skip()]
-        config, name = predictor.config, escape(predictor.checkpoint.name)
-        what = "LVTR, the share of viewers who stay long" if config.target == "lvtr" else escape(config.target)
-        told = f'<p class="model">Model <b>{name}</b> predicts {what}. Trained on {escape(config.trained_on)}.</p>'
+        config, name, target = predictor.config, escape(predictor.checkpoint.name), predictor.config.targets[0]
+        what = "LVTR, the share of viewers who stay long" if target.name == "lvtr" else escape(target.name)
+        told = f'<p class="model">Model <b>{name}</b> predicts {what}. Trained on {escape(target.trained_on)}.</p>'
         return [told, gr.update(choices=["", *config.streamers])]
 
     def _infer(self, stop: Path, progress: gr.Progress, inputs: "Inputs", before: "Run | None") -> "Encoded":

@@ -222,8 +222,7 @@ def info(
     told = rows(
         [
             ("checkpoint", f"{folder} (SHA-256 {sha256_of(folder)[:12]}…)"),
-            ("target", config.target),
-            ("trained on", config.trained_on),
+            *((f"predicts {target.name}", f"trained on {target.trained_on}") for target in config.targets),
             ("pictures by", config.visual_encoder),
             ("text by", config.text_encoder),
             ("speech by", f"Whisper {config.speech_model}"),

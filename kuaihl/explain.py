@@ -39,13 +39,16 @@ class Moment:
     text: str
 
 
-def contributions(predictor: Predictor, encoded: Encoded, *, streamer: str | None = None) -> Contributions:
+def contributions(
+    predictor: Predictor, encoded: Encoded, *, streamer: str | None = None, target: str | None = None
+) -> Contributions:
     """Predict the recording once more without each of its sources; nothing is encoded again."""
-    model, encoded = predictor.model, predictor.seen(encoded)
+    model, row = predictor.model, predictor.config.target_index(target)
+    encoded = predictor.seen(encoded, target=target)
     present = [name for name in SOURCES if getattr(encoded.modalities, name)]
 
     def sweep(given: Encoded, name: str | None) -> np.ndarray:
-        return model.sweep(predictor.features(given, streamer=name)).numpy()
+        return model.sweep(predictor.features(given, streamer=name, target=target), target=row).numpy()
 
     without = {name: sweep(encoded.without(name), streamer) for name in present}
     if model.streamer_index(streamer):
@@ -55,7 +58,13 @@ def contributions(predictor: Predictor, encoded: Encoded, *, streamer: str | Non
 
 @torch.inference_mode()
 def moments(
-    predictor: Predictor, encoded: Encoded, index: int, *, streamer: str | None = None, top: int = 5
+    predictor: Predictor,
+    encoded: Encoded,
+    index: int,
+    *,
+    streamer: str | None = None,
+    target: str | None = None,
+    top: int = 5,
 ) -> tuple[Moment, ...]:
     """Find the ``top`` moments before segment ``index`` that mattered most to its prediction, the greatest first.
 
@@ -69,11 +78,13 @@ def moments(
     """
     if not 1 <= index <= len(encoded.segments):
         raise ValueError(f"predictions are for segments 1 to {len(encoded.segments)}, not {index}")
-    model, encoded = predictor.model, predictor.seen(encoded)
+    model, row = predictor.model, predictor.config.target_index(target)
+    encoded = predictor.seen(encoded, target=target)
     first = max(0, index - predictor.config.window)
 
     def gathered(given: Encoded) -> torch.Tensor:
-        return model.gather_all(predictor.features(given, streamer=streamer).cut(first, index))
+        features = predictor.features(given, streamer=streamer, target=target)
+        return model.gather_all(features.cut(first, index), target=row)
 
     whole = gathered(encoded)
     windows, keys = [whole], []
@@ -84,7 +95,7 @@ def moments(
         for i in range(len(whole)):
             windows.append(torch.cat([whole[:i], left[i : i + 1], whole[i + 1 :]]))
             keys.append((source, first + i))
-    lvtr = model.decode(torch.stack(windows))[:, -1].tolist()
+    lvtr = model.decode(torch.stack(windows), target=row)[:, -1].tolist()
     found = [
         Moment(encoded.segments[i], source, lvtr[0] - without, _text(encoded, source, i))
         for (source, i), without in zip(keys, lvtr[1:], strict=True)

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +15,39 @@ from torch import Tensor, nn
 from kuaihl.activity import CHAT_COLUMNS, SPEECH_COLUMNS
 from kuaihl.decoder import CausalDecoder
 from kuaihl.errors import CheckpointError
+from kuaihl.features import PICTURES, Features
 from kuaihl.hub import CONFIG_FILE, MODEL_FILE, fetch
 from kuaihl.perceiver import Perceiver
 
-PICTURES = 3
 _STEP = 16
 """Segments, or windows, that a sweep takes at once."""
 
 
 @dataclass(frozen=True, slots=True)
+class Target:
+    """What one head predicts.
+
+    Attributes
+    ----------
+    name
+        ``"lvtr"``, ``"participation"``, ...
+    trained_on
+        One sentence for people: what the head learned from.
+    without
+        Which of "pictures", "speech", "comments" and "streamer" it was trained without: it never sees them.
+    """
+
+    name: str = "lvtr"
+    trained_on: str = "nothing: random weights"
+    without: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "without", tuple(self.without))  # a list, where it comes from JSON
+
+
+@dataclass(frozen=True, slots=True)
 class KuaiHLConfig:
-    """What a checkpoint is: sizes, the encoders whose features it reads, and what it learned from.
+    """What a checkpoint is: sizes, the encoders whose features it reads, and what it predicts.
 
     Attributes
     ----------
@@ -39,16 +61,12 @@ class KuaiHLConfig:
         In training only.
     activity
         Whether the two activity tokens, which the paper does not have, are used.
-    without
-        Which of "pictures", "speech", "comments" and "streamer" the model was trained without: it never sees them.
     visual_encoder, picture_dim, text_encoder, text_dim, speech_model
         Names of the encoders (see `kuaihl.weights`) and the sizes of their features.
     streamers
         Names known from training; row i + 1 of the embedding is streamers[i], row 0 the unknown streamer.
-    target
-        What is predicted: ``"lvtr"``.
-    trained_on
-        One sentence for people: what the weights learned from.
+    targets
+        What is predicted, by a head each: row i of the head is targets[i], and the first is meant where none is named.
     """
 
     dim: int = 128
@@ -58,21 +76,29 @@ class KuaiHLConfig:
     window: int = 20
     dropout: float = 0.1
     activity: bool = True
-    without: tuple[str, ...] = ()
     visual_encoder: str = "swin_compact_128"
     picture_dim: int = 256
     text_encoder: str = "sentence-transformers/all-MiniLM-L6-v2"
     text_dim: int = 384
     speech_model: str = "tiny.en"
     streamers: tuple[str, ...] = ()
-    target: str = "lvtr"
-    trained_on: str = "nothing: random weights"
+    targets: tuple[Target, ...] = (Target(),)
 
     def __post_init__(self) -> None:
-        for name in ("without", "streamers"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))  # a list, where it comes from JSON
+        object.__setattr__(self, "streamers", tuple(self.streamers))  # a list, where it comes from JSON
+        targets = (target if isinstance(target, Target) else Target(**target) for target in self.targets)
+        object.__setattr__(self, "targets", tuple(targets))
         if self.dim % self.heads:
             raise ValueError(f"dim {self.dim} must be a multiple of heads {self.heads}")
+        if not self.targets:
+            raise ValueError("a model needs a target to predict")
+
+    def target_index(self, name: str | None = None) -> int:
+        """Row of a target in the head, of the first if no name is given; CheckpointError where it is not predicted."""
+        names = [target.name for target in self.targets]
+        if name is not None and name not in names:
+            raise CheckpointError(f"The checkpoint does not predict {name!r}: it predicts {', '.join(names)}.")
+        return 0 if name is None else names.index(name)
 
 
 PRESETS = {
@@ -94,43 +120,6 @@ PRESETS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Features:
-    """What the encoders say about segments, with which sources there were at all.
-
-    Attributes
-    ----------
-    pictures
-        (batch, segments, 3, picture_dim)
-    text
-        (batch, segments, text_dim): of speech and comments, or of the one that is there.
-    chat, speech
-        (batch, segments, 15) and (batch, segments, 2): activity, unscaled.
-    has_pictures, has_speech, has_comments
-        (batch, segments) bool: False where there is no such source; silence is a source.
-    streamer
-        (batch,) int64; 0 is the unknown streamer.
-    """
-
-    pictures: Tensor
-    text: Tensor
-    chat: Tensor
-    speech: Tensor
-    has_pictures: Tensor
-    has_speech: Tensor
-    has_comments: Tensor
-    streamer: Tensor
-
-    def to(self, device: torch.device | str) -> "Features":
-        """Move every tensor."""
-        return Features(**{f.name: getattr(self, f.name).to(device) for f in fields(self)})
-
-    def cut(self, start: int, stop: int) -> "Features":
-        """Keep segments ``start`` to ``stop`` (exclusive)."""
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
-        return Features(**{k: v if k == "streamer" else v[:, start:stop] for k, v in values.items()})
-
-
-@dataclass(frozen=True, slots=True)
 class Tokens:
     """Projected tokens: ``tokens`` and ``present`` feed the perceiver, ``text`` and ``pictures`` the alignment.
 
@@ -146,7 +135,10 @@ class Tokens:
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """Position i of a window predicts the segment after it: ``lvtr`` (batch, segments), in [0, 1], and its tokens."""
+    """Position i of a window predicts the segment after it: ``lvtr`` (batch, segments), in [0, 1], and its tokens.
+
+    ``lvtr`` is whatever the target is.
+    """
 
     lvtr: Tensor
     tokens: Tokens
@@ -160,7 +152,10 @@ class KuaiHL(
     pipeline_tag="video-classification",
     tags=["live-streaming", "highlight-detection", "multimodal"],
 ):
-    """Perceiver block over each segment, causal decoder over the window, a sigmoid head (Fig. 2a)."""
+    """Perceiver block over each segment, causal decoder over the window, a sigmoid head for each target (Fig. 2a).
+
+    Where a method takes a ``target``, that is its row in the head, and what this target never saw is masked.
+    """
 
     def __init__(self, config: KuaiHLConfig) -> None:
         super().__init__()
@@ -182,14 +177,14 @@ class KuaiHL(
         self.decoder = CausalDecoder(
             dim=dim, heads=config.heads, layers=config.decoder_layers, window=config.window, dropout=config.dropout
         )
-        self.head = nn.Linear(dim, 1)
+        self.head = nn.Linear(dim, len(config.targets))
 
-    def tokens(self, features: Features) -> Tokens:
+    def tokens(self, features: Features, *, target: int = 0) -> Tokens:
         """Project the features, which may be float16, to tokens and say which are present."""
         pictures = self.project_pictures(features.pictures.float())
         text = self.project_text(features.text.float())
         has_pictures, has_speech, has_comments = (
-            torch.zeros_like(flags) if source in self.config.without else flags
+            torch.zeros_like(flags) if source in self.config.targets[target].without else flags
             for source, flags in (
                 ("pictures", features.has_pictures),
                 ("speech", features.has_speech),
@@ -211,17 +206,17 @@ class KuaiHL(
         latent = self.streamer(streamer).unsqueeze(1).expand(-1, tokens.tokens.shape[1], -1)
         return self.perceiver(latent, tokens.tokens, tokens.present)
 
-    def decode(self, gathered: Tensor) -> Tensor:
+    def decode(self, gathered: Tensor, *, target: int = 0) -> Tensor:
         """Causal decoder and head: (batch, segments, dim) -> LVTR of the segment after each, (batch, segments)."""
-        return self.head(self.decoder(gathered)).squeeze(-1).float().sigmoid()  # bf16 is too coarse for ranks
+        return self.head(self.decoder(gathered))[..., target].float().sigmoid()  # bf16 is too coarse for ranks
 
-    def forward(self, features: Features) -> Output:
+    def forward(self, features: Features, *, target: int = 0) -> Output:
         """Predict from each position of each window; windows are padded at their end, which no position before sees."""
-        tokens = self.tokens(features)
-        return Output(self.decode(self.gather(tokens, features.streamer)), tokens)
+        tokens = self.tokens(features, target=target)
+        return Output(self.decode(self.gather(tokens, features.streamer), target=target), tokens)
 
     @torch.inference_mode()
-    def sweep(self, features: Features) -> Tensor:
+    def sweep(self, features: Features, *, target: int = 0) -> Tensor:
         """Predict every segment of one recording of any length, each from the window before it.
 
         Parameters
@@ -234,11 +229,11 @@ class KuaiHL(
         (segments + 1,) float32 on the CPU: NaN for segment 0, which has no past; the last entry is the forecast of
         the segment to come.
         """
-        gathered = self.gather_all(features)
-        return torch.cat([torch.full((1,), torch.nan), self.predict_after(gathered, first=1)])
+        gathered = self.gather_all(features, target=target)
+        return torch.cat([torch.full((1,), torch.nan), self.predict_after(gathered, first=1, target=target)])
 
     @torch.inference_mode()
-    def gather_all(self, features: Features) -> Tensor:
+    def gather_all(self, features: Features, *, target: int = 0) -> Tensor:
         """Perceiver block over a recording (a batch of 1), a few segments at a time: (segments, dim).
 
         Every step has the same shape, so that a segment's vector is the same, bit for bit, alone or among others.
@@ -246,12 +241,12 @@ class KuaiHL(
         device = self.head.weight.device
         parts = []
         for start in range(0, features.pictures.shape[1], _STEP):
-            part = _step(features, start).to(device)
-            parts.append(self.gather(self.tokens(part), part.streamer)[0])
+            part = features.cut(start, start + _STEP).padded(_STEP).to(device)
+            parts.append(self.gather(self.tokens(part, target=target), part.streamer)[0])
         return torch.cat(parts)[: features.pictures.shape[1]]
 
     @torch.inference_mode()
-    def predict_after(self, gathered: Tensor, *, first: int) -> Tensor:
+    def predict_after(self, gathered: Tensor, *, first: int, target: int = 0) -> Tensor:
         """Predict segments ``first`` .. segments from the windows of (segments, dim) before them: float32 on the CPU.
 
         Windows are padded at their end, and steps to the same shape: see `gather_all`.
@@ -264,7 +259,7 @@ class KuaiHL(
         for start in range(0, len(ends), _STEP):
             inside = places[start : start + _STEP] < ends[start : start + _STEP, None]
             windows = gathered[places[start : start + _STEP].clamp(max=len(gathered) - 1)] * inside[..., None]
-            lvtr = self.decode(nn.functional.pad(windows, (0, 0, 0, 0, 0, _STEP - len(windows))))
+            lvtr = self.decode(nn.functional.pad(windows, (0, 0, 0, 0, 0, _STEP - len(windows))), target=target)
             lasts = (ends - starts)[start : start + _STEP] - 1
             found.append(lvtr[torch.arange(len(lasts), device=lvtr.device), lasts].cpu())
         return torch.cat(found)
@@ -311,14 +306,3 @@ def sha256_of(folder: Path) -> str:
 
 def _projection(features: int, dim: int) -> nn.Sequential:
     return nn.Sequential(nn.LayerNorm(features), nn.Linear(features, dim))
-
-
-def _step(features: Features, start: int) -> Features:
-    """``_STEP`` segments from ``start`` on, of a batch of one; past the end, zeros that count as absent."""
-
-    def padded(value: Tensor) -> Tensor:
-        return torch.cat([value, value.new_zeros(1, _STEP - value.shape[1], *value.shape[2:])], dim=1)
-
-    part = features.cut(start, start + _STEP)
-    values = {f.name: getattr(part, f.name) for f in fields(part)}
-    return Features(**{k: v if k == "streamer" else padded(v) for k, v in values.items()})

@@ -18,9 +18,10 @@ from kuaihl.alignment import banded_cost, banded_path
 from kuaihl.devices import choose_device
 from kuaihl.encoded import SOURCES, Encoded
 from kuaihl.encoders import TextEncoder, VisualEncoder
+from kuaihl.features import PICTURES, Features, gather_features
 from kuaihl.highlights import HighlightOptions, select
-from kuaihl.model import PICTURES, Features, KuaiHL, KuaiHLConfig, load, sha256_of
-from kuaihl.recording import Reading, open_recording
+from kuaihl.model import KuaiHL, KuaiHLConfig, load, sha256_of
+from kuaihl.recording import Reading, Recording, open_recording
 from kuaihl.records import (
     Alignment,
     CheckpointInfo,
@@ -124,28 +125,31 @@ class Predictor:
 
     def predict(
         self,
-        recording: str | Path,
+        recording: str | Path | Recording,
         comments: str | Path | CommentLog | None = None,
         *,
         transcript: str | Path | None = None,
         streamer: str | None = None,
+        target: str | None = None,
         comment_offset_s: float = 0.0,
         stream_start: str | datetime | None = None,
         progress: ProgressCallback | None = None,
         options: HighlightOptions = HighlightOptions(),
     ) -> Prediction:
-        """Predict the LVTR of every segment of a recording, and what follows from it.
+        """Predict the LVTR, or another target, of every segment of a recording, and what follows from it.
 
         Parameters
         ----------
         recording
-            A video or sound file.
+            A video or sound file, or one that `open_recording` has opened.
         comments
             Its comment log, in any format that `kuaihl.comments` reads, or as read by it.
         transcript
             Subtitles (SRT, VTT, ASS) to be used instead of speech recognition.
         streamer
             A name that the checkpoint knows; any other counts as unknown.
+        target
+            What to predict, of ``config.targets``; the first of them if not given.
         comment_offset_s, stream_start
             Added to the time of every comment; when the recording starts: for `kuaihl.comments.read`.
         progress
@@ -157,7 +161,10 @@ class Predictor:
         ------
         RecordingError, CommentLogError
             Where a file cannot be read.
+        CheckpointError
+            Where the checkpoint does not predict the target.
         """
+        self.config.target_index(target)  # before what takes long
         encoded = self.encode(
             recording,
             comments,
@@ -166,11 +173,11 @@ class Predictor:
             stream_start=stream_start,
             progress=progress,
         )
-        return self.score(encoded, streamer=streamer, progress=progress, options=options)
+        return self.score(encoded, streamer=streamer, target=target, progress=progress, options=options)
 
     def encode(
         self,
-        recording: str | Path,
+        recording: str | Path | Recording,
         comments: str | Path | CommentLog | None = None,
         *,
         transcript: str | Path | None = None,
@@ -183,7 +190,7 @@ class Predictor:
         timings: dict[str, float] = {}
         skipped: list[Skipped] = []
         with _timed(timings, "opening", tell):
-            opened = open_recording(recording)
+            opened = recording if isinstance(recording, Recording) else open_recording(recording)
             segments = opened.segments
             log = comments
             if log is not None and not isinstance(log, CommentLog):
@@ -229,22 +236,24 @@ class Predictor:
         encoded: Encoded,
         *,
         streamer: str | None = None,
+        target: str | None = None,
         progress: ProgressCallback | None = None,
         options: HighlightOptions = HighlightOptions(),
     ) -> Prediction:
         """Predict from what was encoded; parameters as for `predict`."""
-        encoded = self.seen(encoded)
+        index = self.config.target_index(target)
+        encoded = self.seen(encoded, target=target)
         timings = dict(encoded.timings_s)
         with _timed(timings, "predicting", progress or _silent):
-            features = self.features(encoded, streamer=streamer)
-            curve = self.model.sweep(features).tolist()
+            features = self.features(encoded, streamer=streamer, target=target)
+            curve = self.model.sweep(features, target=index).tolist()
             lvtr = [None, *curve[1:-1]]
             alignment = self._align(features)
         return Prediction(
             recording=encoded.recording,
             checkpoint=self.checkpoint,
-            target=self.config.target,
-            trained_on=self.config.trained_on,
+            target=self.config.targets[index].name,
+            trained_on=self.config.targets[index].trained_on,
             modalities=encoded.modalities,
             segments=tuple(
                 SegmentPrediction(
@@ -262,34 +271,26 @@ class Predictor:
             timings_s=timings,
         )
 
-    def features(self, encoded: Encoded, *, streamer: str | None = None) -> Features:
-        """Gather the model's input, a batch of one, with what is missing marked as such."""
-        encoded = self.seen(encoded)
-        segments, config = len(encoded.segments), self.config
-        text = encoded.text.fitting()
-        chat = chat_activity(encoded.comments or [[]] * segments, encoded.segments)
-        speech = speech_activity(encoded.speech or [[]] * segments)
-
-        def tensor(values: np.ndarray | None, *shape: int) -> torch.Tensor:
-            return torch.zeros(1, segments, *shape) if values is None else torch.from_numpy(values)[None]
-
-        def flag(source: object | None) -> torch.Tensor:
-            return torch.full((1, segments), source is not None)
-
-        return Features(
-            pictures=tensor(encoded.pictures, PICTURES, config.picture_dim),
-            text=tensor(text, config.text_dim),
-            chat=tensor(chat),
-            speech=tensor(speech),
-            has_pictures=flag(encoded.pictures),
-            has_speech=flag(encoded.speech),
-            has_comments=flag(encoded.comments),
+    def features(self, encoded: Encoded, *, streamer: str | None = None, target: str | None = None) -> Features:
+        """Gather the model's input, a batch of one, with what is missing, or not for this target, marked as such."""
+        encoded = self.seen(encoded, target=target)
+        nothing = [[]] * len(encoded.segments)
+        return gather_features(
+            pictures=encoded.pictures,
+            picture_dim=self.config.picture_dim,
+            text=encoded.text.fitting(),
+            text_dim=self.config.text_dim,
+            chat=chat_activity(encoded.comments or nothing, encoded.segments),
+            speech=speech_activity(encoded.speech or nothing),
+            has_speech=encoded.speech is not None,
+            has_comments=encoded.comments is not None,
             streamer=torch.tensor([self.model.streamer_index(streamer)]),
         )
 
-    def seen(self, encoded: Encoded) -> Encoded:
-        """Leave out what the model was trained without."""
-        return encoded.without(*(source for source in SOURCES if source in self.config.without))
+    def seen(self, encoded: Encoded, *, target: str | None = None) -> Encoded:
+        """Leave out what the model was trained without where it predicts this target."""
+        unseen = self.config.targets[self.config.target_index(target)].without
+        return encoded.without(*(source for source in SOURCES if source in unseen))
 
     @torch.inference_mode()
     def _align(self, features: Features) -> Alignment | None:

@@ -141,8 +141,9 @@ class Modalities:
 class Prediction:
     """The result: a curve of LVTR, its highlights, the alignment, and what they rest on.
 
-    ``target`` names what the checkpoint learned to predict, ``trained_on`` from what. ``forecast`` is the LVTR of the
-    segment after the last. ``timings_s`` has one entry for each stage of the work.
+    ``target`` names what is predicted, which all that is called LVTR stands for, and ``trained_on`` what the checkpoint
+    learned it from. ``forecast`` is the LVTR of the segment after the last. ``timings_s`` has one entry for each stage
+    of the work.
     """
 
     recording: RecordingInfo

@@ -10,7 +10,7 @@ import torch
 from kuaihl import comments as comment_logs
 from kuaihl.activity import ChatActivity, speech_activity
 from kuaihl.encoded import Encoded
-from kuaihl.model import PICTURES, Features
+from kuaihl.features import Features, gather_features
 from kuaihl.predictor import Predictor
 from kuaihl.records import Comment, Segment, SegmentPrediction, Utterance
 
@@ -35,10 +35,13 @@ class Session:
         Encoders and model; any number of sessions may share it, one at a time.
     streamer
         A name that the checkpoint knows; any other counts as unknown.
+    target
+        What to predict, as for `Predictor.predict`.
     """
 
-    def __init__(self, predictor: Predictor, *, streamer: str | None = None) -> None:
+    def __init__(self, predictor: Predictor, *, streamer: str | None = None, target: str | None = None) -> None:
         self._predictor = predictor
+        self._target = predictor.config.target_index(target)
         self._streamer = torch.tensor([predictor.model.streamer_index(streamer)])
         self._past: deque[torch.Tensor] = deque(maxlen=predictor.config.window)
         self._chat = ChatActivity()
@@ -75,7 +78,7 @@ class Session:
         ValueError
             Both sound and speech were given.
         """
-        unseen = self._predictor.config.without
+        unseen = self._predictor.config.targets[self._target].without
         if "pictures" in unseen:
             pictures = None
         if "comments" in unseen:
@@ -94,9 +97,10 @@ class Session:
     def advance(self, segment: Segment, features: Features, *, speech: str = "", comments: int = 0) -> Step:
         """Take the next segment as features, a batch of one; ``speech`` and ``comments`` are noted in the result."""
         model = self._predictor.model
-        self._past.append(model.gather_all(features)[0])
+        self._past.append(model.gather_all(features, target=self._target)[0])
         past = torch.stack(tuple(self._past))
-        expected, self._forecast = self._forecast, model.predict_after(past, first=len(past)).item()
+        forecast = model.predict_after(past, first=len(past), target=self._target).item()
+        expected, self._forecast = self._forecast, forecast
         return Step(SegmentPrediction(segment, expected, speech=speech, comments=comments), self._forecast)
 
     def _hear(self, segment: Segment, sound: np.ndarray) -> list[Utterance]:
@@ -118,32 +122,27 @@ class Session:
         predictor, config = self._predictor, self._predictor.config
         text = predictor.text_encoder.encode_segments(
             None if said is None else [said], None if written is None else [[c.text for c in written]]
-        ).fitting()
-        seen = None if pictures is None else predictor.visual_encoder.encode(pictures)
-
-        def tensor(values: np.ndarray | None, *shape: int) -> torch.Tensor:
-            return torch.zeros(1, 1, *shape) if values is None else torch.from_numpy(values).reshape(1, 1, *shape)
-
-        def flag(source: object | None) -> torch.Tensor:
-            return torch.full((1, 1), source is not None)
-
-        return Features(
-            pictures=tensor(seen, PICTURES, config.picture_dim),
-            text=tensor(text, config.text_dim),
-            chat=torch.from_numpy(self._chat.add(written or (), segment)).reshape(1, 1, -1),
-            speech=torch.from_numpy(speech_activity([speech or ()])).reshape(1, 1, -1),
-            has_pictures=flag(pictures),
-            has_speech=flag(speech),
-            has_comments=flag(written),
+        )
+        return gather_features(
+            pictures=None if pictures is None else predictor.visual_encoder.encode(pictures)[None],
+            picture_dim=config.picture_dim,
+            text=text.fitting(),
+            text_dim=config.text_dim,
+            chat=self._chat.add(written or (), segment)[None],
+            speech=speech_activity([speech or ()]),
+            has_speech=speech is not None,
+            has_comments=written is not None,
             streamer=self._streamer,
         )
 
 
-def replay(predictor: Predictor, encoded: Encoded, *, streamer: str | None = None) -> Iterator[Step]:
+def replay(
+    predictor: Predictor, encoded: Encoded, *, streamer: str | None = None, target: str | None = None
+) -> Iterator[Step]:
     """Play an encoded recording as it would have arrived: the same numbers as `Predictor.score`, bit for bit."""
-    session = Session(predictor, streamer=streamer)
-    encoded = predictor.seen(encoded)
-    whole = predictor.features(encoded, streamer=streamer)
+    session = Session(predictor, streamer=streamer, target=target)
+    encoded = predictor.seen(encoded, target=target)
+    whole = predictor.features(encoded, streamer=streamer, target=target)
     for i, segment in enumerate(encoded.segments):
         said = " ".join(u.text for u in encoded.speech[i]) if encoded.speech is not None else ""
         written = len(encoded.comments[i]) if encoded.comments is not None else 0

@@ -1,11 +1,29 @@
-"""What encoders could have found in a recording that nobody made."""
+"""What encoders could have found in a recording that nobody made, and a model that predicts more than one target."""
+
+from dataclasses import replace
 
 import numpy as np
+import torch
 
 from kuaihl.encoded import Encoded
 from kuaihl.encoders import TextFeatures
-from kuaihl.model import KuaiHLConfig
+from kuaihl.model import KuaiHLConfig, Target
+from kuaihl.predictor import Predictor
 from kuaihl.records import Comment, RecordingInfo, Utterance, segments_of
+from train.start import extended
+
+
+def two_targets(predictor: Predictor) -> Predictor:
+    """The same encoders with a head more, at random, for participation, which never saw pictures and speech."""
+    targets = (Target("lvtr", "simulated rooms"), Target("participation", "real chat", ("pictures", "speech")))
+    torch.manual_seed(0)
+    return Predictor(
+        extended(predictor.model, replace(predictor.config, targets=targets)).eval(),
+        visual_encoder=predictor.visual_encoder,
+        text_encoder=predictor.text_encoder,
+        checkpoint=predictor.checkpoint,
+        device=predictor.device,
+    )
 
 
 def encoded(config: KuaiHLConfig, segments: int) -> Encoded:

@@ -1,5 +1,9 @@
-"""Datasets of random features in which the next label can be read off the last picture, for tests of training."""
+"""Datasets of random features for tests of training, in which the last segment tells the next label.
 
+That of rooms can be read off their pictures, that of chats off their activity.
+"""
+
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +23,10 @@ INFO = DatasetInfo(
 )
 LENGTHS = {"train-0": 30, "train-1": 25, "train-2": 41, "validation-0": 28, "validation-1": 12, "test-0": 33}
 TEXTS = ("text_speech", "text_comments", "text_both")
+
+
+CHAT_INFO = replace(INFO, target="participation", source="made-up chat")
+CHAT_LENGTHS = {"train-0": 40, "train-1": 24, "validation-0": 28, "test-0": 22}
 
 
 def write_room(folder: Path, info: DatasetInfo, name: str, values: dict[str, object]) -> None:
@@ -73,5 +81,25 @@ def write_dataset(folder: Path, *, info: DatasetInfo = INFO, seed: int = 0) -> N
             "label": np.where(valid, label, np.nan),
             "valid": valid,
             "appeal": label,
+        }
+        write_room(folder, info, name, values)
+
+
+def write_chat_dataset(folder: Path, *, info: DatasetInfo = CHAT_INFO, seed: int = 0) -> None:
+    """Write four chats without pictures and speech, of channels that the rooms do not know."""
+    rng = np.random.default_rng(seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_info(folder, info)
+    for k, (name, count) in enumerate(CHAT_LENGTHS.items()):
+        activity = rng.normal(size=(count, len(CHAT_COLUMNS) + len(SPEECH_COLUMNS)))
+        values = {
+            "streamer": [f"channel {k % 2}"] * count,
+            "day": np.full(count, k),
+            "pictures": None,
+            "text_comments": rng.normal(size=(count, info.text_dim)),
+            "activity": activity,
+            "has_pictures": np.zeros(count, dtype=bool),
+            "has_speech": np.zeros(count, dtype=bool),
+            "label": np.r_[0.2, 0.4 / (1 + np.exp(-3 * activity[:-1, 3]))],
         }
         write_room(folder, info, name, values)

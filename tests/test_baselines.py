@@ -7,12 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy.stats import kendalltau, zscore
+from scipy.stats import bootstrap, kendalltau, zscore
 from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.linear_model import Ridge
 
+from kuaihl.activity import CHAT_COLUMNS
 from kuaihl.errors import CheckpointError, LabelError
-from kuaihl.model import PRESETS, KuaiHL
+from kuaihl.model import PRESETS, KuaiHL, Target
 from kuaihl.predictor import DEFAULT_CHECKPOINT
 from tests.chats import write_chats
 from tests.small_dataset import write_dataset
@@ -21,8 +22,16 @@ from train.chat import prepare_chat
 from train.dataset import ENCODER_FILES, Room, Segments
 from train.evaluate import score
 from train.gru import train_gru
-from train.leaderboard import Entry, Task, enter_checkpoint, open_task, rank
-from train.past import PooledFeatures, activity_table, labels_of, lags, rooms_of_rows, scored_of
+from train.leaderboard import Entry, Task, enter_checkpoint, markdown, open_task, rank
+from train.past import (
+    PooledFeatures,
+    activity_table,
+    labels_of,
+    lags,
+    rooms_of_rows,
+    scored_of,
+    whole_activity_table,
+)
 
 
 @pytest.fixture(scope="module")
@@ -109,6 +118,17 @@ def test_the_place_in_the_room_is_the_last_column(task: Task) -> None:
     np.testing.assert_allclose(np.expm1(table[:, -1]), np.arange(20, 45))
 
 
+def test_the_whole_table_holds_the_twenty_segments_before(task: Task) -> None:
+    (room,) = rooms = task.test[:1]
+    table = whole_activity_table(task.segments, rooms)
+    activity = task.segments.array("activity", room.start, room.stop)
+    chat = len(CHAT_COLUMNS)
+    for row, t in zip(table, range(20, 45), strict=True):
+        np.testing.assert_array_equal(row[: 20 * chat], activity[t - 20 : t, :chat].T.ravel())
+        assert np.isnan(row[20 * chat : -1]).all()  # no speech
+        assert row[-1] == pytest.approx(np.log1p(t))
+
+
 def test_missing_sources_are_no_numbers(rooms_task: Task) -> None:
     segments = rooms_task.segments
     rooms = {room.name: room for room in segments.rooms}
@@ -169,7 +189,9 @@ def test_labels_of_lvtr_are_marked_as_unknown_to_users(rooms_task: Task) -> None
 @pytest.fixture(scope="module")
 def checkpoint(chats: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("checkpoint")
-    config = replace(PRESETS["debug"], target="participation", streamers=("red",), picture_dim=256, text_dim=384)
+    config = replace(
+        PRESETS["debug"], targets=(Target("participation"),), streamers=("red",), picture_dim=256, text_dim=384
+    )
     KuaiHL(config).save_pretrained(folder)
     for name in ENCODER_FILES:
         shutil.copyfile(chats / name, folder / name)
@@ -192,6 +214,26 @@ def test_the_leaderboard(task: Task, chats: Path, checkpoint: Path, tmp_path: Pa
     gap = last["checkpoint_minus_this"][ours["name"]]
     assert gap["pooled"] == pytest.approx(ours["pooled"] - last["pooled"])
     assert gap["interval"][0] < gap["pooled"] < gap["interval"][1]
+    assert gap["per_room"] == pytest.approx(ours["per_room"] - last["per_room"])
+    table = (tmp_path / "board.md").read_text()
+    shown = f"| last value | {last['pooled']:.4f} | {last['per_room']:.4f} | {gap['pooled']:+.4f} ("
+    assert table.count("\n| ") == len(rows) + 2
+    assert shown in table
+
+
+def test_differences_of_rooms_by_scipys_bootstrap(task: Task) -> None:
+    true, room = labels_of(task.segments, task.test), rooms_of_rows(task.segments, task.test)
+    rng = np.random.default_rng(3)
+    ours, other = (true + rng.normal(scale=s, size=len(true)) for s in (0.05, 0.2))
+    board = rank(task, [Entry("other", other), Entry("ours", ours, sha256="0" * 64)], draws=3000)
+    gap = board["entries"][0]["checkpoint_minus_this"]["ours"]
+    each = [
+        kendalltau(ours[room == r], true[room == r]).statistic - kendalltau(other[room == r], true[room == r]).statistic
+        for r in np.unique(room)
+    ]
+    assert gap["per_room"] == pytest.approx(np.mean(each))
+    direct = bootstrap((each,), np.mean, method="percentile", n_resamples=9999, rng=np.random.default_rng(1))
+    np.testing.assert_allclose(gap["per_room_interval"], direct.confidence_interval, atol=0.01)
 
 
 def test_a_constant_has_no_tau_and_no_interval(task: Task) -> None:
@@ -199,10 +241,11 @@ def test_a_constant_has_no_tau_and_no_interval(task: Task) -> None:
     board = rank(task, [Entry("same", np.ones(count)), Entry("ours", np.arange(count), sha256="0" * 64)])
     assert board["entries"][0]["pooled"] is None
     assert not board["entries"][0]["checkpoint_minus_this"]
+    assert "| same | - | - |  |" in markdown(board)
 
 
 def test_checkpoints_that_cannot_be_compared_are_refused(task: Task, chats: Path, checkpoint: Path) -> None:
-    with pytest.raises(CheckpointError, match="predicts lvtr, the dataset's labels are participation"):
+    with pytest.raises(CheckpointError, match="does not predict 'participation': it predicts lvtr"):
         enter_checkpoint(task, DEFAULT_CHECKPOINT)
     with pytest.raises(CheckpointError, match="was trained on red"):
         enter_checkpoint(open_task(chats, left_out=["red"]), checkpoint)

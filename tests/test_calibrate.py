@@ -1,15 +1,17 @@
 """Calibration: a known distortion is undone, order is kept, and the checkpoint itself gives the calibrated numbers."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from scipy.special import expit, logit
 
 from kuaihl.errors import CheckpointError
 from kuaihl.model import load
-from tests.small_dataset import write_dataset
+from tests.small_dataset import write_chat_dataset, write_dataset
 from train.calibrate import CALIBRATION_FILE, Temperature, calibrate, fit_temperature, fold
 from train.dataset import Segments
 from train.evaluate import rooms_of, score
@@ -35,27 +37,39 @@ def test_predictions_of_the_wrong_order_are_refused() -> None:
         fit_temperature(1 - true, true)
 
 
+@pytest.mark.parametrize("data", ["rooms", "chats"])
 def test_the_checkpoint_gives_calibrated_numbers_in_the_same_order(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, data: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write_dataset(tmp_path / "data")
-    checkpoint = fit(FitConfig(tmp_path / "data", tmp_path / "run", preset="debug", epochs=2, warmup=5, batch=16))
+    write_dataset(tmp_path / "rooms")
+    write_chat_dataset(tmp_path / "chats")
+    datasets = tuple(tmp_path / name for name in ("rooms", "chats"))
+    checkpoint = fit(FitConfig(datasets, tmp_path / "run", preset="debug", epochs=3, rate=3e-3, warmup=5, batch=16))
     monkeypatch.setattr("train.calibrate.check_encoders", lambda *_: None)  # its encoders are made up
-    segments = Segments(tmp_path / "data")
+    segments = Segments(tmp_path / data)
+    target = segments.info.target
+    row = load(checkpoint)[0].config.target_index(target)
     rooms = rooms_of(segments, "validation")
     model, _ = load(checkpoint)
     before = score(model, segments, rooms)
-    report = calibrate(checkpoint, tmp_path / "data")
-    after = score(load(checkpoint)[0], segments, rooms)
+    report = calibrate(checkpoint, tmp_path / data)
+    calibrated, _ = load(checkpoint)
+    after = score(calibrated, segments, rooms)
+    assert torch.equal(calibrated.head.weight[1 - row], model.head.weight[1 - row])
     expected = Temperature(report.temperature, report.shift).apply(before.predicted)
     np.testing.assert_allclose(after.predicted, expected, atol=2e-3)
     np.testing.assert_array_equal(
-        np.argsort(score(fold(model, Temperature(report.temperature, report.shift)), segments, rooms).predicted),
+        np.argsort(
+            score(fold(model, Temperature(report.temperature, report.shift), target=row), segments, rooms).predicted
+        ),
         np.argsort(before.predicted),
     )
     assert report.segments == len(before.true)
     assert report.error_after == pytest.approx(calibration(expected, before.true).expected_error)
-    assert json.loads((checkpoint / CALIBRATION_FILE).read_text())["temperature"] == report.temperature
+    assert json.loads((checkpoint / CALIBRATION_FILE).read_text()) == {target: asdict(report)}
     assert sorted(p.name for p in checkpoint.parent.iterdir() if p.name.startswith("checkpoint")) == ["checkpoint"]
-    with pytest.raises(CheckpointError, match="calibrated already"):
-        calibrate(checkpoint, tmp_path / "data")
+    with pytest.raises(CheckpointError, match=f"calibrated already for {target}"):
+        calibrate(checkpoint, tmp_path / data)
+    (other,) = {"rooms", "chats"} - {data}
+    calibrate(checkpoint, tmp_path / other)
+    assert {*json.loads((checkpoint / CALIBRATION_FILE).read_text())} == {"lvtr", "participation"}

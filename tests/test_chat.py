@@ -5,12 +5,13 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from safetensors.torch import save_file
 
 from kuaihl.activity import CHAT_COLUMNS
-from kuaihl.encoders import TextEncoder
+from kuaihl.encoders import COMPACT_SWIN, TextEncoder, VisualEncoder
 from kuaihl.errors import LabelError
 from kuaihl.model import PRESETS
-from kuaihl.weights import find_text_encoder
+from kuaihl.weights import find_text_encoder, sha256_file
 from tests.chats import write_chats
 from train.chat import prepare_chat
 from train.dataset import Segments
@@ -78,6 +79,19 @@ def test_an_interrupted_run_goes_on(logs: Path, tmp_path: Path) -> None:
     assert kept.stat().st_mtime_ns == stamp
     with pytest.raises(LabelError, match="holds another dataset"):
         prepare_chat(logs, tmp_path)
+
+
+def test_another_visual_encoder_leaves_the_rooms_as_they_are(logs: Path, tmp_path: Path) -> None:
+    prepare_chat(logs, tmp_path / "out", text=False)
+    (tmp_path / "other").mkdir()
+    other = VisualEncoder(COMPACT_SWIN, weights=None, device="cpu").swin.state_dict()
+    save_file(other, tmp_path / "other" / "visual.safetensors")
+    shards = {p: p.stat().st_mtime_ns for p in (tmp_path / "out" / "rooms").iterdir()}
+    prepare_chat(logs, tmp_path / "out", text=False, checkpoint=tmp_path / "other")
+    assert {p: p.stat().st_mtime_ns for p in (tmp_path / "out" / "rooms").iterdir()} == shards
+    info = Segments(tmp_path / "out").info
+    assert info.encoders[COMPACT_SWIN] == sha256_file(tmp_path / "other" / "visual.safetensors")
+    assert info.encoders[COMPACT_SWIN] == sha256_file(tmp_path / "out" / "visual.safetensors")
 
 
 def test_what_cannot_be_used_is_reported_and_passed_over(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -10,7 +10,7 @@ import torch
 
 from kuaihl.activity import CHAT_COLUMNS
 from kuaihl.errors import LabelError
-from kuaihl.model import PRESETS, KuaiHL
+from kuaihl.model import PRESETS, KuaiHL, Target
 from tests.small_dataset import INFO, LENGTHS, write_dataset
 from train.dataset import BLANK, MODALITIES, Batch, Segments, Windows
 
@@ -104,7 +104,7 @@ def test_modality_dropout_leaves_something(segments: Segments) -> None:
 
 @pytest.mark.parametrize("without", [("pictures",), ("speech", "comments")])
 def test_modality_dropout_leaves_something_that_the_model_sees(segments: Segments, without: tuple[str, ...]) -> None:
-    config = replace(CONFIG, without=without)
+    config = replace(CONFIG, targets=(Target(without=without),))
     rooms = [r for r in segments.rooms if r.name == "test-0"]  # which has everything
     given = Windows(segments, rooms, config, modality_dropout=0.9)
     got = batch(given, list(range(len(given))))

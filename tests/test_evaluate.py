@@ -13,19 +13,20 @@ from scipy.stats import kendalltau
 from kuaihl import comments as comment_logs
 from kuaihl.activity import utterances_by_segment
 from kuaihl.encoders import TextEncoder, VisualEncoder
-from kuaihl.errors import LabelError
-from kuaihl.model import PRESETS, KuaiHL, load
+from kuaihl.errors import CheckpointError, LabelError
+from kuaihl.model import PRESETS, KuaiHL, Target, load
 from kuaihl.predictor import DEFAULT_CHECKPOINT, Predictor
 from kuaihl.recording import open_recording
 from kuaihl.speech import SpeechRecognizer, read_transcript
 from kuaihl.weights import find_text_encoder, find_visual_encoder, sha256_file
 from tests.media import write_recording
-from tests.small_dataset import INFO, write_dataset
+from tests.small_dataset import INFO, write_chat_dataset, write_dataset
 from train import evaluate as evaluation
 from train.dataset import DatasetInfo, Segments, write_info, write_shard
 from train.evaluate import evaluate, print_report, rooms_of, score, write_report
 from train.labels import SegmentLabels
 from train.prepare import columns, lines, said
+from train.start import extended
 
 SOURCES = ("pictures", "speech", "comments", "streamer", "activity")
 
@@ -246,6 +247,37 @@ def test_a_constant_prediction_has_no_tau_and_no_interval(
     assert report["kuaihl"][0]["pooled"] is None
     assert report["kuaihl_minus_last_value"] == {"pooled": None, "interval": None}
     print_report(report)
+
+
+def test_a_dataset_is_scored_by_the_head_of_its_target(small: Path, model: KuaiHL, tmp_path: Path) -> None:
+    write_chat_dataset(tmp_path)
+    segments = Segments(tmp_path)
+    with pytest.raises(CheckpointError, match="does not predict 'participation': it predicts lvtr"):
+        score(model, segments, segments.rooms)
+    targets = (Target("lvtr"), Target("participation", without=("pictures", "speech")))
+    both = extended(model, replace(model.config, targets=targets)).eval()
+    alone = KuaiHL(replace(model.config, targets=targets[1:])).eval()
+    heads = {name: both.state_dict()[name][1:] for name in ("head.weight", "head.bias")}
+    alone.load_state_dict({**both.state_dict(), **heads})
+    expected = score(alone, segments, segments.rooms).predicted
+    np.testing.assert_allclose(score(both, segments, segments.rooms).predicted, expected, atol=1e-6)
+    rooms = Segments(small)
+    found, expected = (score(m, rooms, rooms_of(rooms, "test")).predicted for m in (both, model))
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_streamers_left_out_are_tested_on(
+    small: Path, model: KuaiHL, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(evaluation, "check_encoders", lambda *_: None)
+    extended(model, replace(model.config, streamers=("streamer 1", "stranger"))).save_pretrained(tmp_path)
+    report = evaluate(tmp_path, small, left_out=["streamer 0"])
+    assert (report["rooms"], report["left_out"]) == (3, ["streamer 0"])  # two for training, one for validation
+    assert report["known_streamers"][0]["segments"] == 0
+    print_report(report)
+    assert "left out of its training: streamer 0" in capsys.readouterr().out
+    with pytest.raises(CheckpointError, match="was trained on stranger, which should be left out"):
+        evaluate(tmp_path, small, left_out=["streamer 0", "stranger"])
 
 
 def test_the_command_line(dataset: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,10 +8,11 @@ import torch
 
 from kuaihl.encoded import SOURCES
 from kuaihl.explain import contributions, moments
-from kuaihl.model import Features, KuaiHL
+from kuaihl.features import Features
+from kuaihl.model import KuaiHL
 from kuaihl.predictor import Predictor
 from kuaihl.records import Comment
-from tests.encodings import encoded
+from tests.encodings import encoded, two_targets
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +32,18 @@ def test_contributions_are_predictions_made_anew(predictor: Predictor) -> None:
     np.testing.assert_array_equal(found.without["streamer"][1:-1], np.float32(stranger.curve[1:]))
     assert found.added(7) == {k: pytest.approx(float(found.lvtr[7] - v[7])) for k, v in found.without.items()}
     assert set(contributions(predictor, given.without("speech")).without) == {"pictures", "comments"}
+
+
+def test_a_target_is_explained_by_what_its_head_has_seen(predictor: Predictor) -> None:
+    both, target = two_targets(predictor), "participation"
+    given = encoded(both.config, 30)
+    found = contributions(both, given, target=target)
+    assert set(found.without) == {"comments"}
+    np.testing.assert_array_equal(found.lvtr[1:-1], np.float32(both.score(given, target=target).curve[1:]))
+    assert not np.isclose(found.lvtr[1:], contributions(both, given).lvtr[1:]).any()
+    seen = moments(both, given, 27, target=target, top=60)
+    assert {m.source for m in seen} == {"comments"}
+    assert len(seen) == 20
 
 
 def test_without_text_of_one_kind_the_other_remains(predictor: Predictor) -> None:
@@ -61,10 +74,10 @@ def test_occlusion_is_the_prediction_without_one_source_of_one_segment(predictor
 class CommentsAlone(KuaiHL):
     """A model whose causes are known: it predicts from the mean of log1p of comments in the window alone."""
 
-    def gather_all(self, features: Features) -> torch.Tensor:
+    def gather_all(self, features: Features, **_: int) -> torch.Tensor:
         return features.chat[0, :, :1] * features.has_comments[0, :, None]
 
-    def decode(self, gathered: torch.Tensor) -> torch.Tensor:
+    def decode(self, gathered: torch.Tensor, **_: int) -> torch.Tensor:
         return (gathered[..., 0].cumsum(1) / torch.arange(1, gathered.shape[1] + 1)).sigmoid()
 
 

@@ -18,13 +18,15 @@ import torch
 from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from kuaihl.model import load
-from tests.small_dataset import write_dataset
+from kuaihl.errors import LabelError
+from kuaihl.model import Target, load
+from tests.small_dataset import write_chat_dataset, write_dataset
 from train import fit
-from train.dataset import Segments
+from train.dataset import Segments, Windows
 from train.evaluate import rooms_of, score
 from train.fit import FitConfig
 from train.metrics import taus
+from train.mixture import open_parts
 from train.state import LOG_FILE, STATE_FILE
 
 
@@ -44,15 +46,25 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def config(dataset: Path, out: Path, **changes: object) -> FitConfig:
-    base = FitConfig(dataset, out, preset="debug", epochs=3, batch=16, rate=3e-3, warmup=5, patience=50)
+@pytest.fixture(scope="module")
+def both(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Rooms, whose target is LVTR, and chats, whose target is participation."""
+    path = tmp_path_factory.mktemp("chats")
+    write_chat_dataset(path)
+    return dataset, path
+
+
+def config(dataset: Path | tuple[Path, ...], out: Path, **changes: object) -> FitConfig:
+    datasets = dataset if isinstance(dataset, tuple) else (dataset,)
+    base = FitConfig(datasets, out, preset="debug", epochs=3, batch=16, rate=3e-3, warmup=5, patience=50)
     return replace(base, **changes)
 
 
 def flags(given: FitConfig) -> list[str]:
     """The command line of a run."""
     named = {name: value for name, value in vars(given).items() if value != getattr(FitConfig, name, None)}
-    return [word for name, value in named.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+    values = [(name, one) for name, value in named.items() for one in (value if name == "dataset" else [value])]
+    return [word for name, value in values for word in (f"--{name.replace('_', '-')}", str(value))]
 
 
 def torchrun(given: FitConfig) -> None:
@@ -97,10 +109,68 @@ def test_it_learns_what_can_be_learned(dataset: Path, tmp_path: Path) -> None:
     assert tau.pooled > 0.4  # three times what chance would give; the label is written in the pictures
     log = json.loads((folder / LOG_FILE).read_text())
     assert log["best_tau"] > 0.5
-    assert model.config.trained_on == "random numbers"
+    assert model.config.targets == (Target("lvtr", "random numbers"),)
     assert model.config.streamers == ("streamer 0", "streamer 1")
     assert all(t.dtype == torch.float16 for t in load_file(folder / "model.safetensors").values())
     assert not scores.known.any()  # the test room's streamer is a stranger
+
+
+def test_one_model_learns_two_targets(both: tuple[Path, Path], tmp_path: Path) -> None:
+    folder = fit.fit(config(both, tmp_path, epochs=20, log_every=1))
+    model, _ = load(folder)
+    assert model.config.targets == (
+        Target("lvtr", "random numbers"),
+        Target("participation", "made-up chat", without=("pictures", "speech")),
+    )
+    assert model.config.streamers == ("channel 0", "channel 1", "streamer 0", "streamer 1")
+    log = json.loads((folder / LOG_FILE).read_text())
+    assert [info["target"] for info in log["datasets"]] == ["lvtr", "participation"]
+    assert log["best_tau"] == pytest.approx(np.mean([*log["best_taus"].values()]))
+    drawn = curves(tmp_path)
+    means = [*drawn["validation/tau"].values()]
+    each = [[*drawn[f"{target}/validation/tau"].values()] for target in ("lvtr", "participation")]
+    np.testing.assert_allclose(means, np.mean(each, axis=0), rtol=1e-6)
+    assert max(means) == pytest.approx(log["best_tau"])
+    for path in both:
+        segments = Segments(path)
+        scores = score(model, segments, rooms_of(segments, "test"))
+        (tau,) = taus(scores.predicted, scores.true, scores.room, deltas=[None])
+        assert tau.pooled > 0.35, path
+    # Each step is of one target: 6 batches of rooms and 4 of chats an epoch.
+    steps = [set(drawn[f"{target}/loss/point"]) for target in ("lvtr", "participation")]
+    assert [len(taken) for taken in steps] == [20 * 6, 20 * 4]
+    assert steps[0] | steps[1] == set(range(1, 201))
+    assert not any(drawn["participation/loss/align"].values())
+
+
+def test_a_step_leaves_other_heads_alone(both: tuple[Path, Path], tmp_path: Path) -> None:
+    """Weight decay and the optimizer's memory aside: its gradient is that of its own target."""
+    given = config(both, tmp_path)
+    parts = open_parts(both)
+    model = fit.build(given, parts)
+    for k, part in enumerate(parts):
+        (batch,) = Windows(part.segments, part.train, model.config).__getitems__(range(0, 62, 4))
+        terms, _ = fit.loss_terms(model(batch.features, target=batch.target), batch, given)
+        model.zero_grad()
+        terms.sum().backward()
+        assert model.head.weight.grad[k].any()
+        assert not model.head.weight.grad[1 - k].any()
+        assert not model.head.bias.grad[1 - k].any()
+        assert model.project_chat.weight.grad.any()
+        assert bool(model.project_pictures[1].weight.grad.any()) == (part.target == "lvtr")
+
+
+def test_a_share_of_the_windows_makes_an_epoch(both: tuple[Path, Path], tmp_path: Path) -> None:
+    fit.fit(config(both, tmp_path, epochs=1, log_every=1, share=(1.0, 0.5)))
+    assert [len(curves(tmp_path)[f"{target}/loss/point"]) for target in ("lvtr", "participation")] == [6, 2]
+    for share in ((1.0,), (1.0, 0.0), (1.0, 1.5)):
+        with pytest.raises(LabelError, match="--share needs a number"):
+            fit.fit(config(both, tmp_path / "wrong", share=share))
+
+
+def test_streamers_left_out_are_not_learned_from(both: tuple[Path, Path], tmp_path: Path) -> None:
+    model, _ = load(fit.fit(config(both, tmp_path, epochs=1, left_out=("channel 1",))))
+    assert model.config.streamers == ("channel 0", "streamer 0", "streamer 1")
 
 
 def test_the_same_seed_gives_the_same_weights(dataset: Path, tmp_path: Path) -> None:
@@ -110,7 +180,11 @@ def test_the_same_seed_gives_the_same_weights(dataset: Path, tmp_path: Path) -> 
     assert not same(weights(tmp_path / "a"), weights(tmp_path / "c"))
 
 
-def test_resumed_runs_end_with_the_same_weights(dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("count", "deaths"), [(1, (4, 9, 13)), (2, (4, 13, 20))])
+def test_resumed_runs_end_with_the_same_weights(
+    both: tuple[Path, Path], tmp_path: Path, count: int, deaths: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = both[:count]
     fit.fit(config(dataset, tmp_path / "whole"))
     steps = 0
     terms = fit.loss_terms
@@ -118,12 +192,12 @@ def test_resumed_runs_end_with_the_same_weights(dataset: Path, tmp_path: Path, m
     def dies(*args: object) -> dict[str, torch.Tensor]:
         nonlocal steps
         steps += 1
-        if steps in (4, 11):  # in the middle of the first epoch and of the second
+        if steps in deaths:  # in the middle of the first epoch, in its validation, and in the second
             raise KeyboardInterrupt
         return terms(*args)
 
     monkeypatch.setattr(fit, "loss_terms", dies)
-    for _ in range(2):
+    for _ in deaths:
         with pytest.raises(KeyboardInterrupt):
             fit.fit(config(dataset, tmp_path / "cut", save_every=2))
     fit.fit(config(dataset, tmp_path / "cut", save_every=2))
@@ -163,7 +237,7 @@ def assert_close(one: Path, other: Path) -> None:
     for name, values in ours.items():
         assert values.keys() == theirs[name].keys()
         # One rank more or less: tau has no steps between.
-        tolerance = 5e-3 if name == "validation/tau" else 1e-5
+        tolerance = 5e-3 if name.endswith("tau") else 1e-5
         np.testing.assert_allclose(
             [*theirs[name].values()], [*values.values()], atol=tolerance, rtol=1e-5, err_msg=name
         )
@@ -195,8 +269,10 @@ def test_two_processes_take_the_same_steps_as_one(dataset: Path, tmp_path: Path)
     assert len(list((tmp_path / "two" / "curves").iterdir())) == 1
 
 
-def test_two_processes_go_on_where_one_stopped(dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    fit.fit(config(dataset, tmp_path / "one", **TWO))
+def test_two_processes_go_on_where_one_stopped(
+    both: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fit.fit(config(both, tmp_path / "one", **TWO))
     step, steps = fit.take_step, itertools.count(1)
 
     def dies(*args: object) -> object:
@@ -206,8 +282,8 @@ def test_two_processes_go_on_where_one_stopped(dataset: Path, tmp_path: Path, mo
 
     monkeypatch.setattr(fit, "take_step", dies)
     with pytest.raises(KeyboardInterrupt):
-        fit.fit(config(dataset, tmp_path / "two", save_every=3, **TWO))
-    torchrun(config(dataset, tmp_path / "two", save_every=3, **TWO))
+        fit.fit(config(both, tmp_path / "two", save_every=3, **TWO))
+    torchrun(config(both, tmp_path / "two", save_every=3, **TWO))
     assert_close(tmp_path / "one", tmp_path / "two")
 
 
@@ -242,7 +318,7 @@ def test_curves(dataset: Path, tmp_path: Path) -> None:
     assert all(0 < norm < 100 for norm in drawn["train/gradient_norm"].values())
 
     segments = Segments(dataset)
-    model = fit.build(given, segments, rooms_of(segments, "train")).eval()
+    model = fit.build(given, open_parts(given.dataset)).eval()
     model.load_state_dict(weights(tmp_path))
     losses = []
     for room in rooms_of(segments, "validation"):
@@ -267,7 +343,7 @@ def test_it_stops_early(dataset: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("without", [("streamer",), ("pictures",), ("speech", "comments"), ("comments",)])
 def test_what_it_is_trained_without_is_never_seen(dataset: Path, tmp_path: Path, without: tuple[str, ...]) -> None:
     model, _ = load(fit.fit(config(dataset, tmp_path, epochs=1, log_every=1, without=without, window=6)))
-    assert (model.config.without, model.config.window) == (without, 6)
+    assert (model.config.targets[0].without, model.config.window) == (without, 6)
     segments = Segments(dataset)
     features = segments.features(segments.rooms[-1], streamer=model.streamer_index("streamer 1"))
     seen = model.sweep(features)

@@ -8,7 +8,8 @@ import torch
 
 from kuaihl.activity import CHAT_COLUMNS, SPEECH_COLUMNS
 from kuaihl.errors import CheckpointError
-from kuaihl.model import PRESETS, Features, KuaiHL, load, sha256_of
+from kuaihl.features import Features
+from kuaihl.model import PRESETS, KuaiHL, Target, load, sha256_of
 
 CONFIG = replace(PRESETS["debug"], streamers=("ann", "bo"))
 MODALITIES = ("pictures", "speech", "comments")
@@ -98,6 +99,33 @@ def test_text_is_masked_only_where_speech_and_comments_are_missing(model: KuaiHL
     assert model(blind).lvtr.isfinite().all()
 
 
+def test_a_head_for_each_target_on_one_trunk(model: KuaiHL) -> None:
+    """Each predicts what a model with this head alone does, and never sees what its target does without."""
+    torch.manual_seed(1)
+    lvtr, chat = Target("lvtr"), Target("participation", without=("pictures", "speech"))
+    joint = KuaiHL(replace(CONFIG, targets=(lvtr, chat))).eval()
+    weights, given = joint.state_dict(), features(13)
+    curves = [joint.sweep(given, target=row)[1:] for row in (0, 1)]
+    assert not torch.isclose(*curves).any()
+    for row, target in enumerate(joint.config.targets):
+        alone = KuaiHL(replace(CONFIG, targets=(target,))).eval()
+        alone.load_state_dict({k: v[row : row + 1] if k.startswith("head.") else v for k, v in weights.items()})
+        torch.testing.assert_close(alone.sweep(given)[1:], curves[row])
+    changed = replace(given, pictures=given.pictures + 1, speech=given.speech + 1)
+    assert torch.equal(joint.sweep(changed, target=1)[1:], curves[1])
+    assert not torch.isclose(joint.sweep(changed)[1:], curves[0]).any()
+    assert not torch.isclose(joint.sweep(replace(given, chat=given.chat + 1), target=1)[1:], curves[1]).any()
+
+
+def test_targets_have_names() -> None:
+    config = replace(CONFIG, targets=(Target("lvtr"), Target("participation")))
+    assert [config.target_index(name) for name in (None, "lvtr", "participation")] == [0, 0, 1]
+    with pytest.raises(CheckpointError, match="does not predict 'mood': it predicts lvtr, participation"):
+        config.target_index("mood")
+    with pytest.raises(ValueError, match="a target to predict"):
+        replace(CONFIG, targets=())
+
+
 def test_streamers_differ_and_strangers_are_alike(model: KuaiHL) -> None:
     assert [model.streamer_index(name) for name in ("ann", "bo", "cy", None)] == [1, 2, 0, 0]
     ann, bo = (model(replace(features(5), streamer=torch.tensor([k]))).lvtr for k in (1, 2))
@@ -152,7 +180,8 @@ def test_what_is_not_a_checkpoint_is_refused(model: KuaiHL, tmp_path: Path) -> N
             load(tmp_path / "bad")
     weights.write_bytes(kept)
     config = tmp_path / "bad" / "config.json"
-    for damaged in ("{", '{"dim": 7}', '{"depth": 3}', "[]"):
+    wrong = ['{"dim": 7}', '{"depth": 3}', '{"target": "lvtr"}', '{"targets": ["lvtr"]}', '{"targets": []}']
+    for damaged in ("{", *wrong, "[]"):
         config.write_text(damaged)
         with pytest.raises(CheckpointError, match="does not describe"):
             load(tmp_path / "bad")

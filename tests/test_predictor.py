@@ -11,9 +11,12 @@ import pytest
 from kuaihl.encoded import Encoded
 from kuaihl.errors import CheckpointError, CommentLogError, RecordingError
 from kuaihl.highlights import HighlightOptions
+from kuaihl.model import Target
 from kuaihl.predictor import ALIGNMENT_BAND, STAGES, Predictor
+from kuaihl.recording import open_recording
 from kuaihl.session import replay
 from tests.conftest import COMMENTS_PER_SEGMENT
+from tests.encodings import two_targets
 from tests.media import write_recording
 
 
@@ -51,7 +54,7 @@ def test_every_segment_but_the_first_and_a_forecast(predictor: Predictor, encode
     assert [s.comments for s in found.segments] == COMMENTS_PER_SEGMENT
     assert found.target == "lvtr"
     assert "simulated" in found.trained_on
-    assert found.trained_on == predictor.config.trained_on
+    assert found.trained_on == predictor.config.targets[0].trained_on
     assert len(found.checkpoint.sha256) == 64
     assert 1 <= len(found.highlights) <= 2
     assert set(found.timings_s) == set(STAGES)
@@ -151,11 +154,38 @@ def test_progress_names_the_stages_and_can_stop(predictor: Predictor, short_reco
 
 def test_a_model_trained_without_a_source_never_sees_it(predictor: Predictor, encoded: Encoded) -> None:
     deaf = Predictor.from_pretrained(device="cpu")
-    deaf.model.config = replace(deaf.config, without=("comments", "streamer"))
+    deaf.model.config = replace(deaf.config, targets=(Target(without=("comments", "streamer")),))
     found, expected = deaf.score(encoded), predictor.score(encoded.without("comments"))
     assert found.segments == expected.segments
     assert found.modalities == expected.modalities
     assert [step.found for step in replay(deaf, encoded)] == list(found.segments)
+
+
+def test_each_target_rests_on_what_its_head_has_seen(predictor: Predictor, encoded: Encoded) -> None:
+    both = two_targets(predictor)
+    lvtr, chat = (both.score(encoded, target=name) for name in ("lvtr", "participation"))
+    assert both.score(encoded).curve == lvtr.curve
+    np.testing.assert_allclose(values(lvtr.curve), values(predictor.score(encoded).curve), atol=1e-6)
+    assert (lvtr.target, lvtr.trained_on) == ("lvtr", "simulated rooms")
+    assert (chat.target, chat.trained_on) == ("participation", "real chat")
+    assert (chat.modalities.pictures, chat.modalities.speech, chat.modalities.comments) == (False, False, True)
+    assert (lvtr.alignment is not None, chat.alignment) == (True, None)
+    blind = both.score(encoded.without("pictures", "speech"), target="participation")
+    assert (blind.curve, blind.forecast) == (chat.curve, chat.forecast)
+    assert both.score(encoded.without("comments"), target="participation").curve != chat.curve
+    assert [step.found for step in replay(both, encoded, target="participation")] == list(chat.segments)
+
+
+def test_what_is_not_predicted_is_refused_before_any_work(predictor: Predictor, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="does not predict 'mood': it predicts lvtr"):
+        predictor.predict(tmp_path / "nothing.mp4", target="mood")
+
+
+def test_a_recording_is_opened_once(predictor: Predictor, short_recording: Path, encoded: Encoded) -> None:
+    opened = open_recording(short_recording)
+    found = predictor.encode(replace(opened, info=replace(opened.info, name="as it was opened")))
+    assert found.recording.name == "as it was opened"
+    np.testing.assert_array_equal(found.pictures, encoded.pictures)
 
 
 def test_bad_input(predictor: Predictor, short_recording: Path, tmp_path: Path) -> None:

@@ -120,7 +120,7 @@ def test_the_card_says_what_it_was_trained_on_and_what_it_scores(tmp_path: Path)
     assert text == (DEFAULT_CHECKPOINT / "README.md").read_text(), "the shipped card is not the one of its numbers"
     report = json.loads((copy / "evaluation.json").read_text())
     model, _ = load(copy)
-    assert model.config.trained_on in text
+    assert model.config.targets[0].trained_on in text
     assert f"{report['kuaihl'][0]['pooled']:.4f}" in text
     assert "python -m train.fit" in text
     (copy / "evaluation.json").unlink()

@@ -101,7 +101,7 @@ def test_the_card_is_of_these_weights_wherever_they_lie(checkpoint: Path, tmp_pa
 
 def test_real_labels_are_not_called_simulated(checkpoint: Path) -> None:
     fit = json.loads((checkpoint / "fit.json").read_text())
-    fit["dataset"] |= {"made_by": "python -m train.prepare recordings --out streams"}
+    fit["datasets"][0] |= {"made_by": "python -m train.prepare recordings --out streams"}
     (checkpoint / "fit.json").write_text(json.dumps(fit))
     card = ModelCard.load(write_card(checkpoint))
     assert "simulated-data" not in card.data.tags

@@ -10,14 +10,15 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from kuaihl.activity import CHAT_COLUMNS
 from kuaihl.errors import CheckpointError, LabelError
-from kuaihl.model import PRESETS, KuaiHL, load
+from kuaihl.model import PRESETS, KuaiHL, Target, load
 from kuaihl.weights import sha256_file
-from tests.small_dataset import INFO, write_dataset
+from tests.small_dataset import INFO, write_chat_dataset, write_dataset
 from train import fit
-from train.dataset import DatasetInfo, Segments
-from train.evaluate import rooms_of
+from train.dataset import DatasetInfo
 from train.fit import FitConfig
+from train.mixture import open_parts
 from train.start import new_model
 
 
@@ -43,6 +44,13 @@ def dataset(info: DatasetInfo, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 
 @pytest.fixture(scope="module")
+def chats(info: DatasetInfo, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("chats")
+    write_chat_dataset(path, info=replace(info, target="participation", source="made-up chat"))
+    return path
+
+
+@pytest.fixture(scope="module")
 def checkpoint(info: DatasetInfo, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Random weights that know one of the dataset's two streamers, and one who is not there."""
     torch.manual_seed(0)
@@ -55,7 +63,7 @@ def checkpoint(info: DatasetInfo, tmp_path_factory: pytest.TempPathFactory) -> P
             visual_encoder=info.visual_encoder,
             text_encoder=info.text_encoder,
             streamers=("someone else", "streamer 1"),
-            trained_on="random numbers",
+            targets=(Target("lvtr", "random numbers"),),
         )
     )
     model.chat_mean.fill_(3.0)
@@ -64,33 +72,48 @@ def checkpoint(info: DatasetInfo, tmp_path_factory: pytest.TempPathFactory) -> P
     return path
 
 
-def config(dataset: Path, out: Path, **changes: object) -> FitConfig:
-    return replace(FitConfig(dataset, out, preset="debug", epochs=1, batch=16), **changes)
+def config(dataset: Path | tuple[Path, ...], out: Path, **changes: object) -> FitConfig:
+    datasets = dataset if isinstance(dataset, tuple) else (dataset,)
+    return replace(FitConfig(datasets, out, preset="debug", epochs=1, batch=16), **changes)
 
 
 def built(given: FitConfig) -> KuaiHL:
-    segments = Segments(given.dataset)
-    return fit.build(given, segments, rooms_of(segments, "train"))
+    return fit.build(given, open_parts(given.dataset))
 
 
 def test_a_new_model_fits_its_dataset(dataset: Path, info: DatasetInfo, tmp_path: Path) -> None:
-    segments = Segments(dataset)
-    rooms = rooms_of(segments, "train")
+    (part,) = open_parts([dataset])
     model = built(config(dataset, tmp_path))
-    rows = [(segments.array("activity", r.start, r.stop), segments.column("label", r)) for r in rooms]
-    activity, label = (np.concatenate(columns) for columns in zip(*rows, strict=True))
-    np.testing.assert_allclose(model.chat_mean, activity[:, :5].mean(0), rtol=1e-5)
-    np.testing.assert_allclose(model.speech_std, activity[:, 5:].std(0), rtol=1e-5)
+    columns = {name: [part.segments.column(name, r) for r in part.train] for name in ("label", "has_comments")}
+    label, written = (np.concatenate(parts) for parts in columns.values())
+    activity = np.concatenate([part.segments.array("activity", r.start, r.stop) for r in part.train])
+    assert not written.all()
+    np.testing.assert_allclose(model.chat_mean, activity[written, : len(CHAT_COLUMNS)].mean(0), rtol=1e-5)
+    spoken = np.concatenate([part.segments.column("has_speech", r) for r in part.train])
+    np.testing.assert_allclose(model.speech_std, activity[spoken, len(CHAT_COLUMNS) :].std(0), rtol=1e-5)
     assert model.head.bias.sigmoid().item() == pytest.approx(np.nanmean(label), abs=1e-6)
     assert model.config.streamers == ("streamer 0", "streamer 1")
     assert (model.config.text_encoder, model.config.text_dim) == (info.text_encoder, info.text_dim)
 
 
+def test_a_new_model_has_a_head_for_each_dataset(dataset: Path, chats: Path, tmp_path: Path) -> None:
+    model = built(config((chats, dataset), tmp_path, without=("comments",)))
+    chat, lvtr = model.config.targets
+    assert chat == Target("participation", "made-up chat", without=("comments", "pictures", "speech"))
+    assert lvtr == Target("lvtr", "other random numbers", without=("comments",))
+    parts = open_parts([chats, dataset])
+    labels = [np.concatenate([p.segments.column("label", r) for r in p.train]) for p in parts]
+    expected = [np.nanmean(label) for label in labels]
+    torch.testing.assert_close(model.head.bias.sigmoid().detach(), torch.tensor(expected).float())
+    alone = built(config(dataset, tmp_path))
+    assert torch.equal(model.speech_mean, alone.speech_mean)  # chats, which have no speech, say nothing of it
+
+
 def test_rooms_without_a_label_teach_nothing(dataset: Path) -> None:
-    segments = Segments(dataset)
-    segments.scalar("valid", 0, None)[:] = False
+    (part,) = open_parts([dataset])
+    part.segments.scalar("valid", 0, None)[:] = False
     with pytest.raises(LabelError, match="has a label"):
-        new_model(segments, rooms_of(segments, "train"), config=PRESETS["debug"])
+        new_model([part], config=PRESETS["debug"])
 
 
 def test_a_checkpoint_learns_new_streamers(dataset: Path, checkpoint: Path, tmp_path: Path) -> None:
@@ -98,7 +121,7 @@ def test_a_checkpoint_learns_new_streamers(dataset: Path, checkpoint: Path, tmp_
     model = built(config(dataset, tmp_path, init=checkpoint, dropout=0.3))
     assert model.config.streamers == ("someone else", "streamer 1", "streamer 0")
     assert (model.config.window, model.config.dropout) == (6, 0.3)
-    assert model.config.trained_on == "random numbers; then other random numbers"
+    assert model.config.targets == (Target("lvtr", "random numbers; then other random numbers"),)
     rows, old_rows = model.streamer.weight, old.streamer.weight
     torch.testing.assert_close(rows, torch.stack([*old_rows, old_rows[0]]), rtol=0, atol=0)
     others = {name: value for name, value in model.state_dict().items() if name != "streamer.weight"}
@@ -116,9 +139,21 @@ def test_training_goes_on_from_a_checkpoint(dataset: Path, checkpoint: Path, tmp
     assert str(checkpoint.parent) not in log["command"]
 
 
+def test_a_checkpoint_learns_another_target(dataset: Path, chats: Path, checkpoint: Path, tmp_path: Path) -> None:
+    old, _ = load(checkpoint)
+    model = built(config((chats, dataset), tmp_path, init=checkpoint))
+    chat, lvtr = model.config.targets
+    assert chat == Target("participation", "random numbers; then made-up chat", without=("pictures", "speech"))
+    assert lvtr == Target("lvtr", "random numbers; then other random numbers")
+    assert torch.equal(model.head.weight[1], old.head.weight[0])
+    assert not torch.isclose(model.head.weight[0], old.head.weight[0]).any()
+    assert model.head.bias[0].sigmoid().item() < 0.3 < model.head.bias[1].sigmoid().item()
+    assert built(config(chats, tmp_path, init=checkpoint)).config.targets == (chat,)
+
+
 def test_a_checkpoint_can_forget_its_streamers(dataset: Path, checkpoint: Path, tmp_path: Path) -> None:
     model = built(config(dataset, tmp_path, init=checkpoint, without=("streamer", "pictures")))
-    assert (model.config.without, model.config.streamers) == (("streamer", "pictures"), ())
+    assert (model.config.targets[0].without, model.config.streamers) == (("streamer", "pictures"), ())
     torch.testing.assert_close(model.streamer.weight, load(checkpoint)[0].streamer.weight[:1])
 
 

@@ -13,6 +13,7 @@ from kuaihl.errors import LabelError
 from kuaihl.model import PRESETS, KuaiHL, load
 from tests.small_dataset import write_dataset
 from train import fit
+from train.calibrate import CALIBRATION_FILE
 from train.fit import FitConfig
 from train.state import CHECKPOINT_FOLDER, STATE_FILE, Progress, Run, command_of
 
@@ -42,7 +43,7 @@ def run(out: Path, *, value: float, settings: dict[str, object] | None = None) -
 
 def save(given: Run, dataset: Path, *, epoch: int) -> None:
     progress = Progress(epoch=epoch, best_tau=0.1 * epoch)
-    given.save_checkpoint(progress, dataset=dataset, command="python -m train.fit", windows=7)
+    given.save_checkpoint(progress, datasets=[dataset], command="python -m train.fit", windows=7)
     given.save_state(progress)
 
 
@@ -93,11 +94,28 @@ def test_whenever_it_stops_there_is_a_whole_checkpoint(dataset: Path, tmp_path: 
     assert sorted(seen) == seen
 
 
+def test_new_weights_are_not_called_calibrated(dataset: Path, tmp_path: Path) -> None:
+    save(run(tmp_path, value=1.0), dataset, epoch=1)
+    (tmp_path / CHECKPOINT_FOLDER / CALIBRATION_FILE).write_text("{}")
+    save(run(tmp_path, value=2.0), dataset, epoch=2)
+    assert not (tmp_path / CHECKPOINT_FOLDER / CALIBRATION_FILE).exists()
+
+
+def test_the_best_epoch_is_that_of_the_best_mean() -> None:
+    progress = Progress()
+    found = [progress.end_epoch((a + b) / 2, {"a": a, "b": b}) for a, b in ((0.1, 0.3), (0.5, 0.1), (0.2, 0.3))]
+    assert found == [True, True, False]
+    assert (progress.epoch, progress.best_epoch, progress.best_tau) == (3, 2, 0.3)
+    assert progress.best_taus == {"a": 0.5, "b": 0.1}
+
+
 def test_a_state_is_what_was_saved(tmp_path: Path) -> None:
     given = run(tmp_path, value=1.0)
     given.model.head.weight.sum().backward()
     given.optimizer.step()
-    progress = Progress(epoch=2, step_in_epoch=3, step=40, seconds=1.5, best_tau=0.25, best_epoch=1)
+    progress = Progress(
+        epoch=2, step_in_epoch=3, step=40, seconds=1.5, best_tau=0.25, best_epoch=1, best_taus={"x": 0.25}
+    )
     given.save_state(progress)
     other = run(tmp_path, value=0.0)
     assert other.resume() == progress
@@ -122,7 +140,7 @@ def test_another_run_is_not_overwritten(tmp_path: Path) -> None:
 def test_stopped_at_the_end_of_an_epoch(
     dataset: Path, tmp_path: Path, stage: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    base = FitConfig(dataset, tmp_path / "whole", preset="debug", epochs=3, batch=16, rate=3e-3, warmup=5)
+    base = FitConfig((dataset,), tmp_path / "whole", preset="debug", epochs=3, batch=16, rate=3e-3, warmup=5)
     fit.fit(base)
     cut = replace(base, out=tmp_path / "cut")
     keeps = getattr(Run, stage)
@@ -146,11 +164,13 @@ def test_stopped_at_the_end_of_an_epoch(
 
 def test_the_command_is_the_one_that_was_run() -> None:
     config = FitConfig(
-        Path("some/rooms"),
+        (Path("some/rooms"), Path("other/chats of mine")),
         Path("some/run"),
         init=Path("some/checkpoint"),
         activity=False,
         without=("streamer", "speech"),
+        share=(1.0, 0.125),
+        left_out=("Ann Other", "bo"),
         window=7,
         rate=0.125,
         region="under",
@@ -158,5 +178,6 @@ def test_the_command_is_the_one_that_was_run() -> None:
     )
     words = shlex.split(command_of(config))
     assert words[:3] == ["python", "-m", "train.fit"]
-    names = {name: Path(getattr(config, name).name) for name in ("dataset", "out", "init")}
-    assert tyro.cli(FitConfig, args=words[3:]) == replace(config, **names)
+    names = {name: Path(getattr(config, name).name) for name in ("out", "init")}
+    expected = replace(config, dataset=(Path("rooms"), Path("chats of mine")), **names)
+    assert tyro.cli(FitConfig, args=words[3:]) == expected

@@ -38,7 +38,7 @@ def runs(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def short(dataset: Path, out: Path, **changes: object) -> FitConfig:
-    return replace(FitConfig(dataset, out, preset="debug", epochs=2, batch=16, rate=3e-3, warmup=5), **changes)
+    return replace(FitConfig((dataset,), out, preset="debug", epochs=2, batch=16, rate=3e-3, warmup=5), **changes)
 
 
 @pytest.mark.parametrize(

@@ -162,7 +162,9 @@ def fit_config(config: AblateConfig, run: str, seed: int) -> FitConfig:
     known = {field.name for field in fields(FitConfig)}
     shared = {name: value for name, value in vars(config).items() if name in known}
     folder = (config.runs or config.out / RUNS_FOLDER) / f"{run}-seed{seed}"
-    return FitConfig(**{**shared, "out": folder, "seed": seed, "activity": False, **RUNS[run]})
+    return FitConfig(
+        **{**shared, "dataset": (config.dataset,), "out": folder, "seed": seed, "activity": False, **RUNS[run]}
+    )
 
 
 def _train(config: AblateConfig, run: str, seed: int) -> Finished:
@@ -205,7 +207,7 @@ def _read(config: AblateConfig, run: str, seed: int) -> Finished | None:
         raise LabelError(f"{file} is damaged ({error}): delete it, and its training is done again.") from error
     settings = _settings(fit_config(config, run, seed))
     # An option that was new after the row was trained had its default then.
-    was = {**_settings(FitConfig(config.dataset, config.out)), **row.settings}
+    was = {**_settings(FitConfig((config.dataset,), config.out)), **row.settings}
     changed = [name for name in was if was[name] != settings.get(name)]
     if row.dataset_sha256 != _dataset_sha256(config.dataset):
         changed.append("dataset")

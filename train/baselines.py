@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import tyro
+from scipy.sparse import csr_matrix
 from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import Ridge
@@ -19,15 +20,26 @@ from train.console import plain_errors
 from train.dataset import Room
 from train.evaluate import write_report
 from train.gru import train_gru
-from train.leaderboard import Entry, Task, enter_checkpoint, open_task, print_leaderboard, rank
+from train.leaderboard import Entry, Task, enter_checkpoint, markdown, open_task, print_leaderboard, rank
 from train.metrics import taus
 from train.participation import TARGET
-from train.past import PooledFeatures, activity_table, chat_lags, label_lags, labels_of, rooms_of_rows, scored_of
+from train.past import (
+    PooledFeatures,
+    activity_table,
+    chat_lags,
+    label_lags,
+    labels_of,
+    rooms_of_rows,
+    scored_of,
+    whole_activity_table,
+)
+from train.words import Words
 
 Table = Callable[[Sequence[Room]], np.ndarray]
 """Rooms -> inputs (rows, columns) for each of their scored segments; NaN is what is not known."""
 
 _ALPHAS = (1.0, 100.0, 10_000.0)
+_WORD_ALPHAS = (1e2, 1e4, 1e5, 1e6)
 
 
 def last_value(task: Task) -> np.ndarray:
@@ -65,14 +77,21 @@ def comment_rate(task: Task) -> np.ndarray:
     return np.nan_to_num(chat_lags(task.segments, task.test, "log1p_comments")[:, -1])
 
 
-def ridge(task: Task, table: Table) -> np.ndarray:
-    """Ridge regression on scaled inputs, with the penalty of the best validation tau."""
-    inputs, true = table(task.train), labels_of(task.segments, task.train)
-    candidates = [_linear(alpha).fit(inputs, true) for alpha in _ALPHAS]
-    validation, labels = table(task.validation), labels_of(task.segments, task.validation)
-    rooms = rooms_of_rows(task.segments, task.validation)
-    reached = [taus(model.predict(validation), labels, rooms, deltas=[None])[0].pooled or 0.0 for model in candidates]
-    return candidates[int(np.argmax(reached))].predict(table(task.test))
+def ridge(task: Task, table: Table, *, words: Words | None = None) -> np.ndarray:
+    """Ridge regression on scaled inputs, with the penalty of the best validation tau.
+
+    With ``words``, a second one tells from the words of the last segments what the first leaves over.
+    """
+    train, validation, test = (table(rooms) for rooms in (task.train, task.validation, task.test))
+    true = labels_of(task.segments, task.train)
+    first = _best(task, [_linear(alpha).fit(train, true) for alpha in _ALPHAS], validation)
+    predicted = first.predict(test)
+    if words is None:
+        return predicted
+    left, written = true - first.predict(train), words.table(task.train)
+    rest = [_sparse(alpha).fit(written, left) for alpha in _WORD_ALPHAS]
+    second = _best(task, rest, words.table(task.validation), onto=first.predict(validation))
+    return predicted + second.predict(words.table(task.test))
 
 
 def boosting(task: Task, table: Table, *, seed: int) -> np.ndarray:
@@ -119,6 +138,15 @@ def entries(task: Task, *, seed: int = 0) -> Iterator[Entry]:
 
     yield Entry("ridge, activity", ridge(task, activity))
     yield Entry("boosting, activity", boosting(task, activity_and_place, seed=seed))
+
+    def whole(rooms: Sequence[Room]) -> np.ndarray:
+        return whole_activity_table(task.segments, rooms)
+
+    yield Entry("ridge, all activity", ridge(task, whole))
+    yield Entry("boosting, all activity", boosting(task, whole, seed=seed))
+    words = Words(task.segments, task.train)
+    if words:
+        yield Entry("ridge, all activity, words", ridge(task, whole, words=words))
     pooled = PooledFeatures(task.segments, task.train, seed=seed)
     if pooled:
         yield Entry("ridge, features", ridge(task, pooled.table))
@@ -126,14 +154,28 @@ def entries(task: Task, *, seed: int = 0) -> Iterator[Entry]:
 
         def everything(rooms: Sequence[Room]) -> np.ndarray:
             streamer = mean_of_streamer(task, rooms)[:, None]
-            return np.hstack([activity_and_place(rooms), pooled.table(rooms), streamer])
+            return np.hstack([whole(rooms), pooled.table(rooms), streamer])
 
-        yield Entry("boosting, activity, features, streamer", boosting(task, everything, seed=seed))
+        yield Entry("ridge, all activity, features, streamer", ridge(task, everything))
+        yield Entry("boosting, all activity, features, streamer", boosting(task, everything, seed=seed))
     yield Entry("GRU", gru(task, seed=seed))
 
 
 def _linear(alpha: float) -> Pipeline:
     return make_pipeline(SimpleImputer(keep_empty_features=True), StandardScaler(), Ridge(alpha))
+
+
+def _sparse(alpha: float) -> Pipeline:
+    return make_pipeline(StandardScaler(with_mean=False), Ridge(alpha, solver="sparse_cg", tol=1e-3))
+
+
+def _best(
+    task: Task, models: Sequence[Pipeline], validation: np.ndarray | csr_matrix, *, onto: np.ndarray | float = 0.0
+) -> Pipeline:
+    """Choose the model whose predictions, added ``onto`` others, have the best validation tau."""
+    labels, rooms = labels_of(task.segments, task.validation), rooms_of_rows(task.segments, task.validation)
+    reached = [taus(onto + m.predict(validation), labels, rooms, deltas=[None])[0].pooled or 0.0 for m in models]
+    return models[int(np.argmax(reached))]
 
 
 def _mean(values: np.ndarray) -> np.ndarray:
@@ -166,7 +208,7 @@ def main(
     left_out
         Streamers, or channels, to test on, with all others to learn from, instead of the dataset's own split.
     out
-        JSON file for the numbers.
+        JSON file for the numbers; the table goes beside it, as Markdown.
     draws
         Samples of rooms that an interval rests on.
     seed
@@ -179,6 +221,7 @@ def main(
     print_leaderboard(board)
     if out:
         write_report(board, out)
+        out.with_suffix(".md").write_text(markdown(board), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Make a checkpoint's percentages mean what they say: a temperature, fitted on validation rooms, folded into its head.
 
-Order is not changed, so tau is not. Run as `python -m train.calibrate --checkpoint DIR --dataset DIR`.
+Order is not changed, so tau is not. Run as `python -m train.calibrate --checkpoint DIR --dataset DIR`, once for each
+target that the checkpoint predicts, with the dataset of that.
 """
 
 import json
@@ -65,17 +66,24 @@ def fit_temperature(predicted: np.ndarray, true: np.ndarray) -> Temperature:
 
 
 def calibrate(checkpoint: Path, dataset: Path, *, split: str = "validation") -> Report:
-    """Fit a temperature and fold it into the head of ``checkpoint``, in place; calibration.json tells of it.
+    """Fit a temperature and fold it into the head of ``checkpoint`` for the dataset's target, in place.
+
+    calibration.json has the report of each head that was calibrated, by target.
 
     Raises
     ------
     CheckpointError, LabelError
-        The folder is no checkpoint, is calibrated already, or has not the dataset's encoders; no rooms of the split.
+        The folder is no checkpoint, has no head for the target or is calibrated already, or has not the dataset's
+        encoders; no rooms of the split.
     """
     model, folder = load(checkpoint)
-    if (folder / CALIBRATION_FILE).exists():
-        raise CheckpointError(f"{folder} is calibrated already: {CALIBRATION_FILE} says how.")
     segments = Segments(dataset)
+    target = segments.info.target
+    row = model.config.target_index(target)
+    file = folder / CALIBRATION_FILE
+    reports = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    if target in reports:
+        raise CheckpointError(f"{folder} is calibrated already for {target}: {CALIBRATION_FILE} says how.")
     check_encoders(folder, model, segments.info)
     scores = score(model, segments, rooms_of(segments, split))
     found = fit_temperature(scores.predicted, scores.true)
@@ -87,8 +95,9 @@ def calibrate(checkpoint: Path, dataset: Path, *, split: str = "validation") -> 
     part = folder.with_name(f"{folder.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     shutil.copytree(folder, part)
-    fold(model, found).half().save_pretrained(part)
-    (part / CALIBRATION_FILE).write_text(json.dumps(asdict(report), indent=1) + "\n", encoding="utf-8")
+    fold(model, found, target=row).half().save_pretrained(part)
+    reports[target] = asdict(report)
+    (part / CALIBRATION_FILE).write_text(json.dumps(reports, indent=1) + "\n", encoding="utf-8")
     old = folder.with_name(f"{folder.name}.old")
     folder.rename(old)
     part.rename(folder)
@@ -97,10 +106,10 @@ def calibrate(checkpoint: Path, dataset: Path, *, split: str = "validation") -> 
 
 
 @torch.no_grad()
-def fold(model: KuaiHL, found: Temperature) -> KuaiHL:
-    """Change the head of a model so that it gives calibrated predictions."""
-    model.head.weight /= found.temperature
-    model.head.bias.copy_(model.head.bias / found.temperature + found.shift)
+def fold(model: KuaiHL, found: Temperature, *, target: int = 0) -> KuaiHL:
+    """Change a row of the head of a model so that it gives calibrated predictions."""
+    model.head.weight[target] /= found.temperature
+    model.head.bias[target] = model.head.bias[target] / found.temperature + found.shift
     return model
 
 
@@ -115,7 +124,7 @@ def main(
     checkpoint
         Folder that train.fit wrote; it is changed.
     dataset
-        The dataset that it was trained on.
+        The dataset that it was trained on, or one of them.
     """
     with plain_errors():
         found = calibrate(checkpoint, dataset)

@@ -1,33 +1,43 @@
 """The model card: what a checkpoint is, learned and scores, from the JSON that its training left beside it."""
 
 import json
-from collections.abc import Iterator
+import shlex
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
+from kuaihl.encoded import SOURCES
 from kuaihl.errors import CheckpointError
-from kuaihl.model import KuaiHL, load, sha256_of
+from kuaihl.model import KuaiHL, Target, load, sha256_of
 from kuaihl.weights import VISUAL_FILE, sha256_file
 from train.calibrate import CALIBRATION_FILE
 from train.evaluate import RIVALS, TABLES
 
 CARD_FILE = "README.md"
-EVALUATION_FILE = "evaluation.json"
+EVALUATION_FILES = "evaluation*.json"
+"""Reports of train.evaluate beside the weights, one for each target."""
 
-_REAL_AUDIENCES = """\
+_NAMES = {"lvtr": "LVTR"}
+_MEANINGS = {
+    "lvtr": "the long-view-through rate (LVTR) of the next one: the share of viewers who stay",
+    "participation": "the participation in the next one: of the chatters who are present, the share who write",
+}
+_SIMULATED_AUDIENCES = """\
 Its numbers say how well it predicts simulated audiences; how well it predicts real ones has not been measured, since no
 platform publishes LVTR."""
+_REAL_AUDIENCES = "Its numbers are those of the rooms it was tested on; other audiences differ."
 _SIMULATED_RIVALS = """\
 *Ceiling* is the tau of the simulator's own true chance that a viewer stays, *true persistence* that of its value one
 segment before, *last value* that of the LVTR observed then, which no model is given."""
-_LIMITS = """\
+_SIMULATED_LIMITS = """\
 - Audiences and speech of the training rooms are simulated, in English. Where their comments are real chat, it was
   written about other streams. Real streams differ.
 - The LVTR in percent is that of the simulated world; across recordings compare ranks rather than values.
-- Streamers that it was not trained on, which in practice is everyone, share one embedding."""
+"""
+_LIMITS = "- Streamers that it was not trained on, which in practice is everyone, share one embedding."
 
 
 def write_card(folder: Path) -> Path:
@@ -36,34 +46,28 @@ def write_card(folder: Path) -> Path:
     Raises
     ------
     CheckpointError
-        The folder is no checkpoint, has no log of its training, or no evaluation of these very weights.
+        The folder is no checkpoint, has no log of its training, or lacks the evaluation of a target by these weights.
     """
     model, _ = load(folder)
-    evaluation_file = folder / EVALUATION_FILE
     fit = _read(folder / "fit.json", "train.fit")
-    evaluation = _read(evaluation_file, f"train.evaluate --out {evaluation_file}")
+    made_by = {info["target"]: info["made_by"] for info in fit["datasets"]}
+    evaluations = _evaluations(folder)
+    heads = [_head(folder, target, made_by[target.name], evaluations) for target in model.config.targets]
     distilled = _read(folder / "distill.json", "train.distill") if (folder / "distill.json").exists() else None
     calibrated = folder / CALIBRATION_FILE
-    calibration = _read(calibrated, "train.calibrate") if calibrated.exists() else None
-    if evaluation["checkpoint_sha256"] != sha256_of(folder) or evaluation.get("without"):
-        raise CheckpointError(
-            f"{evaluation_file} is about other weights, or about these with a source hidden. Run train.evaluate "
-            f"--checkpoint {folder} --out {evaluation_file} again."
-        )
-    data = _Data(fit["dataset"]["made_by"])
-    name = "LVTR" if evaluation["target"] == "lvtr" else evaluation["target"]
+    calibration = _read(calibrated, "train.calibrate") if calibrated.exists() else {}
+    simulated = any(head.simulated for head in heads)
     text = f"""---
-{_metadata(evaluation, data).to_yaml()}
+{_metadata(heads).to_yaml()}
 ---
 
 # KuaiHL: live-stream highlight prediction
 
-Predicts from the past {model.config.window} segments of 30 s (pictures, speech, comments) of a live stream the
-{_target(model)}. An open implementation of *A Multimodal
-Transformer for Live Streaming Highlight Prediction* (ICME 2024).
+Predicts from the past {model.config.window} segments of 30 s of a live stream, by a head for each:
 
-**Trained on {model.config.trained_on}.**
-{_REAL_AUDIENCES if data.simulated else "Its numbers are those of the rooms it was tested on; other audiences differ."}
+{_lines(_told(head) for head in heads)}
+
+An open implementation of *A Multimodal Transformer for Live Streaming Highlight Prediction* (ICME 2024).
 
 ## Use
 
@@ -73,34 +77,23 @@ from kuaihl import Predictor
 prediction = Predictor.from_pretrained("path/of/this/folder").predict("stream.mp4", "chat.json")
 ```
 
-In place of the folder, the id of its repository on the Hub will do (`"owner/name"`).
+In place of the folder, the id of its repository on the Hub will do (`"owner/name"`).{_choosing(heads)}
 
 ## Scores
-
-Kendall's tau-b of predicted and true {name} on the {evaluation["split"]} rooms, printed by
-`python -m train.evaluate --checkpoint checkpoint --dataset {data.name}`.
-Delta keeps the segments whose true {name} is above it.
-{_SIMULATED_RIVALS if data.simulated else f"*Last value* is the tau of the {name} of the segment before."}
-
-| | Delta | pooled | per room | segments | rooms |
-|---|---|---|---|---|---|
-{_lines(_rows(evaluation))}
-
-{_lines(_gaps(evaluation))}
-
+{"".join(_scores(head) for head in heads)}
 ## Training
 
 {_training(folder, model, fit)}
-{_distilled(distilled)}{_calibrated(calibration)}
+{_distilled(distilled)}{"".join(_calibrated(target, log) for target, log in calibration.items())}
 Made by:
 
 ```
-{_lines(_commands(data, fit, distilled, calibration))}
+{_lines(_commands(heads, fit, distilled, calibration))}
 ```
 
 ## Limits
 
-{_LIMITS if data.simulated else _LIMITS.splitlines()[-1]}
+{_SIMULATED_LIMITS * simulated}{_LIMITS}
 
 ## Files
 
@@ -113,47 +106,102 @@ Made by:
 
 
 @dataclass(frozen=True, slots=True)
-class _Data:
-    """The dataset: the command that made it, which ends with its folder."""
+class _Head:
+    """What one head predicts, how well, and the command that made its dataset."""
 
+    target: Target
     made_by: str
+    evaluation: dict[str, Any]
 
     @property
     def name(self) -> str:
-        return Path(self.made_by.split()[-1]).name
+        return _NAMES.get(self.target.name, self.target.name)
+
+    @property
+    def dataset(self) -> str:
+        return _out(self.made_by)
 
     @property
     def simulated(self) -> bool:
         return "train.simulator" in self.made_by
 
 
-def _metadata(evaluation: dict[str, Any], data: _Data) -> ModelCardData:
+def _evaluations(folder: Path) -> dict[str, dict[str, Any]]:
+    """Reports of train.evaluate in the folder, by target."""
+    reports = [_read(file, "train.evaluate") for file in sorted(folder.glob(EVALUATION_FILES))]
+    return {report["target"]: report for report in reports}
+
+
+def _head(folder: Path, target: Target, made_by: str, evaluations: dict[str, dict[str, Any]]) -> _Head:
+    found = evaluations.get(target.name)
+    whole = found and not found["without"] and not found["left_out"]
+    if whole and found["checkpoint_sha256"] == sha256_of(folder):
+        return _Head(target, made_by, found)
+    wrong = "is about other weights, or about these with something hidden or left out" if found else "is missing"
+    raise CheckpointError(
+        f"The card needs an evaluation of {target.name}, which {wrong}. Run train.evaluate --checkpoint {folder} "
+        f"--dataset {_out(made_by)} --out {folder / EVALUATION_FILES.replace('*', f'-{target.name}')}."
+    )
+
+
+def _told(head: _Head) -> str:
+    sources = [source for source in SOURCES if source not in head.target.without]
+    means = _MEANINGS.get(head.target.name, f"the {head.name} of the next one")
+    audience = _SIMULATED_AUDIENCES if head.simulated else _REAL_AUDIENCES
+    indented = audience.replace("\n", "\n  ")
+    return f"- {means}; from {', '.join(sources)}.\n  **Trained on {head.target.trained_on}.**\n  {indented}"
+
+
+def _choosing(heads: Sequence[_Head]) -> str:
+    if len(heads) == 1:
+        return ""
+    return f' `target="{heads[1].target.name}"` predicts that in place of {heads[0].name}.'
+
+
+def _scores(head: _Head) -> str:
+    last = f"*Last value* is the tau of the {head.name} of the segment before."
+    return f"""
+### {head.name}
+
+Kendall's tau-b of predicted and true {head.name} on the {head.evaluation["split"]} rooms, printed by
+`python -m train.evaluate --checkpoint checkpoint --dataset {head.dataset}`.
+Delta keeps the segments whose true {head.name} is above it.
+{_SIMULATED_RIVALS if head.simulated else last}
+
+| | Delta | pooled | per room | segments | rooms |
+|---|---|---|---|---|---|
+{_lines(_rows(head.evaluation))}
+
+{_lines(_gaps(head.evaluation))}
+"""
+
+
+def _metadata(heads: Sequence[_Head]) -> ModelCardData:
     """Front matter, whose model index the Hub shows; it has no ``datasets``, for these would be links to the Hub."""
-    dataset = {
-        "task_type": "video-classification",
-        "task_name": "Live-stream highlight prediction",
-        "dataset_type": "klive-sim" if data.simulated else data.name,
-        "dataset_name": evaluation["dataset"],
-        "dataset_split": evaluation["split"],
-    }
     results = [
         EvalResult(
-            **dataset,
+            task_type="video-classification",
+            task_name="Live-stream highlight prediction",
+            dataset_type="klive-sim" if head.simulated else head.dataset,
+            dataset_name=head.evaluation["dataset"],
+            dataset_split=head.evaluation["split"],
             dataset_config=None if table == "kuaihl" else table.replace("_", " "),
             metric_type="kendalltau",
             metric_name=f"Kendall's tau-b, {metric.replace('_', ' ')}",
             metric_value=round(value, 4),
         )
+        for head in heads
         for table in ("kuaihl", "known_streamers", "new_streamers")
         for metric in ("pooled", "per_room")
-        if (value := evaluation[table][0][metric]) is not None
+        if (value := head.evaluation[table][0][metric]) is not None
     ]
+    simulated = any(head.simulated for head in heads)
     return ModelCardData(
         license="apache-2.0",
         library_name="kuaihl",
         pipeline_tag="video-classification",
         language="en",
-        tags=["live-streaming", "highlight-detection", "multimodal", *["simulated-data"] * data.simulated],
+        tags=["live-streaming", "highlight-detection", "multimodal", *["simulated-data"] * simulated],
         metrics=["kendalltau"],
         model_name="KuaiHL",
         eval_results=results,
@@ -165,12 +213,6 @@ def _read(file: Path, made_by: str) -> dict[str, Any]:
         return json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise CheckpointError(f"The card needs {file}, which {made_by} writes: {error}") from error
-
-
-def _target(model: KuaiHL) -> str:
-    if model.config.target == "lvtr":
-        return "long-view-through rate (LVTR) of the next one: the share of viewers who stay"
-    return f"{model.config.target} of the next one"
 
 
 def _rows(evaluation: dict[str, Any]) -> Iterator[str]:
@@ -217,26 +259,29 @@ def _distilled(log: dict[str, Any] | None) -> str:
     return told
 
 
-def _calibrated(log: dict[str, Any] | None) -> str:
-    if log is None:
-        return ""
+def _calibrated(target: str, log: dict[str, Any]) -> str:
     return (
         f"\nA temperature of {log['temperature']:.3f}, fitted on the {log['split']} rooms and folded into the head,\n"
-        "makes the percentages mean what they say: there, the expected calibration error\n"
-        f"fell from {log['error_before']:.4f} to {log['error_after']:.4f}.\n"
+        f"makes the percentages of {_NAMES.get(target, target)} mean what they say: there, the expected calibration\n"
+        f"error fell from {log['error_before']:.4f} to {log['error_after']:.4f}.\n"
     )
 
 
 def _commands(
-    data: _Data, fit: dict[str, Any], distilled: dict[str, Any] | None, calibration: dict[str, Any] | None
+    heads: Sequence[_Head], fit: dict[str, Any], distilled: dict[str, Any] | None, calibration: dict[str, Any]
 ) -> Iterator[str]:
     if distilled:
         yield distilled["command"]
-    yield data.made_by
+    yield from (head.made_by for head in heads)
     yield fit["command"]
-    if calibration:
-        run = fit["command"].partition("--out ")[2].split()[0]
-        yield f"python -m train.calibrate --checkpoint {run}/checkpoint --dataset {data.name}"
+    for head in heads:
+        if head.target.name in calibration:
+            yield f"python -m train.calibrate --checkpoint {_out(fit['command'])}/checkpoint --dataset {head.dataset}"
+
+
+def _out(command: str) -> str:
+    """The folder that a command wrote."""
+    return shlex.split(command.partition("--out ")[2])[0]
 
 
 def _files(folder: Path) -> Iterator[str]:
@@ -244,5 +289,5 @@ def _files(folder: Path) -> Iterator[str]:
         yield f"- `{file.name}`: {file.stat().st_size:,} bytes, SHA-256 `{sha256_file(file)}`"
 
 
-def _lines(lines: Iterator[str] | list[str]) -> str:
+def _lines(lines: Iterable[str]) -> str:
     return "\n".join(lines)

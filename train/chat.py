@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 from tqdm import tqdm
@@ -13,7 +14,7 @@ from kuaihl.model import PRESETS
 from kuaihl.predictor import DEFAULT_CHECKPOINT
 from kuaihl.records import SEGMENT_S, segments_of
 from kuaihl.weights import find_text_encoder, find_visual_encoder, sha256_file
-from train.dataset import DatasetInfo, write_shard
+from train.dataset import DATASET_FILE, DatasetInfo, read_info, write_shard
 from train.labels import from_comments
 from train.participation import TARGET, ChatLog, find_logs, split_by_date
 from train.prepare import columns, lines, open_dataset
@@ -39,7 +40,7 @@ def prepare_chat(logs: Path, out: Path, *, text: bool = True, checkpoint: Path |
         Whether to encode what was written, which takes most of the time; without it there is activity alone.
     checkpoint
         Folder of the visual encoder that rooms with pictures were made with, so that both can train one model; the
-        one that comes with the project if not given.
+        one that comes with the project if not given. A dataset that is there takes another one without encoding again.
 
     Raises
     ------
@@ -69,6 +70,8 @@ def prepare_chat(logs: Path, out: Path, *, text: bool = True, checkpoint: Path |
         made_by=f"python -m train.prepare chat --logs {logs.name} --out {out.name}" + ("" if text else " --no-text"),
         parameters={"text": text, "streams": len(found), "names_sha256": _digest(found)},
     )
+    if (out / DATASET_FILE).exists() and _same_but_for_pictures(read_info(out), info):
+        (out / DATASET_FILE).unlink()  # no room has pictures, so that all there are go with the new encoder as well
     open_dataset(out, info, visual_file)
     for day, (log, split) in enumerate(zip(tqdm(found, unit="chat"), split_by_date(len(found)), strict=True)):
         shard = out / "rooms" / f"{log.name}.parquet"
@@ -82,6 +85,11 @@ def prepare_chat(logs: Path, out: Path, *, text: bool = True, checkpoint: Path |
         write_shard(shard, info, values)
     if not any((out / "rooms").glob("*.parquet")):
         raise LabelError(f"{logs}: no chat has a segment to score: a participation in 21 segments one after another.")
+
+
+def _same_but_for_pictures(old: DatasetInfo, new: DatasetInfo) -> bool:
+    """Whether two datasets of chat differ in nothing but the weights of the visual encoder."""
+    return replace(old, encoders=old.encoders | {new.visual_encoder: new.encoders[new.visual_encoder]}) == new
 
 
 def _columns(log: ChatLog, encoder: TextEncoder | None, *, day: int, split: str) -> dict[str, object]:

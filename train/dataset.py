@@ -17,7 +17,8 @@ from torch.utils.data import Dataset
 
 from kuaihl.activity import CHAT_COLUMNS, SPEECH_COLUMNS
 from kuaihl.errors import LabelError
-from kuaihl.model import PICTURES, Features, KuaiHLConfig
+from kuaihl.features import PICTURES, Features
+from kuaihl.model import KuaiHLConfig
 
 DATASET_FILE = "dataset.json"
 ENCODER_FILES = ("visual.safetensors", "distill.json")
@@ -203,10 +204,11 @@ def stack(windows: Sequence[dict[str, np.ndarray]], *, streamers: Sequence[int],
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Windows for training.
+    """Windows for training, all of one dataset.
 
-    ``label`` (batch, segments) is the LVTR of the segment after each position, ``labelled`` where there is one,
-    ``valid`` False where a window is padded; ``seeds`` (batch,) key each window's own randomness.
+    ``label`` (batch, segments) is the target of the segment after each position, ``labelled`` where there is one,
+    ``valid`` False where a window is padded; ``seeds`` (batch,) key each window's own randomness. ``target`` is the row
+    of the head that learns from it.
     """
 
     features: Features
@@ -214,10 +216,12 @@ class Batch:
     labelled: Tensor
     valid: Tensor
     seeds: Tensor
+    target: int = 0
 
     def to(self, device: torch.device | str) -> "Batch":
         """Move every tensor."""
-        return Batch(**{f.name: getattr(self, f.name).to(device) for f in fields(self)})
+        moved = {f.name: getattr(self, f.name).to(device) for f in fields(self) if f.name != "target"}
+        return Batch(**moved, target=self.target)
 
 
 class Windows(Dataset[Batch]):
@@ -247,7 +251,8 @@ class Windows(Dataset[Batch]):
     ) -> None:
         self._segments, self._rooms = segments, list(rooms)
         self._window, self._seed, self.epoch = config.window, seed, 0
-        self._without = frozenset(config.without)
+        self.target = config.target_index(segments.info.target)
+        self._without = frozenset(config.targets[self.target].without)
         self._streamer_dropout, self._modality_dropout = streamer_dropout, modality_dropout
         known = {name: k + 1 for k, name in enumerate(config.streamers)}
         self._streamer = [known.get(room.streamer, 0) for room in rooms]
@@ -286,7 +291,7 @@ class Windows(Dataset[Batch]):
             seeds[row] = random.integers(2**62)
             label[row, : stop - start] = np.nan_to_num(self._segments.scalar("label", start + 1, stop + 1))
         tensors = (torch.from_numpy(x) for x in (label, labelled, valid, seeds))
-        return [Batch(stack(windows, streamers=streamers, length=n), *tensors)]
+        return [Batch(stack(windows, streamers=streamers, length=n), *tensors, self.target)]
 
     def _dropped(self, random: np.random.Generator, start: int, stop: int) -> frozenset[str]:
         there = [

@@ -12,10 +12,12 @@ import tyro
 from torch import Tensor
 
 from kuaihl.errors import CheckpointError, LabelError
-from kuaihl.model import PICTURES, KuaiHL, load, sha256_of
+from kuaihl.features import PICTURES
+from kuaihl.model import KuaiHL, load, sha256_of
 from train.console import plain_errors
 from train.dataset import DatasetInfo, Room, Segments, stack
 from train.metrics import calibration, paired_interval, taus
+from train.participation import leave_out
 
 Source = Literal["pictures", "speech", "comments", "streamer", "activity"]
 """What a model can be made to do without."""
@@ -42,11 +44,12 @@ class Scores:
     last: np.ndarray
 
 
-def rooms_of(segments: Segments, split: str) -> list[Room]:
-    """Rooms of a split; LabelError where there are none."""
-    rooms = [room for room in segments.rooms if room.split == split]
+def rooms_of(segments: Segments, split: str, *, left_out: Sequence[str] = ()) -> list[Room]:
+    """Rooms of a split, which is made anew where streamers are ``left_out`` for testing; LabelError if it is empty."""
+    everything = leave_out(segments, left_out) if left_out else segments.rooms
+    rooms = [room for room in everything if room.split == split]
     if not rooms:
-        raise LabelError(f"The dataset has no {split!r} rooms; it has {sorted({r.split for r in segments.rooms})}.")
+        raise LabelError(f"The dataset has no {split!r} rooms; it has {sorted({r.split for r in everything})}.")
     return rooms
 
 
@@ -57,6 +60,7 @@ def score(
 
     What is in ``without`` is masked as if it were missing: "streamer" makes all unknown, "speech" and "comments" also
     hide how much was said and written, "activity" hides that alone. ``known`` tells the checkpoint's streamers always.
+    The head is that of the dataset's target: CheckpointError where there is none.
     """
     columns: dict[str, list[np.ndarray]] = {name: [] for name in Scores.__slots__}
     for room in rooms:
@@ -79,10 +83,11 @@ def score(
 
 def _curve(model: KuaiHL, segments: Segments, room: Room, *, streamer: int, without: frozenset[Source]) -> np.ndarray:
     """Predictions for a room's segments (segments,), the first of which is NaN."""
-    window = segments.window(room.start, room.stop, dropped=without.union(model.config.without))
+    target = model.config.target_index(segments.info.target)
+    window = segments.window(room.start, room.stop, dropped=without.union(model.config.targets[target].without))
     features = stack([window], streamers=[0 if "streamer" in without else streamer], length=room.stop - room.start)
     with _activity_hidden(model) if "activity" in without else nullcontext():
-        return model.sweep(features).numpy()[:-1]
+        return model.sweep(features, target=target).numpy()[:-1]
 
 
 @contextmanager
@@ -121,20 +126,36 @@ def check_encoders(folder: Path, model: KuaiHL, info: DatasetInfo) -> None:
             )
 
 
+def check_left_out(checkpoint: Path, model: KuaiHL, left_out: Collection[str]) -> None:
+    """Refuse a checkpoint that learned from streamers that it should be tested on: CheckpointError."""
+    if seen := set(left_out) & set(model.config.streamers):
+        raise CheckpointError(f"{checkpoint} was trained on {', '.join(sorted(seen))}, which should be left out.")
+
+
 def evaluate(
-    checkpoint: Path, dataset: Path, *, split: str = "test", without: Sequence[Source] = (), seed: int = 0
+    checkpoint: Path,
+    dataset: Path,
+    *,
+    split: str = "test",
+    left_out: Sequence[str] = (),
+    without: Sequence[Source] = (),
+    seed: int = 0,
 ) -> dict[str, Any]:
     """Score a checkpoint on one split: tau at every Delta beside what knows the truth and what knows nothing.
+
+    Of its heads, it is that of the dataset's target which predicts.
 
     Raises
     ------
     CheckpointError, LabelError
-        The checkpoint or the dataset cannot be read, or they do not belong together.
+        The checkpoint or the dataset cannot be read, or they do not belong together; the checkpoint learned from
+        streamers that are ``left_out``.
     """
     model, folder = load(checkpoint)
     segments = Segments(dataset)
     check_encoders(folder, model, segments.info)
-    rooms = rooms_of(segments, split)
+    rooms = rooms_of(segments, split, left_out=left_out)
+    check_left_out(checkpoint, model, left_out)
     scores = score(model, segments, rooms, without=without)
     if not len(scores.true):
         raise LabelError(f"No segment of the {split!r} rooms of {dataset} has a label and a segment before it.")
@@ -144,6 +165,7 @@ def evaluate(
         "dataset": segments.info.source,
         "target": segments.info.target,
         "split": split,
+        "left_out": list(left_out),
         "without": ", ".join(sorted(set(without))),
         "rooms": len(rooms),
         "kuaihl": _table(scores, scores.predicted),
@@ -189,6 +211,8 @@ def print_report(report: dict[str, Any]) -> None:
     """Print the report as a table for people."""
     print(f"{report['target']} on {report['split']}: {report['rooms']} rooms of {report['dataset']}")
     print(f"checkpoint {report['checkpoint_sha256'][:12]}")
+    if report["left_out"]:
+        print(f"on streamers left out of its training: {', '.join(report['left_out'])}")
     if report["without"]:
         print(f"without {report['without']}")
     print(f"\n{'':<18}{'Delta':>7}{'tau pooled':>12}{'tau per room':>14}{'segments':>10}{'rooms':>7}{'skipped':>9}")
@@ -212,6 +236,7 @@ def main(
     checkpoint: Path,
     dataset: Path,
     split: str = "test",
+    left_out: tuple[str, ...] = (),
     without: tyro.conf.UseAppendAction[tuple[Source, ...]] = (),
     out: Path | None = None,
 ) -> None:
@@ -225,12 +250,14 @@ def main(
         Folder that train.prepare or train.simulator wrote.
     split
         train, validation or test.
+    left_out
+        Streamers whose rooms are all for testing, as train.fit was told; the dataset's own split counts no more.
     without
         Hide this from the model; can be given several times.
     out
         JSON file for the numbers.
     """
-    report = evaluate(checkpoint, dataset, split=split, without=without)
+    report = evaluate(checkpoint, dataset, split=split, left_out=left_out, without=without)
     if out:
         write_report(report, out)
     print_report(report)

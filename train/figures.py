@@ -293,7 +293,8 @@ class Fig5:
 def _load(run: Path, segments: Segments) -> KuaiHL:
     """Checkpoint of a run, if it is one on this dataset."""
     model, folder = load(run / "checkpoint")
-    if DatasetInfo(**json.loads((folder / LOG_FILE).read_text(encoding="utf-8"))["dataset"]) != segments.info:
+    log = json.loads((folder / LOG_FILE).read_text(encoding="utf-8"))
+    if [DatasetInfo(**info) for info in log["datasets"]] != [segments.info]:
         raise LabelError(f"{run} was trained on another dataset: pass the one that train.ablate was given.")
     return model
 

@@ -1,5 +1,6 @@
-"""The training loop: a dataset in, a checkpoint out. Run as `python -m train.fit --dataset DIR --out DIR`.
+"""The training loop: datasets in, a checkpoint out. Run as `python -m train.fit --dataset DIR --out DIR`.
 
+Datasets of different targets, each with its own --dataset, train one model with a head for each target.
 Several processes, of `torchrun --nproc_per_node 2 -m train.fit ...` on CPUs or GPUs or of `accelerate launch -m
 train.fit ...` on GPUs, share each batch and take the same steps as one, but for what dropout draws.
 """
@@ -7,7 +8,7 @@ train.fit ...` on GPUs, share each batch and take the same steps as one, but for
 import math
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -18,16 +19,18 @@ import tyro
 from accelerate import Accelerator
 from accelerate.utils import gather_object, set_seed
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from kuaihl.alignment import MIN_ALIGNED_SEGMENTS, alignment_loss
-from kuaihl.model import PICTURES, PRESETS, KuaiHL, Output
+from kuaihl.errors import LabelError
+from kuaihl.features import PICTURES
+from kuaihl.model import PRESETS, KuaiHL, Output
 from kuaihl.ranking import Region, pairwise_loss, pointwise_loss
 from train.console import plain_errors
-from train.dataset import BLANK, Batch, Room, Segments, Windows, first
-from train.evaluate import rooms_of, score
+from train.dataset import Batch, Windows
+from train.evaluate import score
 from train.metrics import taus
+from train.mixture import Mixture, Part, open_parts, read
 from train.start import model_from, new_model
 from train.state import CHECKPOINT_FOLDER, Curves, Run, command_of, settings_of
 
@@ -44,12 +47,17 @@ class FitConfig:
     Attributes
     ----------
     dataset
-        Folder that train.prepare or train.simulator wrote.
+        Folder that train.prepare or train.simulator wrote; several, each after a --dataset of its own, train one model
+        with a head each, where they differ in what their labels measure.
     out
         Folder for the checkpoint, the curves and the state. An interrupted run goes on from its last state.
     init
         Checkpoint to start from: its sizes, weights and scales of activity are kept, ``preset`` has no say, and
-        streamers that it does not know are added. The dataset must be made with its encoders.
+        streamers and targets that it does not know are added. The datasets must be made with its encoders.
+    share
+        Share of the windows of each dataset, in their order, that an epoch draws; all of each if not given.
+    left_out
+        Streamers whose rooms are all kept for testing; train.evaluate and train.baselines take the same.
     preset
         Sizes of the model.
     activity
@@ -75,7 +83,7 @@ class FitConfig:
     streamer_dropout, modality_dropout
         Share of windows with the streamer unknown; chance of each modality to be masked.
     patience
-        Stop after so many epochs without a better validation tau.
+        Stop after so many epochs without a better validation tau, which is the mean over targets.
     bf16
         Compute the network in bfloat16 where that is safe; weights and losses stay float32. Faster where the processor
         has instructions for it, and much slower where not.
@@ -87,9 +95,11 @@ class FitConfig:
         Steps between two points of the curves, and between two states to go on from.
     """
 
-    dataset: Path
+    dataset: tyro.conf.UseAppendAction[tuple[Path, ...]]
     out: Path
     init: Path | None = None
+    share: tuple[float, ...] = ()
+    left_out: tuple[str, ...] = ()
     preset: Literal["compact", "paper", "debug"] = "compact"
     activity: bool | None = None
     window: int | None = None
@@ -118,75 +128,66 @@ class FitConfig:
 
 
 def fit(config: FitConfig) -> Path:
-    """Train; the best checkpoint by validation tau is in the folder returned.
+    """Train; the best checkpoint by validation tau, the mean over targets, is in the folder returned.
 
     Raises
     ------
     LabelError
-        The dataset has no training or validation rooms, or no label there; ``out`` holds a run with other settings;
-        ``init`` does not go with the settings.
+        The datasets do not go together, or one has no training or validation rooms, or no label there; ``out`` holds a
+        run with other settings; ``init`` does not go with the settings.
     CheckpointError
-        ``init`` is no checkpoint, or one of other encoders than the dataset's.
+        ``init`` is no checkpoint, or one of other encoders than the datasets'.
     """
     accelerator = Accelerator(cpu=not torch.cuda.is_available() and not torch.backends.mps.is_available())
     set_seed(config.seed)
     with accelerator.main_process_first():  # who comes later finds the memory map made
-        segments = Segments(config.dataset)
-    train_rooms, validation_rooms = rooms_of(segments, "train"), rooms_of(segments, "validation")
-    model = build(config, segments, train_rooms)
-    windows = Windows(
-        segments,
-        train_rooms,
-        model.config,
-        streamer_dropout=config.streamer_dropout,
-        modality_dropout=config.modality_dropout,
-        seed=config.seed,
-    )
+        parts = open_parts(config.dataset, left_out=config.left_out)
+    model = build(config, parts)
+    windows = _training_windows(config, parts, model)
     optimizer = torch.optim.AdamW(_groups(model, config.decay), lr=config.rate, betas=(0.9, 0.98), fused=True)
     model, optimizer = accelerator.prepare(model, optimizer)
     run = Run(config.out, settings_of(config, apart=_NO_SETTINGS), accelerator.unwrap_model(model), optimizer)
     progress = run.resume()
     curves = Curves(config.out / "curves", after=progress.step) if accelerator.is_main_process else None
-    batches_per_epoch = math.ceil(len(windows) / config.batch)
+    steps = windows.batches(config.batch) * config.epochs
+    groups = [f"{part.target}/" if len(parts) > 1 else "" for part in parts]
     began = time.monotonic() - progress.seconds
 
     while progress.epoch < config.epochs and progress.epoch - progress.best_epoch < max(config.patience, 1):
-        windows.epoch = progress.epoch
-        order = np.random.default_rng((config.seed, progress.epoch)).permutation(len(windows))
-        batches = _batches(windows, order[progress.step_in_epoch * config.batch :], config, accelerator)
-        left = batches_per_epoch - progress.step_in_epoch
-        sums = torch.zeros(len(TERMS), device=accelerator.device)
+        order = windows.order(config.batch, epoch=progress.epoch, seed=config.seed)[progress.step_in_epoch :]
+        batches = _batches(windows, order, config, accelerator)
+        sums = torch.zeros(len(parts), len(TERMS), device=accelerator.device)
         model.train()
-        for batch in tqdm(batches, f"epoch {progress.epoch + 1}", left, disable=not (curves and sys.stderr.isatty())):
-            rate = _set_rate(optimizer, config, progress.step, batches_per_epoch * config.epochs)
+        for batch in tqdm(
+            batches, f"epoch {progress.epoch + 1}", len(order), disable=not (curves and sys.stderr.isatty())
+        ):
+            rate = _set_rate(optimizer, config, progress.step, steps)
             torch.manual_seed(_key(config.seed, progress.step, accelerator.process_index))
             losses, norm = take_step(model, optimizer, batch, config, accelerator)
-            sums += losses
+            sums[batch.target] += losses
             progress.step, progress.step_in_epoch = progress.step + 1, progress.step_in_epoch + 1
             progress.seconds = time.monotonic() - began
             if progress.step % config.log_every == 0:
                 losses = accelerator.reduce(losses, "sum")
                 if curves:
-                    curves.add(
-                        progress.step, {**_named("loss", losses), "train/rate": rate, "train/gradient_norm": norm}
-                    )
+                    drawn = {"train/rate": rate, "train/gradient_norm": norm}
+                    curves.add(progress.step, _named(f"{groups[batch.target]}loss", losses) | drawn)
             if curves and progress.step % config.save_every == 0:
                 run.save_state(progress)
 
-        found = validate(config, run.model.eval(), segments, validation_rooms, accelerator)
-        means = accelerator.reduce(sums, "sum") / max(left, 1)
-        progress.epoch, progress.step_in_epoch = progress.epoch + 1, 0
-        better = found.tau > progress.best_tau
-        if better:
-            progress.best_tau, progress.best_epoch = found.tau, progress.epoch
+        found = {part.target: validate(config, run.model.eval(), part, accelerator) for part in parts}
+        taken = np.bincount([batch[0][0] for batch in order], minlength=len(parts)).clip(min=1)
+        means = accelerator.reduce(sums, "sum").cpu() / torch.from_numpy(taken)[:, None]
+        tau = sum(one.tau for one in found.values()) / len(found)
+        better = progress.end_epoch(tau, {target: one.tau for target, one in found.items()})
         if curves:
-            shown = ", ".join(f"{name} {value:.4f}" for name, value in zip(TERMS, means.tolist(), strict=True))
-            print(
-                f"epoch {progress.epoch}: {shown}; validation tau {found.tau:.4f}{' *' if better else ''}", flush=True
-            )
-            curves.add(progress.step, {**_named("validation", found.losses), "validation/tau": found.tau})
+            print(_told(progress.epoch, means, found) + " *" * better, flush=True)
+            drawn = {"validation/tau": tau}
+            for group, one in zip(groups, found.values(), strict=True):
+                drawn |= _named(f"{group}validation", one.losses) | {f"{group}validation/tau": one.tau}
+            curves.add(progress.step, drawn)
             if better:  # before the state: a run that is killed in between does it again
-                run.save_checkpoint(progress, dataset=config.dataset, command=command_of(config), windows=len(windows))
+                run.save_checkpoint(progress, datasets=config.dataset, command=command_of(config), windows=len(windows))
             run.save_state(progress)
     if curves:
         curves.close()
@@ -204,7 +205,7 @@ def take_step(
     What this process adds to the three losses of the batch (3,), and the norm of the whole gradient.
     """
     with torch.autocast(accelerator.device.type, torch.bfloat16, enabled=config.bf16):
-        output = model(batch.features)
+        output = model(batch.features, target=batch.target)
     terms, counts = loss_terms(output, batch, config)
     losses = terms * counts / accelerator.reduce(counts, "sum").clamp(min=1)  # every window weighs the same
     weights = torch.tensor([config.point, config.align, config.pair], device=losses.device)
@@ -224,31 +225,32 @@ class Validation:
 
 
 @torch.no_grad()
-def validate(
-    config: FitConfig, model: KuaiHL, segments: Segments, rooms: Sequence[Room], accelerator: Accelerator
-) -> Validation:
-    """Score the validation rooms, which the processes share."""
+def validate(config: FitConfig, model: KuaiHL, part: Part, accelerator: Accelerator) -> Validation:
+    """Score the validation rooms of a dataset, which the processes share, by its own head."""
+    segments, rooms = part.segments, part.validation
     own = rooms[accelerator.process_index :: accelerator.num_processes]
-    parts = gather_object([score(model, segments, own)] if own else [])
+    scores = gather_object([score(model, segments, own)] if own else [])
     predicted, true, room = (
-        np.concatenate([getattr(p, name) for p in parts]) for name in ("predicted", "true", "room")
+        np.concatenate([getattr(s, name) for s in scores]) for name in ("predicted", "true", "room")
     )
     tau = taus(predicted, true, room, deltas=[None])[0].pooled or 0.0
     windows = Windows(segments, rooms, model.config, streamer_dropout=0.0, modality_dropout=0.0, seed=config.seed)
+    apart = [(0, index) for index in windows.apart().tolist()]
+    batches = [apart[i : i + config.batch] for i in range(0, len(apart), config.batch)]
     sums, counts = torch.zeros(2, len(TERMS), device=accelerator.device)
-    for batch in _batches(windows, windows.apart(), config, accelerator):
-        terms, count = loss_terms(model(batch.features), batch, config)
+    for batch in _batches(Mixture([windows], shares=[1.0]), batches, config, accelerator):
+        terms, count = loss_terms(model(batch.features, target=batch.target), batch, config)
         sums, counts = sums + terms * count, counts + count
     return Validation(tau, accelerator.reduce(sums, "sum") / accelerator.reduce(counts, "sum").clamp(min=1))
 
 
-def build(config: FitConfig, segments: Segments, rooms: list[Room]) -> KuaiHL:
-    """A model for a dataset, or the checkpoint ``config.init`` with the streamers it lacks."""
+def build(config: FitConfig, parts: Sequence[Part]) -> KuaiHL:
+    """A model for datasets, or the checkpoint ``config.init`` with the streamers and heads it lacks."""
     changes = {name: getattr(config, name) for name in ("activity", "window", "dropout")}
     changes = {name: value for name, value in changes.items() if value is not None}
     if config.init is not None:
-        return model_from(config.init, segments, rooms, without=config.without, changes=changes)
-    return new_model(segments, rooms, config=replace(PRESETS[config.preset], **changes, without=config.without))
+        return model_from(config.init, parts, without=config.without, changes=changes)
+    return new_model(parts, config=replace(PRESETS[config.preset], **changes), without=config.without)
 
 
 def loss_terms(output: Output, batch: Batch, config: FitConfig) -> tuple[Tensor, Tensor]:
@@ -256,32 +258,44 @@ def loss_terms(output: Output, batch: Batch, config: FitConfig) -> tuple[Tensor,
     present = output.tokens.present
     both = present[..., 0] & present[..., PICTURES]  # a window where pictures or text are masked has nothing to align
     alignable = batch.valid & (both | ~batch.valid).all(-1, keepdim=True)
-    aligned = alignment_loss(
-        output.tokens.text.float(),
-        output.tokens.pictures.float(),
-        positive=config.positive,
-        valid=alignable,
-        generator=[torch.Generator().manual_seed(seed) for seed in batch.seeds.tolist()],
-    )
+    aligned = output.lvtr.new_zeros(())
+    if config.align and alignable.any():
+        aligned = alignment_loss(
+            output.tokens.text.float(),
+            output.tokens.pictures.float(),
+            positive=config.positive,
+            valid=alignable,
+            generator=[torch.Generator().manual_seed(seed) for seed in batch.seeds.tolist()],
+        )
     ranked = pairwise_loss(output.lvtr, batch.label, region=config.region, sigma=config.sigma, valid=batch.labelled)
     windows = batch.valid.any(-1).sum()
     counts = torch.stack([windows, (alignable.sum(-1) >= MIN_ALIGNED_SEGMENTS).sum(), windows])
     return torch.stack([pointwise_loss(output.lvtr, batch.label, valid=batch.labelled), aligned, ranked]), counts
 
 
-def _batches(windows: Windows, order: np.ndarray, config: FitConfig, accelerator: Accelerator) -> Iterator[Batch]:
-    """Read this process's share of each batch; where a batch has too few windows for all, that is a blank one."""
-    shares = [
-        np.array_split(order[i : i + config.batch], accelerator.num_processes)[accelerator.process_index]
-        for i in range(0, len(order), config.batch)
+def _training_windows(config: FitConfig, parts: Sequence[Part], model: KuaiHL) -> Mixture:
+    shares = config.share or (1.0,) * len(parts)
+    if len(shares) != len(parts) or not all(0 < share <= 1 for share in shares):
+        raise LabelError(f"--share needs a number above 0, at most 1, for each of the {len(parts)} datasets: {shares}.")
+    windows = [
+        Windows(
+            part.segments,
+            part.train,
+            model.config,
+            streamer_dropout=config.streamer_dropout,
+            modality_dropout=config.modality_dropout,
+            seed=config.seed,
+        )
+        for part in parts
     ]
-    loader = DataLoader(
-        windows,
-        batch_sampler=[share if len(share) else [BLANK] for share in shares],
-        collate_fn=first,
-        num_workers=config.workers,
-    )
-    for batch in loader:
+    return Mixture(windows, shares=shares)
+
+
+def _batches(
+    windows: Mixture, batches: Sequence[Sequence[tuple[int, int]]], config: FitConfig, accelerator: Accelerator
+) -> Iterator[Batch]:
+    process, processes = accelerator.process_index, accelerator.num_processes
+    for batch in read(windows, batches, process=process, processes=processes, workers=config.workers):
         yield batch.to(accelerator.device)
 
 
@@ -309,6 +323,15 @@ def _key(*numbers: int) -> int:
 
 def _named(group: str, losses: Tensor) -> dict[str, float]:
     return {f"{group}/{name}": value for name, value in zip(TERMS, losses.tolist(), strict=True)}
+
+
+def _told(epoch: int, means: Tensor, found: Mapping[str, Validation]) -> str:
+    """Mean losses and validation tau of an epoch, for people."""
+    lines = []
+    for (target, one), losses in zip(found.items(), means.tolist(), strict=True):
+        shown = ", ".join(f"{name} {value:.4f}" for name, value in zip(TERMS, losses, strict=True))
+        lines.append(f"{target}: {shown}; validation tau {one.tau:.4f}")
+    return f"epoch {epoch}: " + " | ".join(lines)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kuaihl.activity import CHAT_COLUMNS
-from kuaihl.model import Features, KuaiHLConfig
+from kuaihl.model import Features, KuaiHLConfig, Target
 from train.dataset import Room, Segments, Windows
 from train.metrics import taus
 from train.past import scored_of
@@ -91,7 +91,10 @@ def train_gru(
     torch.manual_seed(seed)
     info = segments.info
     config = KuaiHLConfig(
-        picture_dim=info.picture_dim, text_dim=info.text_dim, streamers=tuple(sorted({r.streamer for r in train}))
+        picture_dim=info.picture_dim,
+        text_dim=info.text_dim,
+        streamers=tuple(sorted({r.streamer for r in train})),
+        targets=(Target(info.target),),
     )
     activity = np.concatenate([segments.array("activity", r.start, r.stop) for r in train])
     model = GRU(config, activity, dim=dim)

@@ -7,12 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from kuaihl.errors import CheckpointError, LabelError
+from kuaihl.errors import LabelError
 from kuaihl.model import load, sha256_of
 from train.dataset import Room, Segments
-from train.evaluate import check_encoders, rooms_of, score
-from train.metrics import paired_interval, taus
-from train.participation import leave_out
+from train.evaluate import check_encoders, check_left_out, rooms_of, score
+from train.metrics import drawn_taus, room_taus, taus
 from train.past import labels_of, rooms_of_rows
 
 
@@ -49,11 +48,7 @@ def open_task(dataset: Path, *, left_out: Sequence[str] = ()) -> Task:
         It is no dataset, or a split has no segment to score.
     """
     segments = Segments(dataset)
-    if left_out:
-        rooms = leave_out(segments, left_out)
-        parts = [[r for r in rooms if r.split == split] for split in ("train", "validation", "test")]
-    else:
-        parts = [rooms_of(segments, split) for split in ("train", "validation", "test")]
+    parts = [rooms_of(segments, split, left_out=left_out) for split in ("train", "validation", "test")]
     if not all(len(labels_of(segments, part)) for part in parts):
         raise LabelError(f"{dataset}: the rooms for training, validation or testing have no segment to score.")
     return Task(segments, *parts, left_out=tuple(left_out))
@@ -65,17 +60,12 @@ def enter_checkpoint(task: Task, checkpoint: Path) -> Entry:
     Raises
     ------
     CheckpointError
-        It cannot be read, reads features of other encoders or predicts something else, or has learned from streamers
-        that are left out.
+        It cannot be read, reads features of other encoders or does not predict what the dataset's labels are, or has
+        learned from streamers that are left out.
     """
     model, folder = load(checkpoint)
     check_encoders(folder, model, task.segments.info)
-    if model.config.target != task.segments.info.target:
-        raise CheckpointError(
-            f"{checkpoint} predicts {model.config.target}, the dataset's labels are {task.segments.info.target}."
-        )
-    if seen := set(task.left_out) & set(model.config.streamers):
-        raise CheckpointError(f"{checkpoint} was trained on {', '.join(sorted(seen))}, which should be left out.")
+    check_left_out(checkpoint, model, task.left_out)
     scores = score(model, task.segments, task.test)
     return Entry(f"KuaiHL, {checkpoint}", scores.predicted, sha256=sha256_of(folder))
 
@@ -83,28 +73,31 @@ def enter_checkpoint(task: Task, checkpoint: Path) -> Entry:
 def rank(task: Task, entries: Sequence[Entry], *, draws: int = 1000, seed: int = 0) -> dict[str, Any]:
     """Tau of each entry, and how much better each checkpoint is, with a 95 % interval: plain values, for JSON.
 
-    Where a tau is not defined, as for a constant, it is None, and so is what would follow from it.
+    Intervals are percentiles over ``draws`` samples of rooms, the same for all. Where a tau is not defined, as for a
+    constant, it is None, and there is no difference to it.
     """
     true, room = labels_of(task.segments, task.test), rooms_of_rows(task.segments, task.test)
     found = [taus(entry.predicted, true, room, deltas=[None])[0] for entry in entries]
+    defined = [k for k, tau in enumerate(found) if tau.pooled is not None]
+    checkpoints = [k for k in defined if entries[k].sha256 is not None]
+    compared = defined if checkpoints else []
+    predicted = [entries[k].predicted for k in compared]
+    drawn = drawn_taus(predicted, true, room, generator=np.random.default_rng(seed), draws=draws)
+    pooled = dict(zip(compared, drawn, strict=True))
+    each = {k: room_taus(entries[k].predicted, true, room) for k in compared}
     rows = []
-    for entry, tau in zip(entries, found, strict=True):
-        gaps = {}
-        for ours, our_tau in zip(entries, found, strict=True):
-            if ours.sha256 is None or ours is entry or our_tau.pooled is None or tau.pooled is None:
-                continue
-            generator = np.random.default_rng(seed)  # the same rooms for every pair
-            low, high = paired_interval(ours.predicted, entry.predicted, true, room, generator=generator, draws=draws)
-            gaps[ours.name] = {"pooled": our_tau.pooled - tau.pooled, "interval": [low, high]}
-        rows.append(
-            {
-                "name": entry.name,
-                "note": entry.note,
-                "sha256": entry.sha256,
-                **asdict(tau),
-                "checkpoint_minus_this": gaps,
+    for k, (entry, tau) in enumerate(zip(entries, found, strict=True)):
+        gaps = {
+            entries[ours].name: {
+                "pooled": found[ours].pooled - tau.pooled,
+                "interval": _bounds(pooled[ours] - pooled[k]),
+                **_gap_of_rooms(each[ours] - each[k], draws=draws, seed=seed),
             }
-        )
+            for ours in checkpoints
+            if k in pooled and ours != k
+        }
+        row = {"name": entry.name, "note": entry.note, "sha256": entry.sha256, **asdict(tau)}
+        rows.append({**row, "checkpoint_minus_this": gaps})
     info = task.segments.info
     return {
         "dataset": info.source,
@@ -118,11 +111,45 @@ def rank(task: Task, entries: Sequence[Entry], *, draws: int = 1000, seed: int =
     }
 
 
+def _bounds(gaps: np.ndarray) -> list[float]:
+    """95 % interval from what was found in each draw (draws,)."""
+    return np.nanquantile(gaps, [0.025, 0.975]).tolist()
+
+
+def _gap_of_rooms(gaps: np.ndarray, *, draws: int, seed: int) -> dict[str, Any]:
+    """Mean difference of the taus of single rooms (rooms,), with its interval, over rooms where both are defined."""
+    gaps = gaps[np.isfinite(gaps)]
+    if not len(gaps):
+        return {"per_room": None, "per_room_interval": None}
+    drawn = np.random.default_rng(seed).integers(len(gaps), size=(draws, len(gaps)))
+    return {"per_room": float(gaps.mean()), "per_room_interval": _bounds(gaps[drawn].mean(1))}
+
+
+def markdown(board: dict[str, Any]) -> str:
+    """Write the leaderboard as a Markdown table, with a column for the differences of each checkpoint."""
+    ours = [row["name"] for row in board["entries"] if row["sha256"]]
+    head = ["", "tau pooled", "tau per room", *(f"{name} minus this (95 % interval)" for name in ours)]
+    lines = [head, ["---", *["---:"] * (len(head) - 1)]]
+    for row in board["entries"]:
+        gaps = [row["checkpoint_minus_this"].get(name) for name in ours]
+        shown = [f"{g['pooled']:+.4f} ({g['interval'][0]:+.4f} to {g['interval'][1]:+.4f})" if g else "" for g in gaps]
+        taus_of = ["-" if row[c] is None else f"{row[c]:.4f}" for c in ("pooled", "per_room")]
+        lines.append([f"{row['name']}, {row['note']}" if row["note"] else row["name"], *taus_of, *shown])
+    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return f"{_heading(board)}\n\n{table}\n"
+
+
+def _heading(board: dict[str, Any]) -> str:
+    split = f"leaving out {', '.join(board['left_out'])}" if board["left_out"] else "as the dataset is split"
+    return (
+        f"{board['target']}, {board['segments']:,} segments of {board['test_rooms']} test rooms, {split}\n"
+        f"{board['dataset']}; {board['train_rooms']} rooms to learn from"
+    )
+
+
 def print_leaderboard(board: dict[str, Any]) -> None:
     """Print the leaderboard for people, a line an entry and, below, one for each interval."""
-    split = f"leaving out {', '.join(board['left_out'])}" if board["left_out"] else "as the dataset is split"
-    print(f"{board['target']}, {board['segments']:,} segments of {board['test_rooms']} test rooms, {split}")
-    print(f"{board['dataset']}; {board['train_rooms']} rooms to learn from\n")
+    print(f"{_heading(board)}\n")
     width = max(len(row["name"]) for row in board["entries"])
     print(f"{'':<{width}}{'tau pooled':>12}{'tau per room':>14}")
     for row in board["entries"]:

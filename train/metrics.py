@@ -120,13 +120,31 @@ def paired_interval(
 
     Rooms are drawn whole, and the same ones for both. A draw in which a tau is not defined is left out.
     """
-    members = _by_room(room)
-    gaps = []
-    for _ in range(draws):
-        drawn = np.concatenate([members[k] for k in generator.integers(len(members), size=len(members))])
-        gaps.append(_tau_b(first[drawn], true[drawn]) - _tau_b(second[drawn], true[drawn]))
-    low, high = np.nanquantile(gaps, [(1 - level) / 2, (1 + level) / 2])
+    ours, theirs = drawn_taus([first, second], true, room, generator=generator, draws=draws)
+    low, high = np.nanquantile(ours - theirs, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
+
+
+def drawn_taus(
+    predicted: Sequence[np.ndarray], true: np.ndarray, room: np.ndarray, *, generator: np.random.Generator, draws: int
+) -> np.ndarray:
+    """Pooled tau of several predictions of the same segments, when rooms are drawn with replacement.
+
+    Returns
+    -------
+    (predictions, draws); NaN where a tau is not defined. A draw has the same rooms for all.
+    """
+    members = _by_room(room)
+    found = np.empty((len(predicted), draws))
+    for k in range(draws):
+        drawn = np.concatenate([members[i] for i in generator.integers(len(members), size=len(members))])
+        found[:, k] = [_tau_b(some[drawn], true[drawn]) for some in predicted]
+    return found
+
+
+def room_taus(predicted: np.ndarray, true: np.ndarray, room: np.ndarray) -> np.ndarray:
+    """Tau of each room (rooms,), in order of their names; NaN where it is not defined."""
+    return np.array([_tau_b(predicted[rows], true[rows]) for rows in _by_room(room)])
 
 
 def calibration(predicted: np.ndarray, true: np.ndarray, *, bins: int = 10) -> Calibration:
@@ -223,7 +241,7 @@ def _tau(predicted: np.ndarray, true: np.ndarray, room: np.ndarray, delta: float
     # Labels are stored in float32: 0.2 there is a little more than 0.2 in float64, and must not exceed it.
     kept = np.ones(len(true), dtype=bool) if delta is None else true.astype(np.float32) > np.float32(delta)
     predicted, true, room = predicted[kept], true[kept], room[kept]
-    each = np.array([_tau_b(predicted[rows], true[rows]) for rows in _by_room(room)])
+    each = room_taus(predicted, true, room)
     defined = np.isfinite(each)
     return Tau(
         delta=delta,

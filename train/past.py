@@ -74,6 +74,16 @@ def activity_table(segments: Segments, rooms: Sequence[Room], *, place: bool = F
     return np.concatenate(parts)
 
 
+def whole_activity_table(segments: Segments, rooms: Sequence[Room]) -> np.ndarray:
+    """All the activity that KuaiHL sees of the last 20 segments, and log1p of the segment's index (rows, columns)."""
+    parts = []
+    for room in rooms:
+        columns = [lags(values) for values in _activity(segments, room).values()]
+        columns.append(np.log1p(np.arange(room.stop - room.start))[:, None])
+        parts.append(np.concatenate(columns, axis=1)[scored_of(segments, room)])
+    return np.concatenate(parts)
+
+
 def _activity(segments: Segments, room: Room) -> dict[str, np.ndarray]:
     """Columns of activity by name, NaN where their source is missing."""
     names = (*CHAT_COLUMNS, *SPEECH_COLUMNS)

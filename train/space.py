@@ -69,7 +69,7 @@ def card(config: KuaiHLConfig, *, repo: str | None) -> str:
 Upload the recording of a live stream and its comment log, press Run, click a highlight. From the past ten minutes of
 pictures, speech and comments, KuaiHL predicts how many viewers stay for the next 30 seconds.
 
-Trained on {config.trained_on}.
+Trained on {config.targets[0].trained_on}.
 What it has learned, how well it predicts, and its limits are in the [model card](assets/checkpoint/README.md).
 
 To run it at home: Python {settings.python_version}, `pip install -r requirements.txt gradio=={settings.sdk_version}`,

@@ -1,4 +1,4 @@
-"""The model that a training run starts from: a new one for a dataset, or a checkpoint that learns more."""
+"""The model that a training run starts from: a new one for its datasets, or a checkpoint that learns more."""
 
 import math
 from collections.abc import Sequence
@@ -12,25 +12,28 @@ from torch import nn
 
 from kuaihl.activity import CHAT_COLUMNS
 from kuaihl.errors import LabelError
-from kuaihl.model import KuaiHL, KuaiHLConfig, load
-from train.dataset import Room, Segments
+from kuaihl.model import KuaiHL, KuaiHLConfig, Target, load
+from train.dataset import MODALITIES
 from train.evaluate import check_encoders
+from train.mixture import Part
 
 
-def new_model(segments: Segments, rooms: Sequence[Room], *, config: KuaiHLConfig) -> KuaiHL:
-    """Build a model of the sizes of ``config`` for a dataset: its encoders and streamers, activity scaled by its rooms.
+def new_model(parts: Sequence[Part], *, config: KuaiHLConfig, without: Sequence[str] = ()) -> KuaiHL:
+    """Build a model of the sizes of ``config`` for datasets: their encoders and streamers, activity scaled by them.
+
+    Parameters
+    ----------
+    parts
+        The datasets, each of which gets a head.
+    without
+        What no head is to see. What no room that a head learns from has, that head will not see either.
 
     Raises
     ------
     LabelError
-        None of the rooms has a label.
+        None of the training rooms of a dataset has a label.
     """
-    info = segments.info
-    labels = np.concatenate(
-        [segments.scalar("label", r.start, r.stop)[segments.scalar("valid", r.start, r.stop)] for r in rooms]
-    )
-    if not len(labels):
-        raise LabelError(f"No segment of the {len(rooms)} training rooms ({rooms[0].name}, ...) has a label.")
+    info = parts[0].segments.info
     model = KuaiHL(
         replace(
             config,
@@ -38,75 +41,115 @@ def new_model(segments: Segments, rooms: Sequence[Room], *, config: KuaiHLConfig
             picture_dim=info.picture_dim,
             text_encoder=info.text_encoder,
             text_dim=info.text_dim,
-            streamers=_streamers(rooms, without=config.without),
-            target=info.target,
-            trained_on=info.source,
+            streamers=_streamers(parts, without=without),
+            targets=tuple(
+                Target(part.target, part.segments.info.source, _unseen(part, without=without)) for part in parts
+            ),
         )
     )
-    mean = float(np.clip(labels.mean(), 1e-3, 1 - 1e-3))
-    nn.init.constant_(model.head.bias, math.log(mean / (1 - mean)))
+    for part in parts:
+        _expect_mean(model, part)
     if model.config.activity:
-        activity = np.concatenate([segments.array("activity", r.start, r.stop) for r in rooms])
-        chat, speech = np.split(activity, [len(CHAT_COLUMNS)], axis=1)
-        for name, values in (("chat", chat), ("speech", speech)):
-            getattr(model, f"{name}_mean").copy_(torch.from_numpy(values.mean(0)))
-            getattr(model, f"{name}_std").copy_(torch.from_numpy(values.std(0).clip(min=1e-3)))
+        columns = {"speech": slice(len(CHAT_COLUMNS), None), "chat": slice(len(CHAT_COLUMNS))}
+        for name, source in (("chat", "comments"), ("speech", "speech")):
+            values = np.concatenate([_activity(part, where=source)[:, columns[name]] for part in parts])
+            if len(values):
+                getattr(model, f"{name}_mean").copy_(torch.from_numpy(values.mean(0)))
+                getattr(model, f"{name}_std").copy_(torch.from_numpy(values.std(0).clip(min=1e-3)))
     return model
 
 
-def model_from(
-    checkpoint: Path, segments: Segments, rooms: Sequence[Room], *, without: Sequence[str], changes: dict[str, Any]
-) -> KuaiHL:
-    """Load a checkpoint and add the streamers it lacks; its scales of activity stay those its weights are used to.
+def model_from(checkpoint: Path, parts: Sequence[Part], *, without: Sequence[str], changes: dict[str, Any]) -> KuaiHL:
+    """Load a checkpoint and add the streamers and the heads it lacks; its scales of activity stay as they are.
+
+    A head that no dataset trains is left out: what it reads would change under it.
 
     Parameters
     ----------
     without
-        What it is to do without from now on, beside what it never saw.
+        What it is to do without from now on, beside what a head never saw.
     changes
         Of its `KuaiHLConfig`.
 
     Raises
     ------
     CheckpointError
-        There is none, or the dataset's features are of other encoders than its own.
+        There is none, or the datasets' features are of other encoders than its own.
     LabelError
-        ``changes`` has another ``activity`` or ``window``: the weights are made for theirs.
+        ``changes`` has another ``activity`` or ``window``: the weights are made for theirs. None of the training rooms
+        for a new head has a label.
     """
     model, folder = load(checkpoint)
-    old, info = model.config, segments.info
-    check_encoders(folder, model, info)
+    old = model.config
+    check_encoders(folder, model, parts[0].segments.info)
     for name in ("activity", "window"):
         has = getattr(old, name)
         if changes.get(name, has) != has:
             raise LabelError(
                 f"The model of {checkpoint} has {name} {has}, which cannot become {changes[name]}: leave out --{name}."
             )
-    without = tuple(dict.fromkeys((*old.without, *without)))
-    new = [name for name in _streamers(rooms, without=without) if name not in old.streamers]
-    config = replace(
-        old,
-        **changes,
-        without=without,
-        streamers=() if "streamer" in without else (*old.streamers, *new),
-        target=info.target,
-        trained_on="; then ".join(dict.fromkeys((old.trained_on, info.source))),
-    )
-    return extended(model, config)
+    known = {target.name: target for target in old.targets}
+    targets = []
+    for part in parts:
+        source, before = part.segments.info.source, known.get(part.target)
+        taught = (before,) if before else old.targets  # a new head reads what learned from all of these
+        trained_on = "; then ".join(dict.fromkeys((*(target.trained_on for target in taught), source)))
+        unseen = tuple(dict.fromkeys((*before.without, *without))) if before else _unseen(part, without=without)
+        targets.append(Target(part.target, trained_on, unseen))
+    forgotten = any("streamer" in target.without for target in targets)
+    new = [name for name in _streamers(parts, without=without) if name not in old.streamers]
+    streamers = () if forgotten else (*old.streamers, *new)
+    model = extended(model, replace(old, **changes, streamers=streamers, targets=tuple(targets)))
+    for part in parts:
+        if part.target not in known:
+            _expect_mean(model, part)
+    return model
 
 
 def extended(model: KuaiHL, config: KuaiHLConfig) -> KuaiHL:
-    """Copy a model's weights into one of ``config``, whose streamers may differ.
+    """Copy a model's weights into one of ``config``, whose streamers and targets may differ.
 
-    Streamers that both know keep their rows; new ones start at the unknown streamer's.
+    Rows of the streamers and of the heads that both know are kept. A new streamer starts as the unknown one, a new head
+    at random.
     """
+    new = KuaiHL(config)
     weights = model.state_dict()
     rows = [model.streamer_index(name) for name in (None, *config.streamers)]
     weights["streamer.weight"] = weights["streamer.weight"][rows]
-    new = KuaiHL(config)
+    names = [target.name for target in model.config.targets]
+    for part in ("head.weight", "head.bias"):
+        fresh = new.state_dict()[part]
+        found = [
+            weights[part][names.index(target.name)] if target.name in names else fresh[k]
+            for k, target in enumerate(config.targets)
+        ]
+        weights[part] = torch.stack(found)
     new.load_state_dict(weights)
     return new
 
 
-def _streamers(rooms: Sequence[Room], *, without: Sequence[str]) -> tuple[str, ...]:
-    return () if "streamer" in without else tuple(sorted({room.streamer for room in rooms}))
+def _expect_mean(model: KuaiHL, part: Part) -> None:
+    """Let a head that knows nothing predict the mean label."""
+    rows = ((room.start, room.stop) for room in part.train)
+    labels = np.concatenate([part.segments.scalar("label", *r)[part.segments.scalar("valid", *r)] for r in rows])
+    if not len(labels):
+        raise LabelError(f"No segment of the {len(part.train)} training rooms ({part.train[0].name}, ...) has a label.")
+    mean = float(np.clip(labels.mean(), 1e-3, 1 - 1e-3))
+    nn.init.constant_(model.head.bias[model.config.target_index(part.target)], math.log(mean / (1 - mean)))
+
+
+def _activity(part: Part, *, where: str) -> np.ndarray:
+    """Activity of the training rooms (segments, columns) in the segments that have a source."""
+    rows = ((room.start, room.stop) for room in part.train)
+    return np.concatenate([part.segments.array("activity", *r)[part.segments.scalar(f"has_{where}", *r)] for r in rows])
+
+
+def _unseen(part: Part, *, without: Sequence[str]) -> tuple[str, ...]:
+    """What a head never sees: what it is to do without, and what none of the rooms has that it learns from."""
+    rows = [(room.start, room.stop) for room in part.train]
+    absent = (m for m in MODALITIES if not any(part.segments.scalar(f"has_{m}", *r).any() for r in rows))
+    return tuple(dict.fromkeys((*without, *absent)))
+
+
+def _streamers(parts: Sequence[Part], *, without: Sequence[str]) -> tuple[str, ...]:
+    return () if "streamer" in without else tuple(sorted({room.streamer for part in parts for room in part.train}))

@@ -2,11 +2,12 @@
 
 import json
 import math
+import shlex
 import shutil
-from collections.abc import Mapping
-from dataclasses import MISSING, asdict, dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, get_origin
 
 import torch
 from torch.utils.tensorboard import SummaryWriter
@@ -14,6 +15,7 @@ from torch.utils.tensorboard import SummaryWriter
 from kuaihl.errors import LabelError
 from kuaihl.hub import MODEL_FILE
 from kuaihl.model import KuaiHL
+from train.calibrate import CALIBRATION_FILE
 from train.dataset import ENCODER_FILES, read_info
 
 CHECKPOINT_FOLDER = "checkpoint"
@@ -23,7 +25,7 @@ LOG_FILE = "fit.json"
 
 @dataclass
 class Progress:
-    """Where a run is."""
+    """Where a run is. ``best_tau`` is the mean of ``best_taus``, those of each target."""
 
     epoch: int = 0
     step_in_epoch: int = 0
@@ -31,6 +33,15 @@ class Progress:
     seconds: float = 0.0
     best_tau: float = -math.inf
     best_epoch: int = 0
+    best_taus: dict[str, float] = field(default_factory=dict)
+
+    def end_epoch(self, tau: float, taus: dict[str, float]) -> bool:
+        """Count an epoch with these validation taus by target, whose mean is ``tau``; whether it is the best."""
+        self.epoch, self.step_in_epoch = self.epoch + 1, 0
+        better = tau > self.best_tau
+        if better:
+            self.best_tau, self.best_epoch, self.best_taus = tau, self.epoch, taus
+        return better
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +81,11 @@ class Run:
         torch.save(state, part)
         part.replace(self.out / STATE_FILE)
 
-    def save_checkpoint(self, progress: Progress, *, dataset: Path, command: str, windows: int) -> None:
-        """Write ``out/checkpoint``: float16 weights, the visual encoder of the dataset, and how it was trained.
+    def save_checkpoint(self, progress: Progress, *, datasets: Sequence[Path], command: str, windows: int) -> None:
+        """Write ``out/checkpoint``: float16 weights, the visual encoder of the datasets, and how it was trained.
 
         An earlier one is replaced file by file, since a folder cannot be in one go: within a run only weights and log
-        change, so what is there always loads, and is the old or the new.
+        change, so what is there always loads, and is the old or the new. How the old one was calibrated is forgotten.
         """
         final, part = self.out / CHECKPOINT_FOLDER, self.out / f"{CHECKPOINT_FOLDER}.part"
         shutil.rmtree(part, ignore_errors=True)
@@ -82,11 +93,11 @@ class Run:
         copy.load_state_dict(self.model.state_dict())
         copy.half().save_pretrained(part)
         for name in ENCODER_FILES:
-            if (file := dataset / name).exists():
+            if file := next((file for dataset in datasets if (file := dataset / name).exists()), None):
                 shutil.copyfile(file, part / name)
         log = {
             "command": command,
-            "dataset": asdict(read_info(dataset)),
+            "datasets": [asdict(read_info(dataset)) for dataset in datasets],
             "windows": windows,
             "torch": torch.__version__,
             **asdict(progress),
@@ -95,6 +106,7 @@ class Run:
         if not final.exists():
             part.rename(final)
             return
+        (final / CALIBRATION_FILE).unlink(missing_ok=True)
         for file in sorted(part.iterdir(), key=lambda file: file.name == MODEL_FILE):
             file.replace(final / file.name)
         part.rmdir()
@@ -119,19 +131,31 @@ class Curves:
 
 def settings_of(config: Any, *, apart: tuple[str, ...]) -> dict[str, Any]:
     """Fields of a dataclass, but for those named in ``apart``, as `Run` keeps and compares them."""
-    return {k: str(v) if isinstance(v, Path) else v for k, v in asdict(config).items() if k not in apart}
+    return {name: _plain(value) for name, value in asdict(config).items() if name not in apart}
 
 
 def command_of(config: Any) -> str:
     """The command that trains the same, with the names of folders alone, for the model card."""
     parts = ["python -m train.fit"]
-    for field in fields(config):
-        value, flag = getattr(config, field.name), f"--{field.name.replace('_', '-')}"
-        if field.default is not MISSING and value == field.default:
+    for option in fields(config):
+        value, flag = getattr(config, option.name), f"--{option.name.replace('_', '-')}"
+        if option.default is not MISSING and value == option.default:
             continue
-        if field.type is bool:
+        if option.type is bool:
             parts.append(flag if value else flag.replace("--", "--no-", 1))
-        else:
-            values = value if isinstance(value, tuple) else [value]
-            parts += [f"{flag} {v.name if isinstance(v, Path) else v}" for v in values]
+            continue
+        words = [shlex.quote(v.name if isinstance(v, Path) else str(v)) for v in _several(value)]
+        appended = get_origin(option.type) is Annotated  # whose flag is repeated
+        parts += [f"{flag} {word}" for word in words] if appended else [f"{flag} {' '.join(words)}"]
     return " ".join(parts)
+
+
+def _several(value: Any) -> Sequence[Any]:
+    return value if isinstance(value, tuple) else (value,)
+
+
+def _plain(value: Any) -> Any:
+    """What JSON and torch.load(weights_only=True) know."""
+    if isinstance(value, tuple):
+        return [_plain(one) for one in value]
+    return str(value) if isinstance(value, Path) else value

@@ -26,6 +26,7 @@ from kuaihl.model import PRESETS
 from tests.small_dataset import TEXTS, write_room
 from train import fit
 from train.dataset import DatasetInfo, Segments, Windows, write_info
+from train.mixture import Part
 
 ROOMS, SEGMENTS = 10, 200
 STEPS, WARM_UP = 12, 3
@@ -64,10 +65,10 @@ class Trainer:
     """Steps as `train.fit.fit` takes them."""
 
     def __init__(self, config: fit.FitConfig) -> None:
-        segments = Segments(config.dataset)
+        (segments,) = map(Segments, config.dataset)
         self._config = config
         self._accelerator = Accelerator(cpu=True)
-        self.model = fit.build(config, segments, segments.rooms).train()
+        self.model = fit.build(config, [Part(segments, segments.rooms, [])]).train()
         self._windows = Windows(segments, segments.rooms, self.model.config)
         self._optimizer = torch.optim.AdamW(self.model.parameters(), lr=1e-4, fused=True)
         self._rng = np.random.default_rng(0)
@@ -135,7 +136,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_features(folder)
-        config = fit.FitConfig(folder, folder / "out")
+        config = fit.FitConfig((folder,), folder / "out")
         plain, half = Trainer(config), Trainer(replace(config, bf16=True))
         single, coarse = milliseconds(plain, half)
         print(f"{torch.get_num_threads()} threads: {single:.0f} ms a step, in bfloat16 {coarse:.0f} ms")

@@ -1,0 +1,85 @@
+"""What the model reads of segments: what encoders made of them, and which sources there were at all."""
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+import torch
+from torch import Tensor
+
+PICTURES = 3
+"""Of each segment."""
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """What the encoders say about segments, with which sources there were at all.
+
+    Attributes
+    ----------
+    pictures
+        (batch, segments, 3, picture_dim)
+    text
+        (batch, segments, text_dim): of speech and comments, or of the one that is there.
+    chat, speech
+        (batch, segments, 15) and (batch, segments, 2): activity, unscaled.
+    has_pictures, has_speech, has_comments
+        (batch, segments) bool: False where there is no such source; silence is a source.
+    streamer
+        (batch,) int64; 0 is the unknown streamer.
+    """
+
+    pictures: Tensor
+    text: Tensor
+    chat: Tensor
+    speech: Tensor
+    has_pictures: Tensor
+    has_speech: Tensor
+    has_comments: Tensor
+    streamer: Tensor
+
+    def to(self, device: torch.device | str) -> "Features":
+        """Move every tensor."""
+        return Features(**{f.name: getattr(self, f.name).to(device) for f in fields(self)})
+
+    def cut(self, start: int, stop: int) -> "Features":
+        """Keep segments ``start`` to ``stop`` (exclusive)."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return Features(**{k: v if k == "streamer" else v[:, start:stop] for k, v in values.items()})
+
+    def padded(self, segments: int) -> "Features":
+        """Fill up with zeros, which count as absent, to ``segments`` segments."""
+
+        def filled(value: Tensor) -> Tensor:
+            return torch.cat([value, value.new_zeros(len(value), segments - value.shape[1], *value.shape[2:])], dim=1)
+
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return Features(**{k: v if k == "streamer" else filled(v) for k, v in values.items()})
+
+
+def gather_features(
+    *,
+    pictures: np.ndarray | None,
+    picture_dim: int,
+    text: np.ndarray | None,
+    text_dim: int,
+    chat: np.ndarray,
+    speech: np.ndarray,
+    has_speech: bool,
+    has_comments: bool,
+    streamer: Tensor,
+) -> Features:
+    """Make a batch of one: arrays as in `Features` but without its first axis; what is None is missing, and zero."""
+    segments = len(chat)
+
+    def tensor(values: np.ndarray | None, *shape: int) -> Tensor:
+        return torch.zeros(1, segments, *shape) if values is None else torch.from_numpy(values)[None]
+
+    there = {"pictures": pictures is not None, "speech": has_speech, "comments": has_comments}
+    return Features(
+        pictures=tensor(pictures, PICTURES, picture_dim),
+        text=tensor(text, text_dim),
+        chat=tensor(chat),
+        speech=tensor(speech),
+        **{f"has_{name}": torch.full((1, segments), flag) for name, flag in there.items()},
+        streamer=streamer,
+    )
