@@ -221,7 +221,7 @@ class Predictor:
                 features = self.visual_encoder.encode(np.concatenate(waiting))
                 out[done - len(waiting) : done] = features.reshape(len(waiting), PICTURES, -1)
                 waiting.clear()
-                tell("looking", done / count)
+            tell("looking", (done - len(waiting)) / count)
         return out
 
     def score(
