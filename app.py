@@ -1,33 +1,41 @@
 """The page: a recording and its comment log in; the curve, the highlights and the alignment out."""
 
+import argparse
 import asyncio
 import logging
 import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
-from concurrent.futures import Future
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from html import escape
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
 from kuaihl import layout
-from kuaihl.errors import KuaiHLError
+from kuaihl.checkpoints import OWN, Shelf
+from kuaihl.comments import COUNTED
+from kuaihl.endpoints import Endpoints
+from kuaihl.errors import CheckpointError, KuaiHLError
+from kuaihl.fitting import Fitting
+from kuaihl.given import LOOPBACK, from_this_machine, inputs_of, settings_of, source_of, told
 from kuaihl.layout import DOWNLOADS, SOURCES
+from kuaihl.visits import Limits, Visits
 
 if TYPE_CHECKING:
     from kuaihl.predictor import Predictor
-    from kuaihl.runs import Encoded, Inputs, Run, Settings
+    from kuaihl.runs import Inputs, Material, Run, Settings
+
+    Finish = Callable[[Predictor, Material, Path], Any]
 
 logger = logging.getLogger(__name__)
 
 ASSETS = Path(__file__).parent / "assets"
 EXAMPLE = [str(ASSETS / "example" / name) for name in ("recording.mp4", "comments.json")]
-LOOPBACK = {"localhost", "127.0.0.1", "::1", "[::1]"}
-KEEP_S = 3600  # then a visitor's files are removed
 STAGES = {
     "opening": "Opening the recording",
     "listening": "Listening to the speech",
@@ -45,40 +53,55 @@ class Stopped(BaseException):
     """The visitor pressed Cancel; no error, so that nothing on the way takes it for one."""
 
 
-def from_this_machine(request: gr.Request) -> bool:
-    """Whether a request was made on this machine, to this machine, and through no proxy."""
-    host = request.headers.get("host", "").rsplit(":", 1)[0]
-    forwarded = any(name in request.headers for name in ("x-forwarded-for", "x-forwarded-host", "forwarded"))
-    return request.client is not None and {request.client.host, host} <= LOOPBACK and not forwarded
-
-
 class Demo:
-    """What the visitors share: the model, and whether they may name files on the machine that serves the page."""
+    """What the visitors share: the models, and whether they may name files on the machine that serves the page."""
 
-    def __init__(self, model: "Future[Predictor]", *, own_machine: bool) -> None:
-        self.model, self.own_machine = model, own_machine
+    def __init__(self, shelf: Shelf, *, own_machine: bool) -> None:
+        self.shelf, self.own_machine = shelf, own_machine
+        self.limits, self.visits = Limits.of(os.environ), Visits()
         self.cache = Path(gr.HTML(render=False).GRADIO_CACHE)
-        for folder in self.cache.glob("run-*"):  # what a server before this one could not remove
-            if time.time() - folder.stat().st_mtime > KEEP_S:
-                shutil.rmtree(folder, ignore_errors=True)
+        self.sweep()
         self.infer = self._infer
         if "SPACES_ZERO_GPU" in os.environ:
             import spaces  # Hugging Face's, which has to come before torch
 
             self.infer = spaces.GPU(duration=120)(self._infer)
 
-    def about(self) -> list[Any]:
-        """Say which checkpoint predicts here, what it learned, and from what; and offer the streamers it knows."""
-        try:
-            predictor = self.model.result()
-        except KuaiHLError as error:
-            return [f'<p class="model wrong">{escape(str(error))}</p>', gr.skip()]
-        config, name, target = predictor.config, escape(predictor.checkpoint.name), predictor.config.targets[0]
-        what = "LVTR, the share of viewers who stay long" if target.name == "lvtr" else escape(target.name)
-        told = f'<p class="model">Model <b>{name}</b> predicts {what}. Trained on {escape(target.trained_on)}.</p>'
-        return [told, gr.update(choices=["", *config.streamers])]
+    def sweep(self) -> None:
+        """Remove what is left of old runs: of programs, which have no session, and of a server before this one."""
+        for folder in self.cache.glob("run-*"):
+            if time.time() - folder.stat().st_mtime > self.limits.keep_s:
+                shutil.rmtree(folder, ignore_errors=True)
 
-    def _infer(self, stop: Path, progress: gr.Progress, inputs: "Inputs", before: "Run | None") -> "Encoded":
+    def admit(self, request: gr.Request, name: str | None) -> str:
+        """Let a visitor name a model: one of the list, and on their own machine any."""
+        name = (name or OWN).strip()
+        if name != OWN and name not in self.shelf.places and not (self.own_machine and from_this_machine(request)):
+            offered = ", ".join(self.shelf.places) or "none but the shipped one"
+            raise gr.Error(f"Choose a model that is offered here: {escape(offered)}.", print_exception=False)
+        return name
+
+    def model(self, name: str) -> "Predictor":
+        """Return an admitted model, loaded."""
+        return self.shelf.get(name, anywhere=self.own_machine)
+
+    def about(self, request: gr.Request, name: str | None) -> list[Any]:
+        """Say which checkpoint predicts here, what it learned, and from what; offer its streamers and targets."""
+        from kuaihl import page, plots
+
+        try:
+            predictor = self.model(self.admit(request, name))
+        except KuaiHLError as error:
+            return [f'<p class="model wrong">{escape(str(error))}</p>', gr.skip(), gr.skip()]
+        config = predictor.config
+        targets = [(plots.target_name(target.name), target.name) for target in config.targets]
+        told = page.about(predictor.checkpoint.name if name else None, config.targets)
+        chosen = gr.update(choices=targets, value=targets[0][1], visible=len(targets) > 1)
+        return [told, gr.update(choices=["", *config.streamers]), chosen]
+
+    def _infer(
+        self, stop: Path, progress: gr.Progress, inputs: "Inputs", settings: "Settings", before: "Run | None"
+    ) -> "Material":
         from kuaihl import runs
 
         def report(stage: str, fraction: float) -> None:
@@ -86,79 +109,95 @@ class Demo:
                 raise Stopped
             progress(fraction, desc=f"{STAGES[stage]} ({list(STAGES).index(stage) + 1} of {len(STAGES)})")
 
-        return runs.encode(self.model.result(), inputs, before=before, progress=report)
+        return runs.encode(self.model(settings.model), inputs, settings, before=before, progress=report)
 
-    def work(
-        self, folder: Path, progress: gr.Progress, inputs: "Inputs", settings: "Settings", before: "Run | None"
-    ) -> "Run":
-        """Encode, predict, and lay what the page shows into ``folder``."""
-        from kuaihl import runs
+    async def run(
+        self,
+        inputs: "Inputs",
+        settings: "Settings",
+        finish: "Finish",
+        *,
+        progress: gr.Progress,
+        before: "Run | None" = None,
+    ) -> Any:
+        """Encode ``inputs`` in a thread, then let ``finish`` make of it what is asked for, in a folder of its own."""
+        if self.cache in inputs.recording.parents:
+            os.utime(inputs.recording)  # it may have waited long in the queue: its hour begins now
+        progress(0, desc="Waiting for the model")
+        self.cache.mkdir(parents=True, exist_ok=True)
+        self.sweep()
+        folder = Path(tempfile.mkdtemp(prefix="run-", dir=self.cache))
 
+        def work() -> Any:
+            try:
+                material = self.infer(folder / "stop", progress, inputs, settings, before)
+                return finish(self.model(settings.model), material, folder)
+            except KuaiHLError as error:
+                raise told(error, inputs.recording, inputs.comments, inputs.transcript) from error
+            except Exception as error:
+                logger.exception("a run failed")
+                raise gr.Error("A fault of ours, which the server's log describes.", print_exception=False) from error
+
+        job = asyncio.create_task(asyncio.to_thread(work))
         try:
-            encoded = self.infer(folder / "stop", progress, inputs, before)
-            return runs.begin(self.model.result(), inputs, encoded, settings, folder)
-        except KuaiHLError as error:
-            text = str(error)
-            for file in filter(None, (inputs.recording, inputs.comments, inputs.transcript)):
-                text = text.replace(str(file), file.name)  # where it lies here is nobody's business
-            raise gr.Error(escape(text, quote=False), duration=None, print_exception=False) from error
-        except Exception as error:
-            logger.exception("a run failed")
-            raise gr.Error("A fault of ours, which the server's log describes.", print_exception=False) from error
+            return await asyncio.shield(job)
+        except BaseException:  # of the work, or that of a visitor who cancels: then it stops before the next one's turn
+            (folder / "stop").touch()
+            job.add_done_callback(lambda _: shutil.rmtree(folder, ignore_errors=True))
+            await asyncio.wait([job])
+            raise
 
-    async def predict(
+    async def submit(
         self,
         request: gr.Request,
         before: Any,  # a Run or None; gradio has to resolve every annotation here
         recording: str | None,
         comments: str | None = None,
         transcript: str | None = None,
-        comment_offset_s: float = 0.0,
+        stream_start: str = "",
         streamer: str = "",
         sources: list[str] = list(SOURCES),  # noqa: B006 - gradio reads it, and nobody writes to it
         highlights: int = 5,
         min_gap_s: float = 60.0,
         padding_s: float = 0.0,
+        comment_offset_s: float = 0.0,
+        counted: list[str] = list(COUNTED),  # noqa: B006 - as above
+        model: str = OWN,
+        target: str | None = None,
+        tab: str = "",
         path: str = "",
         progress: gr.Progress = gr.Progress(),  # noqa: B008 - how gradio is told to track progress
     ) -> list[Any]:
-        """Predict the curve and the highlights of a recording; returns the files of the result."""
-        from kuaihl.runs import Inputs
+        """Predict the curve and the highlights of a recording for the page."""
+        from kuaihl import runs
 
-        if path and not (self.own_machine and from_this_machine(request)):
-            raise gr.Error("Only an app on your own machine takes a path. Upload the recording instead.")
-        if not (path or recording):
-            raise gr.Error("Choose a recording first, or click the example.", print_exception=False)
-        settings = settings_of(streamer, sources, highlights, min_gap_s, padding_s)
-        source = Path(path.strip(" \"'")).expanduser().resolve() if path else Path(recording)
-        if self.cache in source.parents:
-            os.utime(source)  # it may have waited long in the queue: its hour begins now
-        progress(0, desc="Waiting for the model")
-        self.cache.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix="run-", dir=self.cache))
-        others = [Path(file) if file else None for file in (comments, transcript)]
-        inputs = Inputs(source, *others, comment_offset_s=comment_offset_s or 0.0)
-        job = asyncio.create_task(asyncio.to_thread(self.work, folder, progress, inputs, settings, before))
-        try:
-            run = await asyncio.shield(job)
-        except BaseException:  # of the work, or that of a visitor who cancels: then it stops before the next one's turn
-            (folder / "stop").touch()
-            await asyncio.gather(job, return_exceptions=True)
-            shutil.rmtree(folder, ignore_errors=True)
-            raise
+        source = source_of(request, recording, path, own_machine=self.own_machine)
+        model = self.admit(request, model)
+        figures = highlights, min_gap_s, padding_s, comment_offset_s
+        settings = settings_of(streamer, sources, *figures, counted, model, target)
+        inputs = inputs_of(source, comments, transcript, stream_start)
+
+        def finish(predictor: "Predictor", material: "Material", folder: Path) -> "Run":
+            return runs.begin(predictor, source, material, settings, folder)
+
+        visit = self.visits.begin(tab, progress)
+        run = await visit.follow(self.run(inputs, settings, finish, progress=visit.told, before=before))
         if path and run.player == source:
             gr.set_static_paths([source])  # played from where it is: hours of video are not copied
-        return [run, *(str(folder / name) for name in DOWNLOADS)]
+        return [run, *(str(run.folder / name) for name in DOWNLOADS)]
 
-    def change(self, run: "Run | None", *chosen: Any) -> "Run | None":
-        """Predict a visitor's recording again with other settings; nothing is encoded."""
+    def change(self, request: gr.Request, run: Any, *chosen: Any) -> Any:
+        """Predict a visitor's recording again with other settings; its pictures and speech are not encoded again."""
         from kuaihl import runs
 
         settings = settings_of(*chosen)
+        self.admit(request, settings.model)
         if run is None or run.settings == settings:
             return run
         try:
-            return runs.again(self.model.result(), run, settings)
+            return self.visits.changed(runs.again(self.model(settings.model), run, settings))
+        except CheckpointError as error:
+            raise told(error) from error
         except (KuaiHLError, OSError) as error:  # the visitor's files go after an hour
             raise gr.Error("The recording is no longer here. Upload it again.", print_exception=False) from error
 
@@ -172,6 +211,7 @@ class Demo:
             [plots.clock(s.segment.start_s), "–" if s.lvtr is None else f"{s.lvtr:.1%}", s.comments, s.speech]
             for s in run.prediction.segments
         ]
+        true = runs.truth_beside(run.opened.path, target=run.prediction.target)
         player, still, why, alignment = self.choose(run, dark, gr.EventData(None, {"rank": 1}))
         return [
             page.summary(run.prediction),
@@ -181,7 +221,7 @@ class Demo:
             why,
             alignment,
             page.highlights(run.prediction, run.stills),
-            plots.curve(run.prediction, dark=dark, true=runs.truth_beside(run.opened.path)),
+            plots.curve(run.prediction, dark=dark, true=true),
             gr.update(value=table, headers=["Time", plots.target_name(run.prediction.target), "Comments", "Speech"]),
             None,
         ]
@@ -201,7 +241,7 @@ class Demo:
         found = prediction.segments[around]
         reasons = ""
         if found.lvtr is not None:
-            moments = runs.why(self.model.result(), run, around)
+            moments = runs.why(self.model(run.settings.model), run, around)
             reasons = page.why(found.segment, found.lvtr, run.contributions.added(around), moments)
         return [
             gr.update(playback_position=chosen.start_s if chosen else 0.0),
@@ -216,7 +256,7 @@ class Demo:
 
         if run is None:
             return
-        for prediction in runs.play(self.model.result(), run):
+        for prediction in runs.play(self.model(run.settings.model), run):
             yield plots.curve(prediction, dark=dark, live=True)
             time.sleep(pause_s)
 
@@ -234,77 +274,75 @@ class Demo:
 
     def build(self) -> gr.Blocks:
         """Lay out the page and connect its parts."""
-        with gr.Blocks(title="KuaiHL", analytics_enabled=False, fill_width=True, delete_cache=(600, KEEP_S)) as page:
+        keep_s = self.limits.keep_s
+        look = {"analytics_enabled": False, "fill_width": True, "delete_cache": (max(1, keep_s // 6), keep_s)}
+        with gr.Blocks(title="KuaiHL", **look) as page:
             result = gr.State(
-                time_to_live=KEEP_S, delete_callback=lambda run: run and shutil.rmtree(run.folder, ignore_errors=True)
+                time_to_live=keep_s, delete_callback=lambda run: run and shutil.rmtree(run.folder, ignore_errors=True)
             )
             dark = gr.Checkbox(visible=False)
+            fitting = Fitting(own_machine=self.own_machine, keep_s=keep_s)
             with gr.Row(elem_id="head"):
                 gr.HTML((ASSETS / "header.html").read_text("utf-8"))
                 about = gr.HTML('<p class="model">Loading the model …</p>')
             with gr.Row():
                 with gr.Column(scale=1, min_width=300, elem_id="inputs"):
-                    files_in, settings, paths, start, cancel = layout.inputs(EXAMPLE, own_machine=self.own_machine)
+                    files_in, settings, paths, start, cancel = layout.inputs(
+                        EXAMPLE, models=self.shelf.choices, fitting=fitting.lay_out, own_machine=self.own_machine
+                    )
                 with gr.Column(scale=3, min_width=320):
                     status = gr.HTML((ASSETS / "empty.html").read_text("utf-8"), elem_id="status")
                     with gr.Column(visible=False) as body:
                         shown, rows, files, (cut, clips), (pause_s, play, stop) = layout.results(ASSETS)
-            idle = [gr.update(interactive=True), gr.update(visible=False)]
-            start.click(lambda: [gr.update(interactive=False), gr.update(visible=True)], None, [start, cancel], **QUIET)
-            given = [result, *files_in, *settings, *paths]
-            done = start.click(self.predict, given, [result, *files], api_name="predict", show_progress_on=[status])
+            streamer, *_, offset, _, chosen, target = settings
+            tab, found = self.visits.lay_out(page, [result, *files], start, cancel, status)
+            given = [result, *files_in, *settings, tab, *paths]
+            work = {"concurrency_id": "work", "concurrency_limit": 1}  # one at a time, for the page and for programs
+            done = start.click(
+                self.submit, given, [result, *files], show_progress_on=[status], api_visibility="private", **work
+            )
             filled = {"fn": self.show, "inputs": [result, dark], "outputs": [status, body, *shown], **QUIET}
-            done.success(**filled, js=ASK_IF_DARK)
-            done.then(lambda: idle, None, [start, cancel], **QUIET)
-            done.failure(lambda: idle, None, [start, cancel], **QUIET)  # then() is not called after an error
-            cancel.click(lambda: idle, None, [start, cancel], cancels=[done], **QUIET)
-            changes = [part.release if isinstance(part, gr.Slider) else part.input for part in settings]
+            self.visits.connect([done, found], tab, start, cancel)
             once = {"show_progress": "hidden", "api_visibility": "private"}
-            changed = gr.on(changes, self.change, [result, *settings], [result], trigger_mode="always_last", **once)
-            changed.success(**filled, js=ASK_IF_DARK)
+            again = {"fn": self.change, "inputs": [result, *settings], "outputs": [result], **once}
+            changes = [part.release if isinstance(part, gr.Slider) else part.input for part in settings]
+            taken = fitting.connect(files_in, paths, offset, dark, js=ASK_IF_DARK)
+            changed = gr.on(changes, **again, trigger_mode="always_last")
+            for filling in (done, found, changed, taken.success(**again)):
+                filling.success(**filled, js=ASK_IF_DARK)
+                filling.success(lambda: gr.update(visible=False), None, [clips], **QUIET)
             rows.seek(self.choose, [result, dark], shown[:4], js=ASK_IF_DARK, **QUIET)
             playing = play.click(
                 self.live, [result, pause_s, dark], shown[-1], js=ASK_IF_DARK, concurrency_limit=8, **once
             )
             stop.click(None, None, None, cancels=[playing])
             cut.click(self.cut, [result], [clips], show_progress_on=[cut], api_visibility="private")
-            done.success(lambda: gr.update(visible=False), None, [clips], **QUIET)
-            changed.success(lambda: gr.update(visible=False), None, [clips], **QUIET)
-            page.load(self.about, None, [about, settings[0]], **QUIET)
-        return page.queue(max_size=16, default_concurrency_limit=1)
-
-
-def settings_of(streamer: str, sources: list[str], highlights: int, min_gap_s: float, padding_s: float) -> "Settings":
-    """Gather the settings of the page."""
-    from kuaihl.highlights import HighlightOptions
-    from kuaihl.runs import Settings
-
-    if not sources:
-        raise gr.Error("Nothing is left to predict from: leave at least one source on.", print_exception=False)
-    try:
-        options = HighlightOptions(top_k=int(highlights), min_gap_s=float(min_gap_s), padding_s=float(padding_s))
-    except ValueError as error:
-        raise gr.Error(f"Highlights: {error}.", print_exception=False) from error
-    return Settings(streamer or None, tuple(name for name in SOURCES if name not in sources), options)
+            gr.on([page.load, chosen.input], self.about, [chosen], [about, streamer, target], **QUIET)
+            Endpoints(self.run, self.admit).lay_out(shared=work)
+        return page.queue(max_size=self.limits.waiting, default_concurrency_limit=1)
 
 
 def main() -> None:
     """Serve the page, then load the model. The fonts are the reader's own: the page asks no other host for anything."""
+    parser = argparse.ArgumentParser(description="Serve the page of KuaiHL, and endpoints for programs.")
+    parser.add_argument("--mcp", action="store_true", help="offer the endpoints to assistants too, as an MCP server; "
+                        "KUAIHL_MCP=1 does the same")  # fmt: skip
+    mcp = parser.parse_args().mcp or os.environ.get("KUAIHL_MCP") == "1"
+    if mcp and find_spec("mcp") is None:
+        parser.exit(2, "kuaihl: the MCP server needs the package mcp: pip install 'kuaihl[mcp]'\n")
     logging.basicConfig(level=logging.INFO)
     on_space = "SPACE_ID" in os.environ
     host = os.environ.get("GRADIO_SERVER_NAME") or ("0.0.0.0" if on_space else "127.0.0.1")  # noqa: S104 - a container
     fonts = {"font": ["system-ui", "sans-serif"], "font_mono": ["ui-monospace", "monospace"]}
     theme = gr.themes.Base(primary_hue="teal", secondary_hue="teal", neutral_hue="slate", **fonts)
     look = {"theme": theme, "css_paths": ASSETS / "app.css", "footer_links": ["api", "settings"]}
-    model = Future()
-    page = Demo(model, own_machine=not on_space and host in LOOPBACK).build()
-    page.launch(server_name=host, share=False, run_history=False, prevent_thread_lock=True, **look)
-    try:  # only now, since the model takes longer to load than the page
-        from kuaihl.predictor import Predictor
-
-        model.set_result(Predictor.from_pretrained())
-    except KuaiHLError as error:
-        model.set_exception(error)  # the page says it
+    folder = os.environ.get("KUAIHL_CHECKPOINTS")
+    shelf = Shelf(Path(folder) if folder else None)
+    demo = Demo(shelf, own_machine=not on_space and host in LOOPBACK)
+    serving = {"prevent_thread_lock": True, "mcp_server": mcp, "max_file_size": demo.limits.upload}
+    (page := demo.build()).launch(server_name=host, share=False, run_history=False, **serving, **look)
+    with suppress(KuaiHLError):  # then the page says it
+        shelf.get()  # only now, since the model takes longer to load than the page
     page.block_thread()
 
 

@@ -8,7 +8,6 @@ import dataclasses
 import functools
 import io
 import logging
-import math
 import os
 import sys
 import warnings
@@ -19,7 +18,9 @@ from typing import Annotated
 
 import tyro
 
+from kuaihl.batch.command import predict
 from kuaihl.errors import KuaiHLError
+from kuaihl.options import check_file, check_seconds, hint, switch
 from kuaihl.watch.command import watch
 
 _ABOUT = "KuaiHL: predict from the past ten minutes of a live stream how many viewers will stay."
@@ -29,134 +30,28 @@ _JSON_BINS = 100
 app = tyro.extras.SubcommandApp()
 
 
-def command(function: Callable[..., None]) -> Callable[..., None]:
+def command(function: Callable[..., int | None]) -> Callable[..., int | None]:
     """Make a function a subcommand. Parsing only binds its arguments, so that its own errors are not the parser's."""
 
     @functools.wraps(function)
-    def bind(*args: object, **kwargs: object) -> Callable[[], None]:
+    def bind(*args: object, **kwargs: object) -> Callable[[], int | None]:
         return functools.partial(function, *args, **kwargs)
 
     app.command(bind)
     return function
 
 
-def _hint(text: str, metavar: str) -> object:
-    return tyro.conf.arg(metavar=metavar, help_behavior_hint=text)
-
-
-@command
-def predict(
-    recording: Annotated[tyro.conf.Positional[Path], _hint("", "RECORDING")],
-    *,
-    comments: Annotated[Path | None, _hint("", "LOG")] = None,
-    comment_offset_s: Annotated[float, _hint("(default: 0)", "S")] = 0.0,
-    stream_start: Annotated[str | None, _hint("", "TIME")] = None,
-    transcript: Annotated[Path | None, _hint("", "SUB")] = None,
-    streamer: Annotated[str | None, _hint("(default: an unknown one)", "NAME")] = None,
-    checkpoint: Annotated[str | None, _hint("(default: the one that comes with KuaiHL)", "PATH_OR_REPO")] = None,
-    top: Annotated[int, _hint("(default: 5)", "K")] = 5,
-    clips: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = False,
-    clip_padding_s: Annotated[float, _hint("(default: 0)", "S")] = 0.0,
-    exact_clips: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = False,
-    out: Annotated[Path | None, _hint("(default: NAME-kuaihl here, for a recording NAME.mp4)", "DIR")] = None,
-) -> None:
-    """Predict a recording's LVTR curve and its highlights.
-
-    Writes report.html, prediction.json, segments.csv, curve.html, alignment.html, chapters (.txt for YouTube,
-    .ffmetadata, .vtt) and the highlights for players and editors (.srt, .edl, .otio), and prints a summary.
-
-    Parameters
-    ----------
-    recording
-        Video or sound file: MP4, MOV, MKV, WebM, FLV, MPEG-TS.
-    comments
-        Its comment log, in any format that KuaiHL reads.
-    comment_offset_s
-        Seconds added to the time of every comment; negative where the log started first.
-    stream_start
-        When the recording starts, for logs by the wall clock: date, time and time zone, as in
-        2024-05-01T20:00:00+02:00.
-    transcript
-        Subtitles (SRT, VTT, ASS) to use instead of speech recognition.
-    streamer
-        Whose stream it is, if the checkpoint knows them.
-    checkpoint
-        Folder of a checkpoint, or its id on the Hub.
-    top
-        How many highlights at most.
-    clips
-        Cut the highlights out of the recording too, into the folder clips of the results. Nothing is encoded anew where
-        that can be avoided: a clip then begins with the keyframe before its highlight.
-    clip_padding_s
-        Seconds added to clips on both sides; implies --clips.
-    exact_clips
-        Let clips begin with the very frame, which encodes them anew; implies --clips.
-    out
-        Folder for the results; other files in it stay.
-    """
-    for path in (recording, comments, transcript):
-        if path is not None:
-            _check_file(path)
-    if top < 1:
-        raise KuaiHLError(f"--top must be at least 1, not {top}")
-    _check_offset("--comment-offset-s", comment_offset_s)
-    if not (math.isfinite(clip_padding_s) and clip_padding_s >= 0):
-        raise KuaiHLError(f"--clip-padding-s must be a number of seconds from 0 up, not {clip_padding_s}")
-    if stream_start is not None and comments is None:
-        raise KuaiHLError("--stream-start places the comments of a log: name it with --comments")
-    out_dir = out or Path(f"{recording.stem}-kuaihl")
-
-    from kuaihl import comments as logs
-    from kuaihl.console import prediction_text, progress_bar, rows, warning_text
-
-    with progress_bar() as progress:
-        # First, since a log that cannot be read should not cost the time that it takes to load the models.
-        log = comments and logs.read(comments, offset_s=comment_offset_s, stream_start=stream_start)
-
-        from kuaihl.export import check_writable, cut_clips, open_recording, write_prediction
-        from kuaihl.highlights import HighlightOptions
-        from kuaihl.predictor import Predictor
-
-        check_writable(out_dir)
-        predictor = Predictor.from_pretrained(checkpoint) if checkpoint else Predictor.from_pretrained()
-        prediction = predictor.predict(
-            recording,
-            log,
-            transcript=transcript,
-            streamer=streamer,
-            progress=progress,
-            options=HighlightOptions(top_k=top),
-        )
-        opened = open_recording(recording)
-        files = write_prediction(prediction, out_dir, recording=opened)
-        cut = []
-        if clips or exact_clips or clip_padding_s:
-            to_cut = {"padding_s": clip_padding_s, "exact": exact_clips, "progress": progress}
-            cut = cut_clips(opened, prediction.highlights, out_dir / "clips", **to_cut)
-    found = log and logs.mismatch(log.comments, prediction.recording.duration_s)
-    warning = warning_text(found, option="--comment-offset-s", given_s=comment_offset_s)
-    told = prediction_text(
-        prediction,
-        log_format=log and log.format,
-        streamer=streamer,
-        known_streamers=predictor.config.streamers,
-        warning=warning,
-    )
-    written = [("written to", f"{out_dir}: {', '.join(file.name for file in files)}")]
-    if cut:
-        begins = [f"{clip.file}{f' ({clip.early_s:.1f} s early)' if clip.early_s >= 0.05 else ''}" for clip in cut]
-        written.append(("clips", f"{out_dir / 'clips'}: {', '.join(begins)}"))
-    print(told, rows(written), sep="\n")
+command(predict)
 
 
 @command
 def comments(
-    log: Annotated[tyro.conf.Positional[Path], _hint("", "LOG")],
+    log: Annotated[tyro.conf.Positional[Path], hint("", "LOG")],
     *,
-    recording: Annotated[Path | None, _hint("", "FILE")] = None,
-    offset: Annotated[float, _hint("(default: 0)", "S")] = 0.0,
-    stream_start: Annotated[str | None, _hint("", "TIME")] = None,
-    json: Annotated[bool, tyro.conf.arg(help_behavior_hint="")] = False,
+    recording: Annotated[Path | None, hint("", "FILE")] = None,
+    offset: Annotated[float, hint("(default: 0)", "S")] = 0.0,
+    stream_start: Annotated[str | None, hint("", "TIME")] = None,
+    json: Annotated[bool, switch()] = False,
 ) -> None:
     """Tell what is understood of a comment log, and whether it fits its recording.
 
@@ -176,8 +71,8 @@ def comments(
     """
     for path in (log, recording):
         if path is not None:
-            _check_file(path)
-    _check_offset("--offset", offset)
+            check_file(path)
+    check_seconds("--offset", offset)
     from kuaihl.comments import mismatch, read, summarize
     from kuaihl.console import comments_text, rate_width, warning_text
 
@@ -201,7 +96,7 @@ def comments(
 @command
 def info(
     checkpoint: Annotated[
-        tyro.conf.Positional[str | None], _hint("(default: the one that comes with KuaiHL)", "[PATH_OR_REPO]")
+        tyro.conf.Positional[str | None], hint("(default: the one that comes with KuaiHL)", "[PATH_OR_REPO]")
     ] = None,
 ) -> None:
     """Tell what a checkpoint is.
@@ -245,9 +140,9 @@ def info(
 
 @command
 def pull(
-    repo: Annotated[tyro.conf.Positional[str], _hint("", "REPO")],
+    repo: Annotated[tyro.conf.Positional[str], hint("", "REPO")],
     *,
-    revision: Annotated[str | None, _hint("(default: the newest)", "NAME")] = None,
+    revision: Annotated[str | None, hint("(default: the newest)", "NAME")] = None,
 ) -> None:
     """Fetch a checkpoint from the Hub into its cache.
 
@@ -268,27 +163,19 @@ def pull(
 command(watch)
 
 
-def _check_file(path: Path) -> None:
-    if not path.is_file():
-        raise KuaiHLError(f"{path} is {'a folder, not a file' if path.is_dir() else 'not there'}")
-
-
-def _check_offset(option: str, offset_s: float) -> None:
-    if not math.isfinite(offset_s):
-        raise KuaiHLError(f"{option} must be a number of seconds, not {offset_s}")
-
-
 def run(arguments: Sequence[str]) -> int:
-    """Run one command and return its exit code: 2 for a user's mistake, told in one line on stderr, 130 for Ctrl-C."""
+    """Run one command and return its exit code: 2 for a user's mistake, told in one line on stderr, 130 for Ctrl-C.
+
+    A command that did a part of its work may return another one.
+    """
     try:
-        _parse(arguments)()
+        return _parse(arguments)() or 0
     except KuaiHLError as error:
         print(f"kuaihl: {' '.join(str(error).split())}", file=sys.stderr)
         return _USER_MISTAKE
     except KeyboardInterrupt:
         print("kuaihl: stopped", file=sys.stderr)
         return _STOPPED
-    return 0
 
 
 def main() -> None:
@@ -306,7 +193,7 @@ def main() -> None:
     sys.exit(run(sys.argv[1:]))
 
 
-def _parse(arguments: Sequence[str]) -> Callable[[], None]:
+def _parse(arguments: Sequence[str]) -> Callable[[], int | None]:
     """Turn arguments into a bound command; tyro's box about a wrong flag is cut down to a line."""
     box = io.StringIO()
     try:

@@ -31,6 +31,19 @@ def rows(labelled: Iterable[tuple[str, str]]) -> str:
     )
 
 
+def say(text: str) -> None:
+    """Write to standard output at once, above a progress bar where there is one."""
+    from tqdm import tqdm
+
+    tqdm.write(text)
+    sys.stdout.flush()
+
+
+def complain(text: str) -> None:
+    """Write a line to standard error that says what went wrong."""
+    sys.stderr.write(f"kuaihl: {printable(text)}\n")
+
+
 @contextlib.contextmanager
 def progress_bar() -> Iterator[Callable[[str, float], None]]:
     """Show stage and share done on a terminal, and nothing elsewhere."""
@@ -114,17 +127,17 @@ def _skipped(skipped: Sequence[Skipped]) -> list[tuple[str, str]]:
 def prediction_text(
     prediction: Prediction,
     *,
-    log_format: str | None,
+    log_told: str | None,
     streamer: str | None,
     known_streamers: Sequence[str],
     warning: str | None,
 ) -> str:
-    """Tell what a prediction says and rests on; ``log_format`` is what its comment log was read as."""
+    """Tell what a prediction says and rests on; ``log_told`` is which comment log was read, or as what."""
     target = prediction.target.upper() if prediction.target == "lvtr" else prediction.target
     took_s = sum(prediction.timings_s.values())
     lines = [
         rows(_sources(prediction, target=target, streamer=streamer, known_streamers=known_streamers)),
-        *([rows([("comment log", log_format)])] if log_format else []),
+        *([rows([("comment log", log_told)])] if log_told else []),
         *([rows([("warning", warning)])] if warning else []),
         "",
         f"{'rank':<6}{'highlight':<21}{'predicted ' + target:<17} what was said",

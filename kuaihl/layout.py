@@ -1,10 +1,13 @@
 """What the page is made of: what a visitor fills in, and what a result fills. What happens on a click is app.py's."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 from gradio.data_classes import FileData
+
+from kuaihl.comments import COUNTED
 
 DOWNLOADS = (
     "report.html", "prediction.json", "segments.csv", "chapters.txt", "highlights.srt", "highlights.edl",
@@ -12,10 +15,16 @@ DOWNLOADS = (
 )  # fmt: skip
 EXAMPLE_LABEL = "A simulated stream and its chat"
 SOURCES = ("pictures", "speech", "comments")
+KINDS = [("Messages", "message"), ("Commands (!…)", "command"), ("Paid", "paid"), ("Gifts", "gift"), ("Bots", "bot")]
 
 
-def inputs(example: list[str], *, own_machine: bool) -> tuple[Any, ...]:
-    """Lay out the column at the left: files, settings, a path on one's own machine, Run and Cancel."""
+def inputs(
+    example: list[str], *, models: list[tuple[str, str]], fitting: Callable[[], None], own_machine: bool
+) -> tuple[Any, ...]:
+    """Lay out the column at the left: files, settings, a path on one's own machine, Run and Cancel.
+
+    ``fitting`` lays out what fits a log to its recording.
+    """
     recording = gr.File(label="Recording", height=108, elem_id="recording")
     hint = {"placeholder": "… or its path on this machine", "show_label": False, "container": False}
     paths = [gr.Textbox("", label="Path of the recording", elem_id="path", **hint)] if own_machine else []
@@ -26,6 +35,7 @@ def inputs(example: list[str], *, own_machine: bool) -> tuple[Any, ...]:
     gr.set_static_paths([Path(example[0]).parent])  # served from there: copies would be removed after an hour
     gr.Examples([example], [recording, comments], label="Example", example_labels=[EXAMPLE_LABEL])
     with gr.Accordion("Settings", open=False, elem_id="settings"):
+        target = gr.Dropdown([], label="What to predict", visible=False, elem_id="target")
         labels = [(name.capitalize(), name) for name in SOURCES]
         sources = gr.CheckboxGroup(labels, value=list(SOURCES), label="Predict from")
         highlights = gr.Slider(1, 20, 5, step=1, label="Highlights at most")
@@ -33,24 +43,32 @@ def inputs(example: list[str], *, own_machine: bool) -> tuple[Any, ...]:
         padding = gr.Slider(0, 60, 0, step=5, label="Seconds added at both ends")
         streamer = gr.Dropdown([""], value="", label="Streamer", info="One the model knows, or empty: unknown",
                                allow_custom_value=True)  # fmt: skip
-    with gr.Accordion("More files", open=False):
-        transcript = gr.File(label="Transcript, instead of listening", height=108, elem_id="transcript")
+    with gr.Accordion("Comments", open=False, elem_id="comment-settings"):
         offset = gr.Number(0, label="Comment offset", info="Seconds added to the time of every comment")
-    settings = [streamer, sources, highlights, gap, padding]
-    return [recording, comments, transcript, offset], settings, paths, start, cancel
+        fitting()
+        counted = gr.CheckboxGroup(KINDS, value=list(COUNTED), label="What counts as a comment")
+        stream_start = gr.Textbox("", label="Stream start", info="For logs by the wall clock, with the time zone",
+                                  placeholder="2024-05-01T20:00:00+02:00", elem_id="stream-start")  # fmt: skip
+    with gr.Accordion("Transcript and model", open=False, elem_id="more"):
+        transcript = gr.File(label="Subtitles, instead of listening", height=108, elem_id="transcript")
+        hint = "A folder or a Hub id (owner/name) can be typed" if own_machine else None
+        model = gr.Dropdown(models, value=models[0][1], label="Model", info=hint, allow_custom_value=own_machine)
+    files = [recording, comments, transcript, stream_start]
+    settings = [streamer, sources, highlights, gap, padding, offset, counted, model, target]
+    return files, settings, paths, start, cancel
 
 
 def results(assets: Path) -> tuple[Any, ...]:
     """Lay out what a result fills, the rows of highlights, the files, and what plays it live."""
     with gr.Row():
-        with gr.Column(scale=3, min_width=300):
-            player = gr.Video(show_label=False, interactive=False, height=336, buttons=[], elem_id="player")
+        with gr.Column(scale=2, min_width=300):
+            player = gr.Video(show_label=False, interactive=False, height=236, buttons=[], elem_id="player")
             still = gr.HTML(visible=False, elem_id="still")
-        with gr.Column(scale=2, min_width=280):
             rows = gr.HTML(js_on_load=(assets / "highlights.js").read_text("utf-8"), elem_id="highlights")
+        with gr.Column(scale=3, min_width=300):
+            curve = gr.Plot(show_label=False, elem_id="curve")
     # gr.Video would transcode, whole, what it takes for unplayable; playable() has decided that already.
     player.postprocess = lambda value: value and FileData(path=value, orig_name=Path(value).name)
-    curve = gr.Plot(show_label=False, elem_id="curve")
     with gr.Row(elem_id="downloads"):
         files = [gr.DownloadButton(name, size="sm", min_width=120) for name in DOWNLOADS]
         cut = gr.Button("Cut clips", size="sm", min_width=120, elem_id="cut")

@@ -34,7 +34,8 @@ class Target:
     trained_on
         One sentence for people: what the head learned from.
     without
-        Which of "pictures", "speech", "comments" and "streamer" it was trained without: it never sees them.
+        Which of "pictures", "speech", "comments", "streamer" and "text" it was trained without: it never sees them.
+        Without text it sees of speech and comments only how much there is.
     """
 
     name: str = "lvtr"
@@ -182,9 +183,10 @@ class KuaiHL(
     def tokens(self, features: Features, *, target: int = 0) -> Tokens:
         """Project the features, which may be float16, to tokens and say which are present."""
         pictures = self.project_pictures(features.pictures.float())
-        text = self.project_text(features.text.float())
+        unseen = self.config.targets[target].without
+        text = self.project_text(features.text.float() * ("text" not in unseen))
         has_pictures, has_speech, has_comments = (
-            torch.zeros_like(flags) if source in self.config.targets[target].without else flags
+            torch.zeros_like(flags) if source in unseen else flags
             for source, flags in (
                 ("pictures", features.has_pictures),
                 ("speech", features.has_speech),

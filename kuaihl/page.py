@@ -4,13 +4,31 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
+from kuaihl.check import LogCheck, lag_text
 from kuaihl.plots import clock, target_name
 from kuaihl.records import Prediction, RecordingInfo, Segment
 
 if TYPE_CHECKING:
     from kuaihl.explain import Moment
+    from kuaihl.model import Target
 
 _MOMENT_LETTERS = 110
+
+
+_MEANINGS = {
+    "lvtr": "LVTR, the share of viewers who stay long",
+    "participation": "participation, the share of chatters present who write",
+}
+
+
+def about(checkpoint: str | None, targets: Sequence["Target"]) -> str:
+    """Say what a checkpoint (None: the shipped one) predicts, and what it learned that from."""
+    which = "The <b>shipped model</b>" if checkpoint is None else f"Model <b>{escape(checkpoint)}</b>"
+    learned = (
+        f"{escape(_MEANINGS.get(target.name, target.name))}, trained on {escape(target.trained_on)}"
+        for target in targets
+    )
+    return f'<p class="model">{which} predicts {"; and ".join(learned)}.</p>'
 
 
 def summary(prediction: Prediction) -> str:
@@ -78,6 +96,15 @@ def why(segment: Segment, lvtr: float, added: Mapping[str, float], moments: "Seq
         "<h3>What came before <small>moments that mattered</small></h3>"
         f"<ol>{items}</ol>"
     )
+
+
+def fit(check: LogCheck, *, given_s: float) -> str:
+    """Write what was understood of a comment log, and whether it fits its recording if moved by ``given_s``."""
+    told = [f"{check.summary.comments:,} comments, {check.summary.inside or 0:,} of them in the recording."]
+    if check.mismatch:
+        told.append(check.mismatch.told)
+    told.append(lag_text(check.lag, given_s=given_s))
+    return "".join(f"<p>{escape(text)}</p>" for text in told)
 
 
 def _quote(text: str) -> str:

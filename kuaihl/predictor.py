@@ -5,6 +5,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import astuple
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +19,7 @@ from kuaihl.alignment import banded_cost, banded_path
 from kuaihl.devices import choose_device
 from kuaihl.encoded import SOURCES, Encoded
 from kuaihl.encoders import TextEncoder, VisualEncoder
+from kuaihl.errors import KuaiHLError
 from kuaihl.features import PICTURES, Features, gather_features
 from kuaihl.highlights import HighlightOptions, select
 from kuaihl.model import KuaiHL, KuaiHLConfig, load, sha256_of
@@ -228,7 +230,7 @@ class Predictor:
                 features = self.visual_encoder.encode(np.concatenate(waiting))
                 out[done - len(waiting) : done] = features.reshape(len(waiting), PICTURES, -1)
                 waiting.clear()
-                tell("looking", done / count)
+            tell("looking", (done - len(waiting)) / count)
         return out
 
     def score(
@@ -240,9 +242,13 @@ class Predictor:
         progress: ProgressCallback | None = None,
         options: HighlightOptions = HighlightOptions(),
     ) -> Prediction:
-        """Predict from what was encoded; parameters as for `predict`."""
+        """Predict from what was encoded; parameters as for `predict`, KuaiHLError if it has none of the sources."""
         index = self.config.target_index(target)
         encoded = self.seen(encoded, target=target)
+        if not any(astuple(encoded.modalities)):
+            name, unseen = self.config.targets[index].name, self.config.targets[index].without
+            needed = " or ".join(source for source in SOURCES if source not in unseen)
+            raise KuaiHLError(f"There is nothing to predict {name} from, which takes {needed}.")
         timings = dict(encoded.timings_s)
         with _timed(timings, "predicting", progress or _silent):
             features = self.features(encoded, streamer=streamer, target=target)

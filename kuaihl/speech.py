@@ -2,8 +2,10 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -43,6 +45,7 @@ _MAX_COMPRESSION = 2.4
 _MIN_MEAN_LOGPROB = -1.0
 _MAX_NO_SPEECH = 0.6
 """The last three are openai-whisper's own limits for text that was never said."""
+_Item = TypeVar("_Item")
 _UNSPACED = frozenset({"zh", "ja", "th", "lo", "my", "yue"})
 
 
@@ -148,15 +151,21 @@ class SpeechRecognizer:
         """
         language = _Language(self._tokenizers)
         source = iter(sound)
+        batch: list[tuple[Segment, np.ndarray]] = []
         done = 0
 
         def tell(share: float) -> None:
             if progress is not None:
                 progress(done + share * len(batch))
 
+        def passing(item: _Item) -> _Item:
+            tell(0.0)  # may stop the work
+            return item
+
         with ThreadPoolExecutor(max_workers=torch.get_num_threads()) as pool:
-            while batch := list(islice(source, ahead or self._batch_size())):
-                windows = list(pool.map(lambda item: self._pack(*item), batch))
+            while batch := list(map(passing, islice(source, ahead or self._batch_size()))):
+                with closing(pool.map(lambda item: self._pack(*item), batch)) as packed:  # closed, it packs no more
+                    windows = list(map(passing, packed))
                 said = self._recognize([window for window in windows if len(window.sound)], language, tell)
                 tell(1.0)
                 done += len(batch)

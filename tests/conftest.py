@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -59,6 +59,26 @@ def short_recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tests.media import write_recording
 
     return write_recording(tmp_path_factory.mktemp("recording") / "short.mp4", duration_s=140.0, fps=5)
+
+
+@pytest.fixture(scope="session")
+def media_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the recordings that tests make lie."""
+    return tmp_path_factory.mktemp("recordings")
+
+
+@pytest.fixture(scope="session")
+def make_recording(media_folder: Path) -> Callable[..., Path]:
+    """Write a recording of 36 s, each only once."""
+    from tests.media import write_recording
+
+    def written(name: str, video: str | None = "libx264", audio: str | None = "aac") -> Path:
+        path = media_folder / name
+        if not path.exists():
+            write_recording(path, duration_s=36, video=video, audio=audio, keyframe_every=16)
+        return path
+
+    return written
 
 
 COMMENT_TIMES_S = (1.0, 2.0, 35.0, 61.0, 62.0, 63.0, 125.0)

@@ -6,10 +6,16 @@ from pathlib import Path
 
 import av
 import numpy as np
+import pytest
+
+from kuaihl.recording import SAMPLE_RATE_HZ, Recording
 
 CLOCK_HZ = 20
 """Pictures tell their time in twentieths of a second, as a chequer of 16 bits, 4 by 4, the highest at the top left."""
 BEEP_S = 0.1
+WANTED_S = [[4.8, 14.4, 25.6], [31.0, 33.0, 35.2]]
+"""Pictures of 36 s at 10 a second with a keyframe every 1.6 s: the keyframes nearest to 5, 15 and 25 s are near enough;
+of those in the last segment, of 6 s, only the one at 35.2 s is."""
 SOUND_HZ = 48_000
 _TICKS = Fraction(1, 1000)
 _BLOCK = 256
@@ -144,3 +150,29 @@ def _encode_sound(
                 frame.pts = round((start_s + from_s) * SOUND_HZ) + at
                 packets += stream.encode(frame)
     return packets + stream.encode(None)
+
+
+def picture_times(recording: Recording) -> list[list[float]]:
+    """Read the times off the three pictures of every segment."""
+    return [[time_of(image) for image in images] for _, images in recording.pictures()]
+
+
+def whole_sound(recording: Recording) -> np.ndarray:
+    """Join the sound of all segments, each of which has to be as long as its segment."""
+    pieces = list(recording.sound())
+    assert [segment for segment, _ in pieces] == list(recording.segments)
+    for segment, piece in pieces:
+        assert piece.dtype == np.float32
+        assert len(piece) == round(segment.end_s * SAMPLE_RATE_HZ) - round(segment.start_s * SAMPLE_RATE_HZ)
+    return np.concatenate([piece for _, piece in pieces])
+
+
+def assert_beeps(sound: np.ndarray, seconds: list[int], *, tolerance_s: float = 0.01) -> None:
+    """Beeps begin at these seconds, and each has the pitch of its second."""
+    times = beep_times(sound, rate_hz=SAMPLE_RATE_HZ)
+    assert len(times) == len(seconds)
+    np.testing.assert_allclose(times, seconds, atol=tolerance_s)
+    for time_s, second in zip(times, seconds, strict=True):
+        start = round(max(time_s, 0.0) * SAMPLE_RATE_HZ)
+        spectrum = np.abs(np.fft.rfft(sound[start : start + SAMPLE_RATE_HZ // 10], 8 * SAMPLE_RATE_HZ))
+        assert spectrum.argmax() / 8 == pytest.approx(400 + 20 * second, abs=6)

@@ -10,6 +10,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
 from playwright.sync_api import Browser, sync_playwright
@@ -40,17 +41,18 @@ def free_port() -> int:
 
 
 @contextmanager
-def serve(folder: Path) -> Iterator[str]:
-    """Run app.py with its files in ``folder``, and yield its address."""
+def serve(folder: Path, **settings: str) -> Iterator[str]:
+    """Run app.py with its files in ``folder/gradio`` and more of its environment given, and yield its address."""
     url = f"http://127.0.0.1:{(port := free_port())}"
     environment = {name: value for name, value in os.environ.items() if name not in {"SPACE_ID", "GRADIO_SHARE"}}
     environment |= {"GRADIO_SERVER_NAME": "127.0.0.1", "GRADIO_SERVER_PORT": str(port), "HF_HUB_OFFLINE": "1"}
+    environment["KUAIHL_MCP"] = "1" if find_spec("mcp") else "0"
     log = folder / "server.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
             [sys.executable, "app.py"],
             cwd=ROOT,
-            env=environment | {"GRADIO_TEMP_DIR": str(folder / "gradio")},
+            env=environment | {"GRADIO_TEMP_DIR": str(folder / "gradio")} | settings,
             stdout=output,
             stderr=subprocess.STDOUT,
         )

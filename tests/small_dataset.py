@@ -85,7 +85,7 @@ def write_dataset(folder: Path, *, info: DatasetInfo = INFO, seed: int = 0) -> N
         write_room(folder, info, name, values)
 
 
-def write_chat_dataset(folder: Path, *, info: DatasetInfo = CHAT_INFO, seed: int = 0) -> None:
+def write_chat_dataset(folder: Path, *, info: DatasetInfo = CHAT_INFO, seed: int = 0, text: bool = True) -> None:
     """Write four chats without pictures and speech, of channels that the rooms do not know."""
     rng = np.random.default_rng(seed)
     folder.mkdir(parents=True, exist_ok=True)
@@ -96,7 +96,7 @@ def write_chat_dataset(folder: Path, *, info: DatasetInfo = CHAT_INFO, seed: int
             "streamer": [f"channel {k % 2}"] * count,
             "day": np.full(count, k),
             "pictures": None,
-            "text_comments": rng.normal(size=(count, info.text_dim)),
+            "text_comments": rng.normal(size=(count, info.text_dim)) if text else None,
             "activity": activity,
             "has_pictures": np.zeros(count, dtype=bool),
             "has_speech": np.zeros(count, dtype=bool),

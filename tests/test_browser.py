@@ -1,12 +1,16 @@
 """The app as a visitor sees it, in Chromium without a window."""
 
+import json
 import re
+import shutil
 import zipfile
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import expect
 
-from tests.serving import browse
+from tests.cheers import write_stream
+from tests.serving import ROOT, browse
 
 pytestmark = pytest.mark.browser
 RUN_MS = 180_000
@@ -94,6 +98,78 @@ def test_settings_predict_again_without_encoding(page, short_recording, short_lo
     assert page.locator("#highlights").inner_text() != before
     page.get_by_label("Comments", exact=True).check()
     expect(page.locator("#highlights")).to_contain_text(before.splitlines()[-1])
+
+
+def test_comments_are_moved_without_encoding_again(page, short_recording, short_log):
+    run(page, short_recording, short_log)
+    bars = "document.querySelector('#curve .js-plotly-plot')._fullData.find(d => d.name.startsWith('comments')).y"
+    counts = f"Array.from({bars}).join()"
+    page.wait_for_function(f"{counts} == '2,1,3,0,1'")
+    page.locator("#comment-settings button").first.click()
+    page.get_by_label("Comment offset").fill("30")
+    page.wait_for_function(f"{counts} == '0,2,1,3,0'")
+    page.get_by_label("Messages", exact=True).uncheck()
+    page.wait_for_function(f"{counts} == '0,0,0,0,0'")
+
+
+def test_a_late_log_is_moved_to_where_its_sound_is(page, tmp_path):
+    upload(page, *write_stream(tmp_path, late_s=45.0))
+    page.locator("#comment-settings button").first.click()
+    page.locator("#check").click()
+    expect(page.locator("#fit")).to_contain_text("best with an offset of -4", timeout=RUN_MS)
+    expect(page.locator("#fit-figure .js-plotly-plot")).to_be_visible()
+    drawn = "JSON.stringify(document.querySelector('#fit-figure .js-plotly-plot')._fullData[1].y)"
+    before = page.evaluate(drawn)
+    page.get_by_role("button", name="Use an offset of -4").click()
+    expect(page.get_by_label("Comment offset")).to_have_value(re.compile("-4[0-9]"))
+    expect(page.locator("#fit")).to_contain_text("as they should")
+    page.wait_for_function(f"before => {drawn} != before", arg=before)
+    page.get_by_label("Comment offset").fill("100000")
+    expect(page.locator("#fit")).to_contain_text("outside the recording")
+
+
+def test_a_log_by_the_wall_clock_asks_when_the_stream_started(page, tmp_path, short_recording):
+    (log := tmp_path / "clock.csv").write_text(
+        "time,user,text\n" + "".join(f"2024-05-01 20:00:{s:02},viewer,hi there\n" for s in range(5, 25))
+    )
+    upload(page, short_recording, log)
+    page.locator("#run").click()
+    toast = page.locator(".toast-body")
+    expect(toast).to_contain_text("tell when the recording starts, with the time zone, as in 2024-", timeout=RUN_MS)
+    toast.get_by_role("button").last.click()
+    page.locator("#comment-settings button").first.click()
+    start = page.get_by_label("Stream start")
+    start.fill("2024-05-01T20:00:00")
+    page.locator("#run").click()
+    expect(toast).to_contain_text("has no time zone")
+    toast.get_by_role("button").last.click()
+    start.fill("2024-05-01T20:00:00Z")
+    page.locator("#run").click()
+    expect(page.locator("#highlights button").first).to_be_visible(timeout=RUN_MS)
+
+
+def test_a_path_on_ones_own_machine(page, short_recording):
+    page.get_by_label("Path of the recording").fill(f'"{short_recording}"')
+    page.locator("#run").click()
+    expect(page.locator("#status")).to_contain_text("short.mp4", timeout=RUN_MS)
+    expect(page.locator("#status")).to_contain_text("no comments")
+
+
+def test_another_model_predicts_from_what_is_encoded(page, tmp_path, short_recording, short_log):
+    mine = Path(shutil.copytree(ROOT / "assets" / "checkpoint", tmp_path / "mine"))
+    config = json.loads((mine / "config.json").read_text(encoding="utf-8"))
+    (mine / "config.json").write_text(json.dumps(config | {"trained_on": "what I say"}), encoding="utf-8")
+    run(page, short_recording, short_log)
+    page.locator("#more button").first.click()
+    model = page.get_by_label("Model", exact=True)
+    model.fill(str(mine))
+    model.press("Enter")
+    expect(page.locator("#head .model")).to_contain_text("mine predicts LVTR", timeout=RUN_MS)
+    expect(page.locator("#head .model")).to_contain_text("Trained on what I say")
+    expect(page.locator("#curve")).to_contain_text("what I say")
+    model.fill("no/such")
+    model.press("Enter")
+    expect(page.locator("#head .model.wrong")).to_contain_text("no/such", timeout=RUN_MS)
 
 
 def test_live_replay_ends_in_the_same_forecast(page, short_recording, short_log):

@@ -22,6 +22,8 @@ ROOMS = {
     "decord_worker": set(),
     "remux": {"containers"},
     "recording": {"errors", "records", "containers", "sound", "pictures", "decord_worker", "remux"},
+    "lag": {"recording", "sound"},
+    "check": {"records", "comments", "recording", "lag"},
     "whisper_files": {"errors"},
     "weights": {"errors", "whisper_files"},
     "voice": {"errors"},
@@ -47,23 +49,40 @@ ROOMS = {
     "session": {"records", "comments", "activity", "encoded", "features", "predictor"},
     "explain": {"records", "encoded", "predictor"},
     "plots": {"records", "activity"},
-    "page": {"records", "plots", "explain"},
+    "page": {"records", "model", "plots", "explain", "check"},
     "folders": {"errors"},
     "clips": {"errors", "records", "folders", "containers", "pictures", "recording"},
     "export": {"records", "recording", "plots", "page", "folders", "clips"},
-    "layout": set(),
-    "runs": {"records", "encoded", "explain", "export", "highlights", "predictor", "session"},
+    "layout": {"comments"},
+    "checkpoints": {"errors", "predictor"},
+    "runs": {
+        "errors", "records", "comments", "encoded", "explain", "export", "highlights", "predictor", "session",
+        "checkpoints",
+    },
+    "given": {"errors", "comments", "highlights", "layout", "checkpoints", "runs"},
+    "fitting": {"errors", "comments", "recording", "lag", "check", "plots", "page", "given"},
+    "endpoints": {
+        "errors", "comments", "recording", "check", "predictor", "export", "layout", "checkpoints", "runs", "given",
+    },
+    "visits": {"layout", "runs"},
     "console": {"records", "comments"},
+    "options": {"errors"},
+    "batch": {
+        "errors", "records", "comments", "recording", "model", "highlights", "predictor", "folders", "export",
+        "console", "options",
+    },
     "watch": {
-        "errors", "records", "comments", "containers", "sound", "pictures", "console", "activity", "model", "predictor",
-        "session",
+        "errors", "records", "comments", "containers", "sound", "pictures", "console", "activity", "features",
+        "predictor", "session",
     },
     "__main__": {
-        "errors", "records", "comments", "recording", "model", "highlights", "predictor", "export", "console",
-        "watch",
+        "errors", "records", "comments", "recording", "model", "predictor", "console", "options", "batch", "watch",
     },
 }  # fmt: skip
-APP = {"comments", "predictor", "session", "highlights", "plots", "page", "export", "layout", "runs", "errors"}
+APP = {
+    "errors", "comments", "predictor", "plots", "page", "layout", "checkpoints", "runs", "given", "fitting",
+    "endpoints", "visits",
+}  # fmt: skip
 
 
 def rooms_imported(file: Path) -> set[str]:

@@ -117,6 +117,16 @@ def test_a_head_for_each_target_on_one_trunk(model: KuaiHL) -> None:
     assert not torch.isclose(joint.sweep(replace(given, chat=given.chat + 1), target=1)[1:], curves[1]).any()
 
 
+def test_a_head_that_never_saw_text_sees_how_much_there_is_alone() -> None:
+    torch.manual_seed(1)
+    model = KuaiHL(replace(CONFIG, targets=(Target("participation", without=("text",)),))).eval()
+    given = features(13)
+    curve = model.sweep(given)[1:]
+    for text in (torch.zeros_like(given.text), given.text + 1):
+        assert torch.equal(model.sweep(replace(given, text=text))[1:], curve)
+    assert not torch.isclose(model.sweep(replace(given, chat=given.chat + 1))[1:], curve).any()
+
+
 def test_targets_have_names() -> None:
     config = replace(CONFIG, targets=(Target("lvtr"), Target("participation")))
     assert [config.target_index(name) for name in (None, "lvtr", "participation")] == [0, 0, 1]

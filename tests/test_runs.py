@@ -1,12 +1,17 @@
 """Runs: encoded once, predicted again with other settings, and the live replay."""
 
+import copy
+import dataclasses
 import json
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
 from kuaihl import runs
+from kuaihl.errors import CheckpointError
 from kuaihl.highlights import HighlightOptions
 from kuaihl.predictor import Predictor
 
@@ -16,11 +21,15 @@ def predictor() -> Predictor:
     return Predictor.from_pretrained(device="cpu")
 
 
+def quiet(stage: str, fraction: float) -> None:
+    """Tell nobody."""
+
+
 @pytest.fixture(scope="module")
 def first(predictor: Predictor, short_recording: Path, short_log: Path, tmp_path_factory) -> runs.Run:
-    inputs = runs.Inputs(short_recording, short_log)
-    encoded = runs.encode(predictor, inputs, before=None, progress=lambda *_: None)
-    return runs.begin(predictor, inputs, encoded, runs.Settings(), tmp_path_factory.mktemp("run"))
+    settings = runs.Settings()
+    material = runs.encode(predictor, runs.Inputs(short_recording, short_log), settings, progress=quiet)
+    return runs.begin(predictor, short_recording, material, settings, tmp_path_factory.mktemp("run"))
 
 
 def test_a_run_holds_what_a_page_shows(first: runs.Run) -> None:
@@ -31,21 +40,61 @@ def test_a_run_holds_what_a_page_shows(first: runs.Run) -> None:
     assert first.player.exists()
 
 
-def test_the_same_files_are_not_encoded_again(
-    predictor: Predictor, first: runs.Run, short_recording: Path, short_log: Path, monkeypatch: pytest.MonkeyPatch
+def test_comments_are_added_as_if_encoded_together(predictor: Predictor, first: runs.Run, short_log: Path) -> None:
+    together = predictor.encode(first.opened.path, short_log)
+    apart = first.material.encoded
+    assert apart.comments == together.comments
+    assert apart.speech == together.speech
+    assert apart.skipped == together.skipped
+    for of_apart, of_together in zip(dataclasses.astuple(apart.text), dataclasses.astuple(together.text), strict=True):
+        np.testing.assert_array_equal(of_apart, of_together)
+    np.testing.assert_array_equal(apart.pictures, together.pictures)
+
+
+def test_pictures_and_speech_of_the_same_files_are_not_encoded_again(
+    predictor: Predictor, first: runs.Run, short_recording: Path, short_log: Path, tmp_path, monkeypatch
 ) -> None:
     monkeypatch.setattr(predictor, "encode", lambda *_, **__: pytest.fail("it was encoded again"), raising=False)
-    same = runs.Inputs(short_recording, short_log)
-    assert runs.encode(predictor, same, before=first, progress=lambda *_: None) is first.encoded
-    moved = runs.Inputs(short_recording, short_log, comment_offset_s=3.0)
+    moved = runs.Settings(comment_offset_s=30.0)
+    material = runs.encode(predictor, runs.Inputs(short_recording, short_log), moved, before=first, progress=quiet)
+    assert material.footage is first.material.footage
+    assert [len(part) for part in material.encoded.comments] == [0, 2, 1, 3, 0]
+    (other := tmp_path / "other.mp4").write_bytes(short_recording.read_bytes())
     with pytest.raises(pytest.fail.Exception, match="encoded again"):
-        runs.encode(predictor, moved, before=first, progress=lambda *_: None)
+        runs.encode(predictor, runs.Inputs(other, short_log), moved, before=first, progress=quiet)
+
+
+def test_comments_are_moved_and_chosen_without_encoding_again(
+    predictor: Predictor, first: runs.Run, short_log: Path, monkeypatch
+) -> None:
+    expected = predictor.predict(first.opened.path, short_log, comment_offset_s=30.0)
+    monkeypatch.setattr(predictor, "encode", lambda *_, **__: pytest.fail("it was encoded again"), raising=False)
+    moved = runs.again(predictor, first, runs.Settings(comment_offset_s=30.0))
+    assert moved.prediction.segments == expected.segments
+    assert moved.prediction.skipped == expected.skipped
+    none = runs.again(predictor, moved, runs.Settings(counted=("gift",)))
+    assert [s.comments for s in none.prediction.segments] == [0] * 5
+    assert none.prediction.modalities.comments, "an empty log is a quiet chat, not a missing one"
+    assert runs.again(predictor, none, runs.Settings()).prediction.curve == first.prediction.curve
+
+
+def test_another_model_takes_over_features_of_the_same_encoders_only(predictor: Predictor, first: runs.Run) -> None:
+    other = copy.copy(predictor)
+    other.checkpoint = dataclasses.replace(predictor.checkpoint, name="other", sha256="0")
+    other.model = copy.deepcopy(predictor.model)
+    torch.nn.init.zeros_(other.model.head.weight)
+    taken = runs.again(other, first, runs.Settings())
+    assert len(set(taken.prediction.curve[1:])) == 1, "the other model predicts one value always"
+    other.visual_encoder = copy.deepcopy(predictor.visual_encoder)
+    next(other.visual_encoder.parameters()).data += 1.0
+    with pytest.raises(CheckpointError, match="press Run"):
+        runs.again(other, first, runs.Settings())
 
 
 def test_other_settings_change_prediction_and_files(predictor: Predictor, first: runs.Run) -> None:
     settings = runs.Settings(without=("comments",), options=HighlightOptions(top_k=1))
     other = runs.again(predictor, first, settings)
-    expected = predictor.score(first.encoded.without("comments"), options=settings.options)
+    expected = predictor.score(first.material.encoded.without("comments"), options=settings.options)
     assert (other.prediction.segments, other.prediction.highlights) == (expected.segments, expected.highlights)
     assert len(other.prediction.highlights) <= 1
     assert set(other.contributions.without) == {"pictures", "speech"}
@@ -70,9 +119,10 @@ def test_reasons_are_of_the_sources_shown(predictor: Predictor, first: runs.Run)
 
 
 def test_truth_lies_beside_recordings_of_the_simulator(example: Path, short_recording: Path, tmp_path: Path) -> None:
-    true = runs.truth_beside(example / "recording.mp4")
+    true = runs.truth_beside(example / "recording.mp4", target="lvtr")
     assert len(true) == 21
+    assert runs.truth_beside(example / "recording.mp4", target="participation") is None
     assert all(0 <= value <= 1 for value in true)
-    assert runs.truth_beside(short_recording) is None
+    assert runs.truth_beside(short_recording, target="lvtr") is None
     (tmp_path / "truth.json").write_text('["of another program"]')
-    assert runs.truth_beside(tmp_path / "recording.mp4") is None
+    assert runs.truth_beside(tmp_path / "recording.mp4", target="lvtr") is None

@@ -1,33 +1,18 @@
 import hashlib
 import itertools
-import json
 import os
-import re
-import shutil
 import subprocess
 import sys
-import tarfile
 from collections import Counter
-from io import BytesIO
 
-import av
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
-from PIL import Image
 
-from kuaihl import comments as comment_logs
-from kuaihl.errors import LabelError, RecordingError
-from train.simulator import voice
-from train.simulator.bank import read_bank
 from train.simulator.config import TALENTS, SimulatorConfig
 from train.simulator.grammar import say
 from train.simulator.look import STEADY, STUCK, TRANSITION
 from train.simulator.pictures import draw, frame
-from train.simulator.render import render
-from train.simulator.rooms import Room, ceiling, find_room, room, room_ids, simulate
-from train.simulator.scenes import read_scenes
+from train.simulator.rooms import Room, ceiling, room, room_ids, simulate
 from train.simulator.speech_phrases import SPEECH
 
 SMALL = SimulatorConfig(size="small")
@@ -265,138 +250,3 @@ def test_draw_gives_the_pictures_at_5_15_and_25_s(rooms: list[Room]) -> None:
     assert pictures.dtype == np.uint8
     for picture, time_s in zip(pictures, (125.0, 135.0, 145.0), strict=True):
         np.testing.assert_array_equal(picture, frame(made, time_s, (96, 64)))
-
-
-def make_bank(path, *, vods: int = 10) -> None:
-    rows: list[tuple[str, int, str]] = []
-    for vod in range(vods):
-        # 200 calm windows of 4 lines, and 10 windows of 60
-        for window in range(210):
-            hot = window % 21 == 20
-            rows += [
-                (f"v{vod:02d}", 30 * window + k % 30, f"{'hot' if hot else 'cold'} vod {vod}")
-                for k in range(60 if hot else 4)
-            ]
-    np.random.default_rng(0).shuffle(rows)
-    vod, time_s, text = zip(*rows, strict=True)
-    pq.write_table(pa.table({"vod": vod, "time_s": time_s, "text": text}), path)
-
-
-def test_the_bank_takes_training_vods_and_bursts_with_hype(tmp_path) -> None:
-    make_bank(tmp_path / "chat.parquet")
-    bank = read_bank(tmp_path / "chat.parquet")
-    assert {line.split()[-1] for line in bank.calm.to_pylist() + bank.burst.to_pylist()} == {str(v) for v in range(7)}
-    assert {line.split()[0] for line in bank.burst.to_pylist()} == {"hot"}
-    assert {line.split()[0] for line in bank.calm.to_pylist()} == {"cold"}
-    drawn = bank.draw(2000, hype=0.7, share=0.8, rng=np.random.default_rng(0))
-    taken = [line for line in drawn if line is not None]
-    assert len(taken) / 2000 == pytest.approx(0.8, abs=0.04)
-    assert np.mean([line.startswith("hot") for line in taken]) == pytest.approx(0.7, abs=0.04)
-    assert len(read_bank(tmp_path / "chat.parquet", lines=2400).burst) <= 1260
-
-    written = [c.text for c in room(TINY, 0, bank=bank).comments if c.kind == "message"]
-    assert np.mean([bool(re.fullmatch(r"(hot|cold) vod \d", text)) for text in written]) == pytest.approx(0.8, abs=0.05)
-
-
-def test_a_bank_must_be_chat(tmp_path) -> None:
-    pq.write_table(pa.table({"vod": ["a"], "words": ["b"]}), tmp_path / "other.parquet")
-    (tmp_path / "text.parquet").write_text("no parquet")
-    make_bank(tmp_path / "few.parquet", vods=1)
-    for name in ("other", "text", "few", "missing"):
-        with pytest.raises(LabelError, match=name):
-            read_bank(tmp_path / f"{name}.parquet")
-
-
-def make_photos(path, mode: str) -> dict[str, tuple[int, int, int]]:
-    """One class a talent, each photo of its own shade: class -> colour."""
-    classes = ("chair", "gramophone", "umbrella", "yin_yang", "laptop", "pizza", "pagoda", "watch")
-    colors = {name: (30 * k, 255 - 30 * k, 128) for k, name in enumerate(classes)}
-    with tarfile.open(path, mode) as tar:
-        for name, color in colors.items():
-            for number in range(60):
-                data = BytesIO()
-                Image.new("RGB", (40, 30), color).save(data, "JPEG")
-                member = tarfile.TarInfo(f"{name}/image_{number:04d}.jpg")
-                member.size = data.tell()
-                data.seek(0)
-                tar.addfile(member, data)
-    return colors
-
-
-def test_photos_are_kept_apart_by_split_and_shown_in_half_of_the_rooms(tmp_path) -> None:
-    colors = make_photos(tmp_path / "photos.tar", "w")
-    scenes = read_scenes(tmp_path / "photos.tar")
-    used = {split: {p.offset for (_, s), photos in scenes.photos.items() if s == split for p in photos}
-            for split in ("train", "validation", "test")}  # fmt: skip
-    assert sum(len(offsets) for offsets in used.values()) == 480 == len(set().union(*used.values()))
-    made = [room(SMALL, i, scenes=scenes) for i in range(60, 100)]
-    shown = [r for r in made if r.look.photos is not None]
-    assert 12 <= len(shown) <= 28
-    assert all({p.offset for p in r.look.photos} <= used[r.split] for r in shown)
-
-    talent_class = dict(zip(TALENTS, colors, strict=True))
-    one = shown[0]
-    index = next(i for i in range(len(one.truth)) if set(one.look.state[3 * i : 3 * i + 3]) == {STEADY})
-    middle = draw(one, index)[1, 120:150, 130:160].reshape(-1, 3)
-    nearest = min(colors, key=lambda name: np.abs(np.median(middle, axis=0) - colors[name]).sum())
-    assert nearest == talent_class[one.truth[index].talent]
-
-
-def test_photos_must_be_readable_at_random_and_complete(tmp_path) -> None:
-    make_photos(tmp_path / "packed.tar.gz", "w:gz")
-    with pytest.raises(LabelError, match="uncompressed tar"):
-        read_scenes(tmp_path / "packed.tar.gz")
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(LabelError, match="no photos for chatting/train"):
-        read_scenes(tmp_path / "empty")
-
-
-def test_unknown_rooms_are_named() -> None:
-    assert find_room(TINY, "test-0007") == find_room(TINY, "7") == 7
-    for name in ("train-0007", "8", "-1"):
-        with pytest.raises(LabelError, match="train-0000 to test-0007"):
-            find_room(TINY, name)
-
-
-def test_a_missing_voice_is_said_and_leaves_nothing(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(voice.shutil, "which", lambda _: None)
-    with pytest.raises(RecordingError, match="apt-get install espeak-ng"):
-        render(room(TINY, 0), tmp_path, until_s=30.0)
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.speaker
-@pytest.mark.skipif(shutil.which("espeak-ng") is None, reason="espeak-ng is not installed")
-def test_a_room_becomes_a_recording_with_its_logs(tmp_path) -> None:
-    made = room(TINY, 1)
-    rendered = render(made, tmp_path, until_s=25.0)
-    assert rendered.duration_s == 30.0
-    assert {p.name for p in tmp_path.iterdir()} == {"recording.mp4", "comments.json", "impressions.csv", "truth.json"}
-
-    with av.open(rendered.recording) as container:
-        assert container.duration / av.time_base == pytest.approx(30.0, abs=0.1)
-        video, audio = container.streams.video[0], container.streams.audio[0]
-        assert (video.codec_context.name, audio.codec_context.name) == ("h264", "aac")
-        assert (video.width, video.height) == (640, 360)
-        keys_s = [f.time for f in container.decode(video) if f.key_frame]
-        assert max(np.diff([*keys_s, 30.0])) <= 2.6
-        container.seek(0)
-        rate_hz = audio.rate
-        heard = np.concatenate([f.to_ndarray().ravel() for f in container.decode(audio)])
-    said = [u for u in made.speech if u.end_s < 30.0]
-    speaking = np.zeros(len(heard), bool)
-    for u in said:
-        speaking[int(u.start_s * rate_hz) : int(u.end_s * rate_hz)] = True
-    loud, quiet = (np.sqrt((heard[mask] ** 2).mean()) for mask in (speaking, ~speaking))
-    assert loud > 4 * quiet
-
-    log = comment_logs.read(tmp_path / "comments.json")
-    assert "witch" in log.format
-    expected = [c for c in made.comments if c.time_s < 30.0]
-    assert [(c.time_s, c.text, c.user) for c in log.comments] == [(c.time_s, c.text, c.user) for c in expected]
-    assert rendered.comments == len(expected)
-
-    views = np.loadtxt(tmp_path / "impressions.csv", delimiter=",", skiprows=1)
-    truth = json.loads((tmp_path / "truth.json").read_text(encoding="utf-8"))["segments"]
-    assert len(truth) == 1
-    assert (views[:, 1] >= SMALL.long_view_s).mean() == pytest.approx(truth[0]["lvtr"], abs=2e-4)

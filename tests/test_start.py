@@ -109,6 +109,15 @@ def test_a_new_model_has_a_head_for_each_dataset(dataset: Path, chats: Path, tmp
     assert torch.equal(model.speech_mean, alone.speech_mean)  # chats, which have no speech, say nothing of it
 
 
+def test_a_chat_whose_text_was_not_encoded_teaches_no_text(info: DatasetInfo, dataset: Path, tmp_path: Path) -> None:
+    write_chat_dataset(
+        tmp_path / "chats", info=replace(info, target="participation", source="made-up chat"), text=False
+    )
+    lvtr, chat = built(config((dataset, tmp_path / "chats"), tmp_path)).config.targets
+    assert lvtr.without == ()
+    assert chat.without == ("pictures", "speech", "text")
+
+
 def test_rooms_without_a_label_teach_nothing(dataset: Path) -> None:
     (part,) = open_parts([dataset])
     part.segments.scalar("valid", 0, None)[:] = False

@@ -1,4 +1,7 @@
-"""Draws the paper's Figures 3 to 5 from this code and its runs. Run as `python -m train.figures fig3|fig4|fig5`."""
+"""Draws the paper's Figures 3 to 5 from this code and its runs, and how far percentages can be trusted.
+
+Run as `python -m train.figures fig3|fig4|fig5|reliability`.
+"""
 
 import json
 import logging
@@ -7,12 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, get_args
 
-import matplotlib as mpl
 import numpy as np
 import torch
 import tyro
 from accelerate.utils import set_seed
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -22,17 +23,11 @@ from kuaihl.model import KuaiHL, KuaiHLConfig, load
 from kuaihl.ranking import Region, pairwise_loss
 from train.console import plain_errors
 from train.dataset import DatasetInfo, Room, Segments
+from train.drawing import BLUE, GREY, VERMILION, panels, write
 from train.evaluate import rooms_of
+from train.reliability import Reliability
 from train.state import LOG_FILE
 
-# Okabe and Ito's palette: told apart by every kind of eye, and drawn with other dashes besides.
-_BLUE, _VERMILION, _GREY = "#0072B2", "#D55E00", "#6B6B6B"
-_STYLE = {
-    "font.size": 10,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "figure.constrained_layout.use": True,
-}
 _REGION_TITLES = {
     "all": r"$L^0_{Pair}$, Eq. 9: all pairs",
     "border": r"$L^1_{Pair}$, Eq. 10: within the border",
@@ -51,18 +46,18 @@ def pair_curve(region: Region, gaps: np.ndarray, *, true_gap: float, sigma: floa
 def draw_fig3(*, true_gap: float = 0.3, sigma: float = 1.0) -> Figure:
     """Draw the four pairwise losses of Eqs. 9-12 against s_i - s_j, for a pair with a given y_i - y_j (Fig. 3)."""
     gaps = np.linspace(-1, 1, 801)
-    figure, axes = _panels(1, 4, size=(12, 3.2), sharey=True)
+    figure, axes = panels(1, 4, size=(12, 3.2), sharey=True)
     for axis, region in zip(axes[0], get_args(Region), strict=True):
         loss = pair_curve(region, gaps, true_gap=true_gap, sigma=sigma)
         counted = loss > 0
-        axis.plot(gaps, np.where(counted, loss, np.nan), color=_BLUE, lw=2.2)
-        axis.plot(gaps, np.where(counted, np.nan, 0.0), color=_VERMILION, lw=2.2, ls="--")
+        axis.plot(gaps, np.where(counted, loss, np.nan), color=BLUE, lw=2.2)
+        axis.plot(gaps, np.where(counted, np.nan, 0.0), color=VERMILION, lw=2.2, ls="--")
         for x, label in ((0.0, "0"), (true_gap, r"$y_i - y_j$")):
-            axis.axvline(x, color=_GREY, lw=0.9, ls=":")
+            axis.axvline(x, color=GREY, lw=0.9, ls=":")
             axis.annotate(label, (x, 1.0), (2, 0), xycoords=axis.get_xaxis_transform(), textcoords="offset points",
-                          fontsize=8, color=_GREY, va="top")  # fmt: skip
+                          fontsize=8, color=GREY, va="top")  # fmt: skip
         for x, label in ((-0.5, "Part 1"), (true_gap / 2, "Part 2"), ((1 + true_gap) / 2, "Part 3")):
-            axis.text(x, 0.2, label, transform=axis.get_xaxis_transform(), ha="center", fontsize=8, color=_GREY)
+            axis.text(x, 0.2, label, transform=axis.get_xaxis_transform(), ha="center", fontsize=8, color=GREY)
         axis.set(title=_REGION_TITLES[region], xlabel=r"$s_i - s_j$", xlim=(-1, 1))
     axes[0, 0].set(ylabel=rf"$L_{{Pair}}$ of a pair ($\sigma$ = {sigma:g})")
     axes[0, 0].set_ylim(bottom=-0.12)
@@ -112,10 +107,10 @@ def draw_fig4(runs: Path, *, without_border: str, with_border: str) -> Figure:
     LabelError
         Either run is missing in ``runs``.
     """
-    figure, axes = _panels(2, 2, size=(9, 6.2))
+    figure, axes = panels(2, 2, size=(9, 6.2))
     kinds = (
-        (without_border, _VERMILION, "--", r"$L_{Point} + L^0_{Pair}$: no border"),
-        (with_border, _BLUE, "-", r"$L_{Point} + L^1_{Pair}$: within the border"),
+        (without_border, VERMILION, "--", r"$L_{Point} + L^0_{Pair}$: no border"),
+        (with_border, BLUE, "-", r"$L_{Point} + L^1_{Pair}$: within the border"),
     )
     for name, color, dashes, label in kinds:
         seeds = sorted(runs.glob(f"{name}-seed*"))
@@ -188,7 +183,7 @@ def draw_fig5(models: dict[str, KuaiHL], segments: Segments, windows: Sequence[W
 
     A path off the diagonal has more cells, each of which costs, so it is drawn only where costs differ by as much.
     """
-    figure, axes = _panels(len(windows), len(models), size=(3.1 * len(models) + 0.8, 3.5 * len(windows) + 0.3))
+    figure, axes = panels(len(windows), len(models), size=(3.1 * len(models) + 0.8, 3.5 * len(windows) + 0.3))
     costs = [[window_cost(model, segments, window) for model in models.values()] for window in windows]
     for row, window, row_costs in zip(axes, windows, costs, strict=True):
         for axis, title, cost in zip(row, models, row_costs, strict=True):
@@ -207,24 +202,6 @@ def draw_fig5(models: dict[str, KuaiHL], segments: Segments, windows: Sequence[W
         row[0].set_ylabel(f"{window.room.name}\ntext (segment)")
     figure.colorbar(image, ax=axes, label="1 - cosine of text and visual frames", shrink=0.7)
     return figure
-
-
-def write(figure: Figure, out: Path) -> None:
-    """Write a figure in the format that the file's name tells, whole or not at all; LabelError for another."""
-    if out.suffix not in {".png", ".pdf", ".svg"}:
-        raise LabelError(f"{out.name} must end in .png, .pdf or .svg.")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    part = out.with_name(f"{out.stem}.part{out.suffix}")
-    figure.savefig(part)
-    part.replace(out)
-
-
-def _panels(rows: int, columns: int, *, size: tuple[float, float], sharey: bool = False) -> tuple[Figure, np.ndarray]:
-    """Make a figure that no window system knows of, and its axes (rows, columns)."""
-    with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=size, dpi=150)
-        FigureCanvasAgg(figure)
-        return figure, figure.subplots(rows, columns, sharey=sharey, squeeze=False)
 
 
 @dataclass(frozen=True)
@@ -304,7 +281,8 @@ def main() -> None:
     command = tyro.cli(
         Annotated[Fig3, tyro.conf.subcommand("fig3")]
         | Annotated[Fig4, tyro.conf.subcommand("fig4")]
-        | Annotated[Fig5, tyro.conf.subcommand("fig5")],
+        | Annotated[Fig5, tyro.conf.subcommand("fig5")]
+        | Annotated[Reliability, tyro.conf.subcommand("reliability")],
         prog="python -m train.figures",
         description=__doc__,
     )

@@ -147,7 +147,10 @@ def _activity(part: Part, *, where: str) -> np.ndarray:
 def _unseen(part: Part, *, without: Sequence[str]) -> tuple[str, ...]:
     """What a head never sees: what it is to do without, and what none of the rooms has that it learns from."""
     rows = [(room.start, room.stop) for room in part.train]
-    absent = (m for m in MODALITIES if not any(part.segments.scalar(f"has_{m}", *r).any() for r in rows))
+    absent = [m for m in MODALITIES if not any(part.segments.scalar(f"has_{m}", *r).any() for r in rows)]
+    texts = ("text_both", "text_speech", "text_comments")
+    if not any(part.segments.array(name, *r).any() for r in rows for name in texts):
+        absent.append("text")
     return tuple(dict.fromkeys((*without, *absent)))
 
 

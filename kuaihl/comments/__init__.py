@@ -23,6 +23,7 @@ from kuaihl.comments import (
     twitch_html,
     youtube,
 )
+from kuaihl.comments.counting import COUNTED, KINDS, counting
 from kuaihl.comments.fields import as_clock, clean
 from kuaihl.comments.format import Format
 from kuaihl.comments.report import Report
@@ -36,13 +37,16 @@ from kuaihl.errors import CommentLogError
 from kuaihl.records import Comment, CommentLog
 
 __all__ = [
+    "COUNTED",
     "FORMATS",
+    "KINDS",
     "MAX_COMMENTS",
     "READ_FORMATS",
     "Mismatch",
     "Summary",
     "as_clock",
     "by_segment",
+    "counting",
     "is_text",
     "mismatch",
     "outside",

@@ -2,6 +2,7 @@
 
 from kuaihl.plots.alignments import ALIGNMENT_SEGMENTS, alignment
 from kuaihl.plots.curves import curve
+from kuaihl.plots.fits import fit
 from kuaihl.plots.style import clock, target_name
 
-__all__ = ["ALIGNMENT_SEGMENTS", "alignment", "clock", "curve", "target_name"]
+__all__ = ["ALIGNMENT_SEGMENTS", "alignment", "clock", "curve", "fit", "target_name"]

@@ -95,7 +95,7 @@ def curve(
     style(
         figure,
         title=f"Predicted {_target(prediction)} of {prediction.recording.name}",
-        subtitle=f"Learned from: {prediction.trained_on}",
+        subtitle=f"Learned from: {prediction.trained_on.partition(':')[0]}",
         dark=dark,
     )
     # Rank labels stand between title and curve.

@@ -18,6 +18,7 @@ def watch(
     comment_wait_s: Annotated[float, _hint("(default: 2)", "S")] = 2.0,
     stream_start: Annotated[str | None, _hint("", "TIME")] = None,
     streamer: Annotated[str | None, _hint("(default: an unknown one)", "NAME")] = None,
+    target: Annotated[str | None, _hint("(default: the checkpoint's first)", "NAME")] = None,
     checkpoint: Annotated[str | None, _hint("(default: the one that comes with KuaiHL)", "PATH_OR_REPO")] = None,
     threshold: Annotated[float | None, _hint("(default: what a tenth of the last two hours exceeded)", "LVTR")] = None,
     until_idle_s: Annotated[float, _hint("(default: 120)", "S")] = 120.0,
@@ -43,6 +44,8 @@ def watch(
         2024-05-01T20:00:00+02:00.
     streamer
         Whose stream it is, if the checkpoint knows them.
+    target
+        What to predict, if the checkpoint learned several: lvtr, or participation, the share of chatters who write.
     checkpoint
         Folder of a checkpoint, or its id on the Hub.
     threshold
@@ -63,6 +66,7 @@ def watch(
         comment_wait_s=comment_wait_s,
         stream_start=stream_start,
         streamer=streamer,
+        target=target,
         threshold=threshold,
         until_idle_s=until_idle_s,
         out=out,

@@ -16,12 +16,13 @@ from safetensors.torch import save
 from kuaihl.activity import PRESENCE_SEGMENTS
 from kuaihl.comments import spoken
 from kuaihl.errors import KuaiHLError
-from kuaihl.model import Features
+from kuaihl.features import Features
 from kuaihl.predictor import Predictor
-from kuaihl.records import Comment, Segment, Utterance
+from kuaihl.records import SEGMENT_S, Comment, Segment, Utterance
 from kuaihl.session import Session, Step
 
 _KEY = "kuaihl-watch"
+_ANY = Segment(0, 0.0, SEGMENT_S)  # when somebody wrote inside a segment does not count later
 
 
 class ResumableSession(Session):
@@ -31,12 +32,12 @@ class ResumableSession(Session):
 
     Parameters
     ----------
-    predictor, streamer
+    predictor, streamer, target
         As for `Session`.
     """
 
-    def __init__(self, predictor: Predictor, *, streamer: str | None = None) -> None:
-        super().__init__(predictor, streamer=streamer)
+    def __init__(self, predictor: Predictor, *, streamer: str | None = None, target: str | None = None) -> None:
+        super().__init__(predictor, streamer=streamer, target=target)
         self._window: deque[Features] = deque(maxlen=predictor.config.window)
         self._writers: deque[tuple[int, list[str]]] = deque(maxlen=PRESENCE_SEGMENTS)
         self._segments = self._comments = 0
@@ -80,11 +81,11 @@ class ResumableSession(Session):
         older = self._segments - len(self._writers)
         written = self._comments - sum(count for count, _ in self._writers)
         for i in range(older):
-            self._chat.add([Comment(0.0, "")] * (written if i == 0 else 0))
+            self._chat.add([Comment(0.0, "")] * (written if i == 0 else 0), _ANY)
         for count, users in self._writers:
             names = [*users, *[None] * (count - len(users))]
-            self._chat.add([Comment(0.0, "", name) for name in names])
-        features = Features(**tensors, streamer=self._streamer)
+            self._chat.add([Comment(0.0, "", name) for name in names], _ANY)
+        features = Features(**tensors, streamer=torch.tensor([self._streamer]))
         for i in range(features.pictures.shape[1]):
             self.advance(Segment(i, 0.0, 0.0), features.cut(i, i + 1))
 

@@ -57,6 +57,8 @@ class Watch:
         How long to wait at the end of a segment for the log to pass it.
     streamer
         A name that the checkpoint knows; any other counts as unknown.
+    target
+        What to predict, as for `kuaihl.predictor.Predictor.predict`.
     threshold
         Of the forecast, for highlights; see `Alarm`.
     until_idle_s
@@ -83,13 +85,14 @@ class Watch:
         stream_start: str | None = None,
         comment_wait_s: float = 2.0,
         streamer: str | None = None,
+        target: str | None = None,
         threshold: float | None = None,
         until_idle_s: float = 120.0,
         out: Path | None = None,
         state: Path | None = None,
     ) -> None:
         _check(recording, until_idle_s, comment_wait_s, threshold, out=out, state=state)
-        self._wait_s, self._streamer, self._threshold = comment_wait_s, streamer, threshold
+        self._wait_s, self._streamer, self._target, self._threshold = comment_wait_s, streamer, target, threshold
         self._out, self._state = out, state
         self._of = {
             "recording": str(Path(recording).resolve()),
@@ -97,6 +100,7 @@ class Watch:
             "comment offset": comment_offset_s,
             "stream start": stream_start,
             "streamer": streamer,
+            "target": target,
             "threshold": threshold,
         }
         self._tensors, self._told = read_state(state) if state is not None and state.exists() else ({}, None)
@@ -130,7 +134,8 @@ class Watch:
         KuaiHLError
             ``out`` or ``state`` cannot be written, or the state is that of another checkpoint.
         """
-        session, alarm = ResumableSession(predictor, streamer=self._streamer), Alarm(self._threshold)
+        session = ResumableSession(predictor, streamer=self._streamer, target=self._target)
+        alarm = Alarm(self._threshold)
         self._of["checkpoint"] = predictor.checkpoint.sha256
         if self._told:
             self._check_state(self._of, None)

@@ -1,0 +1,207 @@
+"""Endpoints for programs: called by name through gradio's client, HTTP or MCP; callers share nothing but the model.
+
+Descriptions of parameters are one line each, since gradio reads no more of them for MCP.
+"""
+
+import dataclasses
+import json
+from collections.abc import Awaitable, Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
+
+import gradio as gr
+from gradio.data_classes import FileData
+from gradio.utils import get_function_description
+
+from kuaihl.checkpoints import OWN
+from kuaihl.errors import KuaiHLError
+from kuaihl.given import inputs_of, settings_of, told
+from kuaihl.layout import DOWNLOADS, SOURCES
+
+if TYPE_CHECKING:
+    from kuaihl.predictor import Predictor
+    from kuaihl.runs import Material
+
+
+class Endpoints:
+    """What programs can call.
+
+    Parameters
+    ----------
+    run
+        Encodes inputs and lets a function finish the work, as `app.Demo.run`.
+    admit
+        Refuses models that whoever makes a request may not name, as `app.Demo.admit`.
+    """
+
+    def __init__(self, run: Callable[..., Awaitable[Any]], admit: Callable[[gr.Request, str], str]) -> None:
+        self._run, self._admit = run, admit
+
+    async def predict(
+        self,
+        request: gr.Request,
+        recording: str,
+        comments: str | None = None,
+        transcript: str | None = None,
+        comment_offset_s: float = 0.0,
+        stream_start: str = "",
+        streamer: str = "",
+        sources: list[str] = list(SOURCES),  # noqa: B006 - gradio reads it, and nobody writes to it
+        model: str = OWN,
+        target: str = "",
+        progress: gr.Progress = gr.Progress(),  # noqa: B008 - how gradio is told to track progress
+    ) -> dict[str, Any]:
+        """Predict how many viewers stay, for every 30 seconds of a live stream's recording, and write all its files.
+
+        The answer is what prediction.json holds, with "files" beside it: report, tables, chapters, subtitles, timelines
+        for editors. Each segment's "lvtr" is the predicted share of viewers who stay long, null for the first.
+
+        Args:
+            recording: Video or sound file: MP4, MOV, MKV, WebM, FLV, MPEG-TS.
+            comments: Its comment log, in any format that KuaiHL reads.
+            transcript: Subtitles (SRT, VTT, ASS) to use instead of speech recognition.
+            comment_offset_s: Seconds added to the time of every comment.
+            stream_start: When the recording starts, for logs by the wall clock, as in 2024-05-01T20:00:00+02:00.
+            streamer: Whose stream it is, if the model knows them.
+            sources: What to predict from: any of pictures, speech, comments.
+            model: A checkpoint that this server offers; the one that comes with KuaiHL if not given.
+            target: What to predict, such as lvtr or participation; the model's first if not given.
+        """
+        settings = settings_of(
+            streamer, sources, comment_offset_s=comment_offset_s, model=self._admit(request, model), target=target
+        )
+        inputs = inputs_of(Path(recording), comments, transcript, stream_start)
+
+        def finish(predictor: "Predictor", material: "Material", folder: Path) -> dict[str, Any]:
+            from kuaihl.export import open_recording, to_json, write_prediction
+
+            shown = material.encoded.without(*settings.without)
+            prediction = predictor.score(shown, **settings.as_asked, options=settings.options)
+            write_prediction(prediction, folder, recording=open_recording(inputs.recording))
+            files = {name: FileData(path=str(folder / name), orig_name=name).model_dump() for name in DOWNLOADS}
+            return {**json.loads(to_json(prediction)), "files": files}
+
+        return await self._run(inputs, settings, finish, progress=progress)
+
+    async def highlights(
+        self,
+        request: gr.Request,
+        recording: str,
+        comments: str | None = None,
+        transcript: str | None = None,
+        comment_offset_s: float = 0.0,
+        stream_start: str = "",
+        streamer: str = "",
+        sources: list[str] = list(SOURCES),  # noqa: B006 - as above
+        model: str = OWN,
+        target: str = "",
+        highlights: int = 5,
+        min_gap_s: float = 60.0,
+        padding_s: float = 0.0,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008 - as above
+    ) -> list[dict[str, Any]]:
+        """Find the highlights of a live stream's recording: where most viewers should stay, best first.
+
+        Each has rank, start_s, end_s and peak_s in seconds from the start, lvtr (the predicted share of viewers who
+        stay long) at the peak, and what the model predicts (target) and has learned from (trained_on).
+
+        Args:
+            recording: Video or sound file: MP4, MOV, MKV, WebM, FLV, MPEG-TS.
+            comments: Its comment log, in any format that KuaiHL reads.
+            transcript: Subtitles (SRT, VTT, ASS) to use instead of speech recognition.
+            comment_offset_s: Seconds added to the time of every comment.
+            stream_start: When the recording starts, for logs by the wall clock, as in 2024-05-01T20:00:00+02:00.
+            streamer: Whose stream it is, if the model knows them.
+            sources: What to predict from: any of pictures, speech, comments.
+            model: A checkpoint that this server offers; the one that comes with KuaiHL if not given.
+            target: What to predict, such as lvtr or participation; the model's first if not given.
+            highlights: How many at most.
+            min_gap_s: Seconds between them at least.
+            padding_s: Seconds added at both ends.
+        """
+        settings = settings_of(
+            streamer,
+            sources,
+            highlights,
+            min_gap_s,
+            padding_s,
+            comment_offset_s=comment_offset_s,
+            model=self._admit(request, model),
+            target=target,
+        )
+        inputs = inputs_of(Path(recording), comments, transcript, stream_start)
+
+        def finish(predictor: "Predictor", material: "Material", folder: Path) -> list[dict[str, Any]]:
+            shown = material.encoded.without(*settings.without)
+            found = predictor.score(shown, **settings.as_asked, options=settings.options)
+            folder.rmdir()
+            model = {"target": found.target, "trained_on": found.trained_on}
+            return [{**dataclasses.asdict(highlight), **model} for highlight in found.highlights]
+
+        return await self._run(inputs, settings, finish, progress=progress)
+
+    def comments(
+        self, log: str, recording: str | None = None, comment_offset_s: float = 0.0, stream_start: str = ""
+    ) -> dict[str, Any]:
+        """Tell what is understood of a live stream's comment log: format, count, span, kinds, rate, what was skipped.
+
+        With its recording, also how well the two fit, and which offset would make them fit.
+
+        Args:
+            log: A comment log, in any format that KuaiHL reads.
+            recording: Its recording, to compare with.
+            comment_offset_s: Seconds added to the time of every comment.
+            stream_start: When the recording starts, for logs by the wall clock, as in 2024-05-01T20:00:00+02:00.
+        """
+        from kuaihl import comments as logs
+        from kuaihl.check import check_log
+        from kuaihl.recording import open_recording
+
+        file, video = Path(log), Path(recording) if recording else None
+        try:
+            found = logs.read(file, offset_s=comment_offset_s or 0.0, stream_start=stream_start.strip() or None)
+            return check_log(file.name, found, recording=video and open_recording(video)).as_dict()
+        except KuaiHLError as error:
+            raise told(error, file, video) from error
+
+    def lay_out(self, *, shared: dict[str, Any]) -> None:
+        """Put the endpoints into the page, whose visitors do not see them; ``shared`` says how they queue."""
+        with gr.Column(visible=False):
+            call, answer = gr.Button(), gr.JSON(label="answer")
+            for endpoint, queue in ((self.predict, shared), (self.highlights, shared), (self.comments, {})):
+                parts = [_part(name, text) for name, text in get_function_description(endpoint)[1].items() if text]
+                call.click(endpoint, parts, answer, api_name=endpoint.__name__, **queue)
+
+
+def _part(name: str, description: str) -> gr.components.Component:
+    """Make what checks a parameter and tells programs about it."""
+    part = _PARTS[name](label=name)
+    if isinstance(part, gr.File):
+        part.async_move_resource_to_block_cache = partial(_take_in, part)
+    schema = part.api_info_as_input()
+    part.api_info_as_input = lambda: schema | {"additional_description": description}
+    return part
+
+
+async def _take_in(part: gr.File, place: str | None) -> str | None:
+    """Take a file by its address; that of an upload to this very machine, which gradio would refuse, is its place."""
+    address = urlsplit(place or "")
+    _, ours, path = address.path.partition("/gradio_api/file=")
+    if ours and address.hostname in {"127.0.0.1", "localhost", "::1"}:
+        file = Path(unquote(path)).resolve()
+        if Path(part.GRADIO_CACHE).resolve() in file.parents and file.is_file():
+            place = str(file)
+    return await gr.File.async_move_resource_to_block_cache(part, place)
+
+
+_PARTS: dict[str, Callable[..., gr.components.Component]] = {
+    **dict.fromkeys(("recording", "comments", "transcript", "log"), gr.File),
+    **dict.fromkeys(("stream_start", "streamer", "model", "target"), partial(gr.Textbox, "")),
+    "sources": partial(gr.CheckboxGroup, list(SOURCES), value=list(SOURCES)),
+    "comment_offset_s": partial(gr.Number, 0.0),
+    "highlights": partial(gr.Number, 5, precision=0, minimum=1),
+    "min_gap_s": partial(gr.Number, 60.0, minimum=0),
+    "padding_s": partial(gr.Number, 0.0, minimum=0),
+}

@@ -1,0 +1,85 @@
+"""What a visitor or a program gives: checked, gathered, and wrong parts told in words that fit a page."""
+
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import gradio as gr
+
+from kuaihl.checkpoints import OWN
+from kuaihl.comments import COUNTED
+from kuaihl.errors import KuaiHLError
+from kuaihl.layout import SOURCES
+
+if TYPE_CHECKING:
+    from kuaihl.runs import Inputs, Settings
+
+LOOPBACK = {"localhost", "127.0.0.1", "::1", "[::1]"}
+_FLAGS = "--stream-start ", " (in Python stream_start=)"
+
+
+def from_this_machine(request: gr.Request) -> bool:
+    """Whether a request was made on this machine, to this machine, and through no proxy."""
+    host = request.headers.get("host", "").rsplit(":", 1)[0]
+    forwarded = any(name in request.headers for name in ("x-forwarded-for", "x-forwarded-host", "forwarded"))
+    return request.client is not None and {request.client.host, host} <= LOOPBACK and not forwarded
+
+
+def source_of(request: gr.Request, recording: str | None, path: str, *, own_machine: bool) -> Path:
+    """Choose between a recording that was uploaded and the path of one on this machine."""
+    if path and not (own_machine and from_this_machine(request)):
+        raise gr.Error("Only an app on your own machine takes a path. Upload the recording instead.")
+    if not (path or recording):
+        raise gr.Error("Choose a recording first, or click the example.", print_exception=False)
+    return Path(path.strip(" \"'")).expanduser().resolve() if path else Path(recording)
+
+
+def inputs_of(recording: Path, comments: str | None, transcript: str | None, stream_start: str) -> "Inputs":
+    """Gather the files of a visitor."""
+    from kuaihl.runs import Inputs
+
+    others = [Path(file) if file else None for file in (comments, transcript)]
+    return Inputs(recording, *others, stream_start=stream_start.strip() or None)
+
+
+def settings_of(
+    streamer: str | None,
+    sources: Sequence[str],
+    highlights: float = 5,
+    min_gap_s: float = 60.0,
+    padding_s: float = 0.0,
+    comment_offset_s: float | None = 0.0,
+    counted: Sequence[str] = COUNTED,
+    model: str | None = OWN,
+    target: str | None = None,
+) -> "Settings":
+    """Gather the settings of a visitor."""
+    from kuaihl.highlights import HighlightOptions
+    from kuaihl.runs import Settings
+
+    if not sources:
+        raise gr.Error("Nothing is left to predict from: leave at least one source on.", print_exception=False)
+    try:
+        options = HighlightOptions(top_k=int(highlights), min_gap_s=float(min_gap_s), padding_s=float(padding_s))
+    except ValueError as error:
+        raise gr.Error(f"Highlights: {error}.", print_exception=False) from error
+    return Settings(
+        streamer=streamer or None,
+        without=tuple(name for name in SOURCES if name not in sources),
+        options=options,
+        comment_offset_s=float(comment_offset_s or 0.0),
+        counted=tuple(counted),
+        model=(model or OWN).strip(),
+        target=target or None,
+    )
+
+
+def told(error: KuaiHLError, *files: Path | None) -> gr.Error:
+    """Turn what a visitor can mend into what gradio shows: where files lie here is nobody's business."""
+    text = str(error)
+    for file in filter(None, files):
+        text = text.replace(str(file), file.name)
+    for flag in _FLAGS:
+        text = text.replace(flag, "")
+    return gr.Error(escape(text, quote=False), duration=None, print_exception=False)
