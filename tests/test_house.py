@@ -58,6 +58,7 @@ ROOMS = {
         "errors", "records", "comments", "encoded", "explain", "export", "highlights", "predictor", "session",
         "checkpoints",
     },
+    "visits": {"layout", "runs"},
     "given": {"errors", "comments", "highlights", "layout", "checkpoints", "runs"},
     "fitting": {"errors", "comments", "recording", "lag", "check", "plots", "page", "given"},
     "endpoints": {
@@ -79,7 +80,7 @@ ROOMS = {
 }  # fmt: skip
 APP = {
     "errors", "comments", "predictor", "plots", "page", "layout", "checkpoints", "runs", "given", "fitting",
-    "endpoints",
+    "endpoints", "visits",
 }  # fmt: skip
 
 
