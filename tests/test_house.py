@@ -59,6 +59,7 @@ ROOMS = {
         "errors", "records", "comments", "encoded", "explain", "export", "highlights", "predictor", "session",
         "checkpoints",
     },
+    "visits": {"layout", "runs"},
     "given": {"errors", "comments", "highlights", "layout", "checkpoints", "runs"},
     "fitting": {"errors", "comments", "recording", "lag", "check", "plots", "page", "given"},
     "endpoints": {

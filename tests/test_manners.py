@@ -17,7 +17,8 @@ pytestmark = pytest.mark.browser
 RUN_MS = 240_000
 STOPPED_S = 5.0
 """The promise is 2 s; a machine that is busy with other things may take longer."""
-KEPT_S = 5
+KEPT_S = 20
+"""Shorter, and a busy machine would not finish a run in time."""
 expect.set_options(timeout=60_000)
 
 
@@ -183,17 +184,18 @@ def test_who_finds_the_queue_full_is_told_to_come_back(visit, folder, talk):
     cancel(at_work, folder, before)
 
 
-def test_files_go_when_their_time_is_over(visit, browser, tmp_path, short_recording):
+def test_files_go_when_their_time_is_over(visit, tmp_path, short_recording):
     with serve(tmp_path, KUAIHL_KEEP_S=str(KEPT_S)) as url:
         page = visit(url)
+        start(page, short_recording)
+        result_of(page)
         page.locator("#recording input[type=file]").set_input_files(short_recording)
         expect(page.locator("#recording")).to_contain_text("short")
-        page.locator("#run").click()
-        result_of(page)
+        uploads = list((tmp_path / "gradio").rglob("short.mp4"))
+        assert uploads
         assert runs_of(tmp_path)
-        assert list((tmp_path / "gradio").rglob("short.mp4"))
-        deadline = time.monotonic() + 12 * KEPT_S
-        while runs_of(tmp_path) or list((tmp_path / "gradio").rglob("short.mp4")):
+        deadline = time.monotonic() + 6 * KEPT_S
+        while runs_of(tmp_path) or any(file.exists() for file in uploads):
             assert time.monotonic() < deadline, "files are kept"
             time.sleep(0.2)
         page.locator("#highlights button").first.click()
