@@ -65,7 +65,6 @@ ROOMS = {
     "endpoints": {
         "errors", "comments", "recording", "check", "predictor", "export", "layout", "checkpoints", "runs", "given",
     },
-    "visits": {"layout", "runs"},
     "console": {"records", "comments"},
     "options": {"errors"},
     "batch": {
