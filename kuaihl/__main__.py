@@ -4,7 +4,6 @@ A command is a function; its heavy imports are inside, so that ``--help`` answer
 """
 
 import contextlib
-import dataclasses
 import functools
 import io
 import logging
@@ -73,24 +72,23 @@ def comments(
         if path is not None:
             check_file(path)
     check_seconds("--offset", offset)
-    from kuaihl.comments import mismatch, read, summarize
+    from kuaihl.check import check_log, lag_text
+    from kuaihl.comments import read
     from kuaihl.console import comments_text, rate_width, warning_text
 
     found = read(log, offset_s=offset, stream_start=stream_start)
-    duration_s = None
+    opened = None
     if recording is not None:
         from kuaihl.recording import open_recording
 
-        duration_s = open_recording(recording).info.duration_s
-    misfit = None if duration_s is None else mismatch(found.comments, duration_s)
+        opened = open_recording(recording)
+    check = check_log(log.name, found, recording=opened, bins=_JSON_BINS if json else rate_width())
     if json:
-        summary = summarize(found, bins=_JSON_BINS, duration_s=duration_s)
-        told = {"log": log.name, **dataclasses.asdict(summary), "recording_s": duration_s}
-        print(to_json({**told, "mismatch": misfit and dataclasses.asdict(misfit)}, indent=2, ensure_ascii=False))
+        print(to_json(check.as_dict(), indent=2, ensure_ascii=False))
         return
-    warning = warning_text(misfit, option="--offset", given_s=offset)
-    summary = summarize(found, bins=rate_width(), duration_s=duration_s)
-    print(comments_text(log.name, summary, duration_s=duration_s, warning=warning))
+    warning = warning_text(check.mismatch, option="--offset", given_s=offset)
+    sound = None if opened is None else lag_text(check.lag, given_s=offset)
+    print(comments_text(log.name, check.summary, duration_s=check.recording_s, warning=warning, sound=sound))
 
 
 @command
@@ -117,7 +115,7 @@ def info(
     told = rows(
         [
             ("checkpoint", f"{folder} (SHA-256 {sha256_of(folder)[:12]}…)"),
-            *((f"predicts {target.name}", f"trained on {target.trained_on}") for target in config.targets),
+            *(("predicts", f"{target.name}, learned from {target.trained_on}") for target in config.targets),
             ("pictures by", config.visual_encoder),
             ("text by", config.text_encoder),
             ("speech by", f"Whisper {config.speech_model}"),

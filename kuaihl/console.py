@@ -64,8 +64,10 @@ def rate_width() -> int:
     return min(max(columns() - _LABEL - 1, 20), 60)
 
 
-def comments_text(name: str, summary: Summary, *, duration_s: float | None, warning: str | None) -> str:
-    """Tell what was understood of a comment log, and whether it fits its recording, if that is known."""
+def comments_text(
+    name: str, summary: Summary, *, duration_s: float | None, warning: str | None, sound: str | None = None
+) -> str:
+    """Tell what was understood of a comment log, and whether it fits its recording and ``sound``, if that is known."""
     told = [("log", name), ("format", summary.format)]
     users = f" by {summary.users:,} users" if summary.users else ", without names"
     told.append(("comments", f"{summary.comments:,}{users if summary.comments else ''}"))
@@ -75,6 +77,8 @@ def comments_text(name: str, summary: Summary, *, duration_s: float | None, warn
         told.append(("kinds", ", ".join(f"{count:,} {kind}" for kind, count in summary.kinds.items())))
     if duration_s is not None:
         told.append(("recording", f"{as_clock(duration_s)}, with {summary.inside:,} of the comments in it"))
+    if sound:
+        told.append(("sound", sound))
     told += _skipped(summary.skipped)
     lines = [rows(told)]
     if sum(summary.rate):

@@ -48,7 +48,7 @@ def test_two_stay_in_memory_those_asked_for_last(shelf, folder, loads):
 
 
 def test_others_only_where_it_is_allowed(shelf):
-    with pytest.raises(CheckpointError, match="'owner/name' is offered here: a, b, c"):
+    with pytest.raises(CheckpointError, match="There are: a, b, c"):
         shelf.get("owner/name")
     assert shelf.get("owner/name", anywhere=True) == ("owner/name",)
 

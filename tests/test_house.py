@@ -77,6 +77,7 @@ ROOMS = {
     },
     "__main__": {
         "errors", "records", "comments", "recording", "model", "predictor", "console", "options", "batch", "watch",
+        "check",
     },
 }  # fmt: skip
 APP = {
