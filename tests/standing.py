@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from kuaihl.predictor import STAGES, Predictor
-from kuaihl.recording import open_recording
+from kuaihl.recording import Recording, open_recording
 from kuaihl.records import Prediction
 from tests.predictions import made_up
 
@@ -25,15 +25,15 @@ NAMES = sorted(WRITTEN.split(", "))
 class Standing:
     """Which checkpoints were loaded, what was predicted with which arguments, and what to return or raise."""
 
-    outcome: Prediction | BaseException | Callable[[Path], Prediction] = field(default_factory=made_up)
+    outcome: Prediction | BaseException | Callable[[Recording], Prediction] = field(default_factory=made_up)
     checkpoints: list[Path | str] = field(default_factory=list)
     calls: list[dict[str, Any]] = field(default_factory=list)
     config: SimpleNamespace = field(default_factory=lambda: SimpleNamespace(streamers=("alice",)))
 
     def predict(
-        self, recording: Path, comments: object, *, progress: Callable[[str, float], None], **options: Any
+        self, recording: Recording, comments: object, *, progress: Callable[[str, float], None], **options: Any
     ) -> Prediction:
-        self.calls.append({"recording": recording, "comments": comments, **options})
+        self.calls.append({"recording": recording.path, "comments": comments, **options})
         for stage in STAGES:
             progress(stage, 0.5)
         if isinstance(self.outcome, BaseException):
@@ -54,7 +54,10 @@ def stand_in(monkeypatch: pytest.MonkeyPatch, folder: Path, *, recording: Path) 
 
     opened = open_recording(recording)
     monkeypatch.setattr(Predictor, "from_pretrained", classmethod(load))
-    monkeypatch.setattr("kuaihl.batch.running.open_recording", lambda path: opened)
+    monkeypatch.setattr(
+        "kuaihl.batch.running.open_recording",
+        lambda path: opened if path == Path("stream.mp4") else open_recording(path),
+    )
     monkeypatch.chdir(folder)
     for name in ("stream.mp4", "words.srt"):
         Path(name).write_text("")

@@ -14,7 +14,6 @@ from kuaihl.batch.summary import Row
 from kuaihl.batch.telling import table_text
 from kuaihl.errors import CheckpointError, CommentLogError, KuaiHLError
 from kuaihl.predictor import DEFAULT_CHECKPOINT, Predictor
-from kuaihl.recording import open_recording
 from kuaihl.records import Prediction
 from tests.media import write_recording
 from tests.predictions import made_up
@@ -111,9 +110,9 @@ def test_results_of_one_name_are_told_apart():
 
 @pytest.fixture
 def predictor(monkeypatch, tmp_path, short_recording):
-    """A stand-in that opens what it is given, and two good recordings with a bad one between them, in vods."""
+    """A stand-in, and two good recordings with a bad one between them, in vods."""
     standing = stand_in(monkeypatch, tmp_path, recording=short_recording)
-    standing.outcome = lambda recording: dataclasses.replace(made_up(), recording=open_recording(recording).info)
+    standing.outcome = lambda recording: dataclasses.replace(made_up(), recording=recording.info)
     Path("vods").mkdir()
     shutil.copy(short_recording, "vods/one.mp4")
     Path("vods/two.mp4").symlink_to(short_recording)  # a link counts by its own name
@@ -126,7 +125,7 @@ def test_a_batch_loads_once_and_passes_over_what_is_bad(predictor, capsys, monke
     monkeypatch.setenv("COLUMNS", "120")
     assert cli.run(["predict", "vods", "--out", "results"]) == 1
     assert predictor.checkpoints == [DEFAULT_CHECKPOINT]
-    assert [call["recording"].name for call in predictor.calls] == ["one.mp4", "rotten.mp4", "two.mp4"]
+    assert [call["recording"].name for call in predictor.calls] == ["one.mp4", "two.mp4"]
     for name in ("one", "two"):
         assert sorted(path.name for path in Path(f"results/{name}-kuaihl").iterdir()) == NAMES
     assert sorted(path.name for path in Path("results").iterdir()) == ["kuaihl-summary.csv", "one-kuaihl", "two-kuaihl"]
@@ -158,7 +157,7 @@ def test_ctrl_c_keeps_what_is_done_and_skip_done_goes_on(predictor, capsys):
     predict = predictor.outcome
 
     def stop_at_two(recording):
-        if recording.name == "two.mp4":
+        if recording.path.name == "two.mp4":
             raise KeyboardInterrupt
         return predict(recording)
 

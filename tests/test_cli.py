@@ -89,5 +89,5 @@ def test_importing_loads_nothing_heavy(module):
 def test_real_info(capsys):
     assert cli.run(["info"]) == 0
     out = capsys.readouterr().out
-    for label in ("target", "trained on", "streamers", "model", "model.safetensors"):
+    for label in ("predicts", "streamers", "model", "model.safetensors"):
         assert f"\n{label}" in out or f" {label} " in out

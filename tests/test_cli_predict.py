@@ -33,32 +33,34 @@ def predictor(monkeypatch, tmp_path, short_recording):
     return stand_in(monkeypatch, tmp_path, recording=short_recording)
 
 
-def test_predict_passes_everything_on_and_writes(predictor, capsys):
+def test_predict_passes_everything_on_and_writes(predictor, short_recording, capsys):
     arguments = "predict stream.mp4 --comments talk.json --comment-offset-s -1.5 --transcript words.srt"
-    arguments += " --streamer alice --checkpoint some/where --top 2 --out results"
+    arguments += " --streamer alice --target participation --checkpoint some/where --top 2 --out results"
     assert cli.run(arguments.split()) == 0
     options = predictor.calls[-1].pop("options")
     assert options.top_k == 2
     assert [(c.time_s, c.user) for c in predictor.calls[-1].pop("comments").comments] == [(0.5, "Ann"), (13.5, "Bo")]
     assert predictor.calls[-1] == {
-        "recording": Path("stream.mp4"),
+        "recording": short_recording,
         "transcript": Path("words.srt"),
         "streamer": "alice",
+        "target": "participation",
     }
     assert predictor.checkpoints == ["some/where"]
     assert sorted(path.name for path in Path("results").iterdir()) == NAMES
     assert capsys.readouterr().err == ""
 
 
-def test_predict_with_nothing_but_a_recording(predictor):
+def test_predict_with_nothing_but_a_recording(predictor, short_recording):
     assert cli.run(["predict", "stream.mp4"]) == 0
     options = predictor.calls[-1].pop("options")
     assert options.top_k == 5
     assert predictor.calls[-1] == {
-        "recording": Path("stream.mp4"),
+        "recording": short_recording,
         "comments": None,
         "transcript": None,
         "streamer": None,
+        "target": None,
     }
     assert predictor.checkpoints == [DEFAULT_CHECKPOINT]
     assert sorted(path.name for path in Path("stream-kuaihl").iterdir()) == NAMES
