@@ -50,7 +50,12 @@ def violations(page):
     ]
 
 
+STILL = """() => document.getAnimations().every(({playState, effect}) =>
+    playState !== 'running' || effect.getTiming().iterations === Infinity)"""
+
+
 def assert_clean(page):
+    page.wait_for_function(STILL)  # what fades has no contrast yet
     assert violations(page) == []
     assert page.evaluate("document.documentElement.scrollWidth") <= page.viewport_size["width"]
 
