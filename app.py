@@ -87,12 +87,12 @@ class Demo:
 
     def about(self, request: gr.Request, name: str | None) -> list[Any]:
         """Say which checkpoint predicts here, what it learned, and from what; offer its streamers and targets."""
-        from kuaihl import page, plots
-
         try:
             predictor = self.model(self.admit(request, name))
         except KuaiHLError as error:
             return [f'<p class="model wrong">{escape(str(error))}</p>', gr.skip(), gr.skip()]
+        from kuaihl import page, plots  # now that no other thread is importing their parts
+
         config = predictor.config
         targets = [(plots.target_name(target.name), target.name) for target in config.targets]
         told = page.about(predictor.checkpoint.name if name else None, config.targets)

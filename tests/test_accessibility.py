@@ -50,13 +50,11 @@ def violations(page):
     ]
 
 
-STILL = """() => document.getAnimations().every(({playState, effect}) =>
-    playState !== 'running' || effect.getTiming().iterations === Infinity)"""
-
-
 def assert_clean(page):
-    page.wait_for_function(STILL)  # what fades has no contrast yet
-    assert violations(page) == []
+    for _ in range(5):  # what fades in has no contrast yet, and each look takes a while
+        if not (found := violations(page)):
+            break
+    assert found == []
     assert page.evaluate("document.documentElement.scrollWidth") <= page.viewport_size["width"]
 
 

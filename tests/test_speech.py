@@ -201,7 +201,7 @@ def test_sound_is_taken_in_bounded_batches(recognizer: SpeechRecognizer, monkeyp
 
     with pytest.raises(KeyboardInterrupt):
         recognizer.transcribe(sound(), progress=stop)
-    assert seen == [3, 6]
+    assert sorted(set(seen)) == [0, 3, 6]
 
 
 @pytest.fixture(scope="module")
