@@ -14,7 +14,6 @@ from sklearn.linear_model import Ridge
 from kuaihl.activity import CHAT_COLUMNS
 from kuaihl.errors import CheckpointError, LabelError
 from kuaihl.model import PRESETS, KuaiHL, Target
-from kuaihl.predictor import DEFAULT_CHECKPOINT
 from tests.chats import write_chats
 from tests.small_dataset import write_dataset
 from train import baselines
@@ -244,9 +243,15 @@ def test_a_constant_has_no_tau_and_no_interval(task: Task) -> None:
     assert "| same | - | - |  |" in markdown(board)
 
 
-def test_checkpoints_that_cannot_be_compared_are_refused(task: Task, chats: Path, checkpoint: Path) -> None:
-    with pytest.raises(CheckpointError, match="does not predict 'participation': it predicts lvtr"):
-        enter_checkpoint(task, DEFAULT_CHECKPOINT)
+def test_checkpoints_that_cannot_be_compared_are_refused(
+    task: Task, chats: Path, checkpoint: Path, tmp_path: Path
+) -> None:
+    other = Path(shutil.copytree(checkpoint, tmp_path / "other"))
+    config = json.loads((other / "config.json").read_text())
+    config["targets"][0]["name"] = "mood"
+    (other / "config.json").write_text(json.dumps(config))
+    with pytest.raises(CheckpointError, match="does not predict 'participation': it predicts mood"):
+        enter_checkpoint(task, other)
     with pytest.raises(CheckpointError, match="was trained on red"):
         enter_checkpoint(open_task(chats, left_out=["red"]), checkpoint)
     assert enter_checkpoint(open_task(chats, left_out=["blue"]), checkpoint).predicted.shape == (150,)
