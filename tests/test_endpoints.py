@@ -25,7 +25,7 @@ def test_every_endpoint_and_parameter_is_described(client):
     assert set(endpoints) == {"/predict", "/highlights", "/comments"}
     assert [p["parameter_name"] for p in endpoints["/highlights"]["parameters"]] == [
         "recording", "comments", "transcript", "comment_offset_s", "stream_start", "streamer", "sources", "model",
-        "highlights", "min_gap_s", "padding_s",
+        "target", "highlights", "min_gap_s", "padding_s",
     ]  # fmt: skip
     for endpoint in endpoints.values():
         assert endpoint["description"].endswith(".")

@@ -13,6 +13,7 @@ import pytest
 import torch
 from huggingface_hub import constants
 
+from kuaihl.activity import CHAT_COLUMNS
 from kuaihl.errors import CheckpointError
 from kuaihl.hub import fetch
 from kuaihl.model import PRESETS, Features, KuaiHL, load
@@ -53,7 +54,7 @@ def predictions(found: KuaiHL) -> torch.Tensor:
     features = Features(
         pictures=torch.randn(1, 7, 3, 8, generator=rng),
         text=torch.randn(1, 7, 8, generator=rng),
-        chat=torch.randn(1, 7, 5, generator=rng),
+        chat=torch.randn(1, 7, len(CHAT_COLUMNS), generator=rng),
         speech=torch.randn(1, 7, 2, generator=rng),
         has_pictures=there,
         has_speech=there,
@@ -202,5 +203,5 @@ def test_the_commands_publish_and_pull(hub: Hub, tmp_path: Path) -> None:
     assert pulled.returncode == 0, pulled.stderr
     folder = Path(pulled.stdout.strip())
     assert str(tmp_path / "home") in str(folder)
-    for name in ("config.json", "model.safetensors", "visual.safetensors", "evaluation.json", "README.md"):
+    for name in ("config.json", "model.safetensors", "visual.safetensors", "evaluation-lvtr.json", "README.md"):
         assert (folder / name).read_bytes() == (tmp_path / "mine" / name).read_bytes()

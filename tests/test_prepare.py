@@ -118,11 +118,11 @@ def test_the_card_says_what_it_was_trained_on_and_what_it_scores(tmp_path: Path)
     shutil.copytree(DEFAULT_CHECKPOINT, copy)
     text = write_card(copy).read_text()
     assert text == (DEFAULT_CHECKPOINT / "README.md").read_text(), "the shipped card is not the one of its numbers"
-    report = json.loads((copy / "evaluation.json").read_text())
+    report = json.loads((copy / "evaluation-lvtr.json").read_text())
     model, _ = load(copy)
     assert model.config.targets[0].trained_on in text
     assert f"{report['kuaihl'][0]['pooled']:.4f}" in text
     assert "python -m train.fit" in text
-    (copy / "evaluation.json").unlink()
+    (copy / "evaluation-lvtr.json").unlink()
     with pytest.raises(CheckpointError, match=r"train\.evaluate"):
         write_card(copy)

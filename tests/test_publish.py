@@ -64,23 +64,26 @@ def change(checkpoint: Path) -> None:
     with torch.no_grad():
         model.head.bias += 1
     model.save_pretrained(checkpoint)
-    report = json.loads((checkpoint / "evaluation.json").read_text())
-    report |= {"checkpoint_sha256": sha256_of(checkpoint), "calibration": {"brier": 0.25, "expected_error": 0.125}}
-    (checkpoint / "evaluation.json").write_text(json.dumps(report))
+    for file in checkpoint.glob("evaluation-*.json"):
+        report = json.loads(file.read_text())
+        report |= {"checkpoint_sha256": sha256_of(checkpoint), "calibration": {"brier": 0.25, "expected_error": 0.125}}
+        file.write_text(json.dumps(report))
 
 
 def test_the_hub_reads_data_and_metrics_off_the_card(checkpoint: Path) -> None:
-    report = json.loads((checkpoint / "evaluation.json").read_text())
     data = ModelCard.load(write_card(checkpoint)).data
     assert data.model_name == "KuaiHL"
     assert (data.license, data.metrics, data.library_name) == ("apache-2.0", ["kendalltau"], "kuaihl")
-    found = {(r.dataset_config, r.metric_name): r for r in data.eval_results}
-    for config, table in ((None, "kuaihl"), ("known streamers", "known_streamers"), ("new streamers", "new_streamers")):
-        for column, name in (("pooled", "pooled"), ("per_room", "per room")):
-            result = found.pop((config, f"Kendall's tau-b, {name}"))
-            assert result.metric_value == round(report[table][0][column], 4)
-            assert (result.dataset_type, result.dataset_split) == ("klive-sim", "test")
-            assert result.dataset_name == report["dataset"]
+    found = {(r.dataset_type, r.dataset_config, r.metric_name): r for r in data.eval_results}
+    for target, kind in (("lvtr", "klive-sim"), ("participation", "act")):
+        report = json.loads((checkpoint / f"evaluation-{target}.json").read_text())
+        tables = ((None, "kuaihl"), ("known streamers", "known_streamers"), ("new streamers", "new_streamers"))
+        for config, table in tables:
+            for column, name in (("pooled", "pooled"), ("per_room", "per room")):
+                if (value := report[table][0][column]) is not None:
+                    result = found.pop((kind, config, f"Kendall's tau-b, {name}"))
+                    assert result.metric_value == round(value, 4)
+                    assert (result.dataset_name, result.dataset_split) == (report["dataset"], "test")
     assert not found
 
 
@@ -94,7 +97,7 @@ def test_the_card_is_of_these_weights_wherever_they_lie(checkpoint: Path, tmp_pa
     changed = write_card(tmp_path / "elsewhere").read_text()
     assert changed != text
     assert "Brier score 0.2500, expected error 0.1250" in changed
-    shutil.copyfile(DEFAULT_CHECKPOINT / "evaluation.json", tmp_path / "elsewhere" / "evaluation.json")
+    shutil.copyfile(DEFAULT_CHECKPOINT / "evaluation-lvtr.json", tmp_path / "elsewhere" / "evaluation-lvtr.json")
     with pytest.raises(CheckpointError, match="about other weights"):
         write_card(tmp_path / "elsewhere")
 
@@ -105,7 +108,7 @@ def test_real_labels_are_not_called_simulated(checkpoint: Path) -> None:
     (checkpoint / "fit.json").write_text(json.dumps(fit))
     card = ModelCard.load(write_card(checkpoint))
     assert "simulated-data" not in card.data.tags
-    assert {result.dataset_type for result in card.data.eval_results} == {"streams"}
+    assert {result.dataset_type for result in card.data.eval_results} == {"streams", "act"}
     assert "simulator's" not in card.text
 
 
@@ -120,7 +123,8 @@ def test_a_dry_run_writes_what_a_push_uploads(checkpoint: Path, hub: Hub, tmp_pa
     assert [address.split("/commit/")[0] for address in addresses] == [f"{hub.url}/{REPO}", f"{hub.url}/spaces/{SPACE}"]
     assert files_on(hub, REPO) == files_in(tmp_path / "out" / "model")
     assert files_on(hub, f"spaces/{SPACE}") == files_in(tmp_path / "out" / "space")
-    jsons = [f"{name}.json" for name in ("calibration", "config", "distill", "evaluation", "fit")]
+    names = ("calibration", "config", "distill", "evaluation-lvtr", "evaluation-participation", "fit")
+    jsons = [f"{name}.json" for name in names]
     assert sorted(files_on(hub, REPO)) == ["README.md", *jsons, "model.safetensors", "visual.safetensors"]
 
 
@@ -210,6 +214,6 @@ def test_the_space_runs_from_its_folder_alone(space: Path, tmp_path: Path, short
             found = client.predict(recording=handle_file(short_recording), api_name="/predict")
         finally:
             process.terminate()
-    prediction = json.loads(Path(found[1]).read_text())
+    prediction = json.loads(Path(found["files"]["prediction.json"]).read_text())
     assert len(prediction["segments"]) == 5
     assert prediction["checkpoint"]["sha256"].startswith(sha256_of(space / "assets" / "checkpoint")[:12])
