@@ -73,7 +73,7 @@ ROOMS = {
     },
     "watch": {
         "errors", "records", "comments", "containers", "sound", "pictures", "console", "activity", "features",
-        "predictor", "session",
+        "predictor", "session", "options",
     },
     "__main__": {
         "errors", "records", "comments", "recording", "model", "predictor", "console", "options", "batch", "watch",

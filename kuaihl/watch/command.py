@@ -3,27 +3,25 @@
 from pathlib import Path
 from typing import Annotated
 
-import tyro
+from tyro.conf import Positional
 
-
-def _hint(text: str, metavar: str) -> object:
-    return tyro.conf.arg(metavar=metavar, help_behavior_hint=text)
+from kuaihl.options import hint
 
 
 def watch(
-    recording: Annotated[tyro.conf.Positional[str], _hint("", "FILE")],
+    recording: Annotated[Positional[str], hint("", "FILE")],
     *,
-    comments: Annotated[Path | None, _hint("", "LOG")] = None,
-    comment_offset_s: Annotated[float, _hint("(default: 0)", "S")] = 0.0,
-    comment_wait_s: Annotated[float, _hint("(default: 2)", "S")] = 2.0,
-    stream_start: Annotated[str | None, _hint("", "TIME")] = None,
-    streamer: Annotated[str | None, _hint("(default: an unknown one)", "NAME")] = None,
-    target: Annotated[str | None, _hint("(default: the checkpoint's first)", "NAME")] = None,
-    checkpoint: Annotated[str | None, _hint("(default: the one that comes with KuaiHL)", "PATH_OR_REPO")] = None,
-    threshold: Annotated[float | None, _hint("(default: what a tenth of the last two hours exceeded)", "LVTR")] = None,
-    until_idle_s: Annotated[float, _hint("(default: 120)", "S")] = 120.0,
-    out: Annotated[Path | None, _hint("", "LINES.jsonl")] = None,
-    state: Annotated[Path | None, _hint("", "FILE")] = None,
+    comments: Annotated[Path | None, hint("", "LOG")] = None,
+    comment_offset_s: Annotated[float, hint("(default: 0)", "S")] = 0.0,
+    comment_wait_s: Annotated[float, hint("(default: 2)", "S")] = 2.0,
+    stream_start: Annotated[str | None, hint("", "TIME")] = None,
+    streamer: Annotated[str | None, hint("(default: an unknown one)", "NAME")] = None,
+    target: Annotated[str | None, hint("(default: the checkpoint's first)", "NAME")] = None,
+    checkpoint: Annotated[str | None, hint("(default: the one that comes with KuaiHL)", "PATH_OR_REPO")] = None,
+    threshold: Annotated[float | None, hint("(default: what a tenth of the last two hours exceeded)", "LVTR")] = None,
+    until_idle_s: Annotated[float, hint("(default: 120)", "S")] = 120.0,
+    out: Annotated[Path | None, hint("", "LINES.jsonl")] = None,
+    state: Annotated[Path | None, hint("", "FILE")] = None,
 ) -> None:
     """Watch a recording in progress, and tell when a highlight is about to come.
 
