@@ -92,6 +92,22 @@ def test_users_without_exactly_one_last_video_are_not_tested(phd_csv: Callable[.
     assert set(phd.videos) == {"aaaaaaaaaaa", "bbbbbbbbbbb"}
 
 
+def test_as_large_and_as_odd_as_the_real_one(phd_csv: Callable[..., Path]) -> None:
+    """850 users, five of whom share their last video with another; 210 rows run over the end of their video."""
+    rows = [f"last-{max(k - 5, 0):06d},{k % 50}.5,4,{k},60.0,True" for k in range(850)]
+    rows += [
+        f"past-{k:06d},{70 if k < 210 else 7},5,{k % 850},{-1.0 if k >= 9000 else 60.0},False" for k in range(9377)
+    ]
+    phd = read(phd_csv(*np.random.default_rng(0).permutation(rows)))
+    assert str(phd) == "850 users, 845 distinct last videos of theirs, 10,222 videos in all"
+    assert {note.reason.split(":")[0]: note.count for note in phd.notes} == {
+        "a GIF runs over the end of its video": 210,
+        "the duration of a video is not known": 377,
+    }
+    assert sum(len(user.last.gifs) for user in phd.users) == sum(map(len, phd.last_videos.values())) == 850
+    assert all(user.history for user in phd.users)
+
+
 def test_columns_in_any_order_with_others_and_a_byte_order_mark(phd_csv: Callable[..., Path]) -> None:
     header = "\ufeffis_last,video_duration,note,user_id,duration,start,youtubeId"
     phd = read(phd_csv("TRUE,60.0,fun,1,3.0,5.0,aaaaaaaaaaa", header=header))

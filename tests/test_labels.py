@@ -131,7 +131,8 @@ def test_bad_rows_are_counted_with_the_place_of_the_first(tmp_path: Path) -> Non
     assert found.impressions.sum() == len(good)
     assert {(s.reason, s.count, s.where) for s in found.skipped} == {
         ("rows without a readable time_s", 1, "line 2"),
-        ("rows without a readable view_s", 3, "line 4"),
+        ("rows without a readable view_s", 2, "line 4"),
+        ("rows that end before they begin, by their view_s", 1, "line 5"),
         ("rows that do not have 2 columns", 1, "line 7"),
         ("impressions before the recording starts", 1, "-5 s"),
         ("impressions after the last segment", 2, "205 s"),
@@ -182,7 +183,10 @@ def test_the_first_piece_of_a_long_video_is_all_intro(tmp_path: Path) -> None:
         (None, "has no heatmap: YouTube shows one only"),
         ([{"start_time": 0, "end_time": 500, "value": 0.5}], "of a video of 500 s, and the recording has 200 s"),
         ([{"start_time": 0, "end_time": "x", "value": 0.5}, 3], "no piece of its heatmap"),
-        ([{"start_time": 0, "end_time": 200, "value": 0.5}], "no segment gets a label, as none lies behind the intro"),
+        (
+            [{"start_time": 0, "end_time": 200, "value": 0.5}],
+            "no segment gets a label, as none was replayed behind the intro",
+        ),
     ],
 )
 def test_what_is_no_heatmap(tmp_path: Path, pieces: list[object] | None, message: str) -> None:
@@ -207,6 +211,7 @@ def test_participation_is_who_writes_of_those_present() -> None:
         assert found.label[k] == pytest.approx(len(writers[k]) / len(present))
     assert found.valid.tolist() == [False] * 20 + [True] * 30
     assert found.kind == "participation"
+    assert [(s.count, s.where) for s in found.skipped] == [(len(range(0, 1500, 11)), "0 s")]
 
 
 @pytest.mark.parametrize(
@@ -241,6 +246,39 @@ def test_rows_that_are_nowhere_are_counted(tmp_path: Path) -> None:
     }
 
 
+def test_spans_outside_the_recording_are_counted(tmp_path: Path) -> None:
+    file = write(tmp_path / "own.csv", "start_s,end_s,label", "190,260,0.5", "200,260,1", "-60,0,1", "60,30,1")
+    found = from_table(SEGMENTS, file)
+    assert np.flatnonzero(found.valid).tolist() == [6]
+    assert [(s.reason, s.count, s.where) for s in found.skipped] == [
+        ("rows whose start_s is no place in the recording", 3, "line 3")
+    ]
+
+
+@pytest.mark.parametrize("names", ["time_s,Time s,view_s", "x,time_s,time_s,view_s"])
+@pytest.mark.parametrize("parquet", [False, True])
+def test_a_column_that_is_there_twice_is_refused(tmp_path: Path, names: str, *, parquet: bool) -> None:
+    columns = names.split(",")
+    file = write(tmp_path / "log", names, ",".join("5" * len(columns)))
+    if parquet:
+        pq.write_table(pa.Table.from_arrays([pa.array([5.0])] * len(columns), names=columns), file)
+    with pytest.raises(LabelError, match="log has several columns called time_s: which one is meant"):
+        from_impressions(SEGMENTS, file)
+
+
+def test_nulls_nan_and_nanoseconds_of_parquet(tmp_path: Path) -> None:
+    moment = int(START.timestamp()) * 10**9
+    times = [None, moment + 5 * 10**9 + 123, moment + 6 * 10**9]
+    table = {"time": pa.array(times, pa.timestamp("ns", tz="UTC")), "view_s": [70.0, float("nan"), 70.0]}
+    pq.write_table(pa.table(table), tmp_path / "log")
+    found = from_impressions(SEGMENTS, tmp_path / "log", stream_start=START, min_impressions=1)
+    assert found.impressions.tolist() == [1] + [0] * 6
+    assert {(s.reason, s.count, s.where) for s in found.skipped} == {
+        ("rows without a readable time", 1, "row 1"),
+        ("rows without a readable view_s", 1, "row 2"),
+    }
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -253,6 +291,11 @@ def test_rows_that_are_nowhere_are_counted(tmp_path: Path) -> None:
         (b"time_s,view_s,name\n1,70,\xff\xfe\xfd\n", "save it as CSV in UTF-8"),
         (b"PAR1 and then nothing", "the Parquet file is damaged"),
         (b"{'not': json", "not the .info.json"),
+        (b'{"heatmap": ' + b"[" * 100_000, "not the .info.json"),
+        (b'{"heatmap": [{"start_time": 0, "end_time": 1' + b"0" * 400 + b', "value": 1}]}', "no piece of its heatmap"),
+        (b'time_s,view_s\n1,70\n2,"70\n3,70\n', "line 3: a quotation mark opens a cell there that goes on to line 4"),
+        (b"time_s,view_s\n05/01/2024 20:00,70\n", "dates written year first"),
+        (b"segment,label\n9,0.5\n", "segment in the recording, and label from 0 to 1"),
     ],
 )
 def test_what_cannot_be_used_says_why(tmp_path: Path, content: bytes | None, message: str) -> None:

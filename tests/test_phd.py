@@ -14,7 +14,7 @@ from tests.media import write_recording
 from tests.test_gifs import HEADER
 from train import phd as command
 from train.dataset import Segments
-from train.gifs import PHD, Gif, User, Video
+from train.gifs import PHD, Gif, User, Video, read
 from train.phd import CAPTION_SUFFIXES, VIDEO_SUFFIXES, Prepare, ScoreCommand, evaluate, find_files
 
 TEST, TRAIN, SHORT = "testtestte-", "_traintrain", "shortshort1"
@@ -85,7 +85,9 @@ def test_what_is_missing_or_bad_is_said_and_what_is_done_is_kept(
     stamps = {file: file.stat().st_mtime_ns for file in (dataset / "rooms").glob("*.parquet")}
     with caplog.at_level(logging.WARNING):
         Prepare(folder / "training.csv", folder / "testing.csv", folder / "videos", dataset).run()
-    assert "3 of 4 videos are in" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "testing.csv: 4 users, 2 distinct last videos of theirs, 2 videos in all" in told
+    assert "3 of 4 videos are in" in told
     assert f"{SHORT}.mp4 holds 3.0 s" in caplog.text
     assert {file: file.stat().st_mtime_ns for file in stamps} == stamps
     with pytest.raises(LabelError, match="no folder"):
@@ -120,6 +122,42 @@ def test_each_user_is_scored_by_his_own_gifs() -> None:
     assert found.precision.mean == pytest.approx((1 + 1 / 4) / 2)
     assert (found.precision.users, found.precision.without_history, found.without_video) == (2, 1, 1)
     assert found.chance == pytest.approx(1 / 4)
+
+
+def precision_by_hand(rows: list[list[float]], duration_s: float, curve: np.ndarray) -> float:
+    """Average precision of one video, frame by frame, threshold by threshold; ``rows`` are start and length of GIFs."""
+    frames = range(round(duration_s * 30))
+    cut = [any(round(max(a, 0) * 30) <= f < round((a + n) * 30) for a, n in rows) for f in frames]
+    score = [float(np.float32(curve[min(f // 150, len(curve) - 1)])) for f in frames]
+    found = []  # recall and precision of all that scores as much or more
+    for threshold in set(score):
+        shown = [is_cut for is_cut, of in zip(cut, score, strict=True) if of >= threshold]
+        found.append((sum(shown) / sum(cut), sum(shown) / len(shown)))
+    levels = {recall for recall, _ in found if recall}
+    return sum(max(p for r, p in found if r >= level) for level in levels) / len(levels)
+
+
+def test_the_mean_precision_of_a_csv_with_every_oddity(tmp_path: Path) -> None:
+    """Shared last videos, durations unknown, GIFs over either end, recordings longer or shorter than listed, ties."""
+    rng = np.random.default_rng(1)
+    curves = {f"last-{k:06d}": rng.integers(0, 4, units) / 7 for k, units in enumerate(rng.integers(3, 9, 12))}
+    lines, expected = [HEADER], []
+    for user in range(20):
+        name = f"last-{user % 12:06d}"
+        duration_s = -1.0 if user % 5 == 0 else 25.0 + user % 3
+        known_s = 5.0 * len(curves[name]) if duration_s < 0 else duration_s
+        cut = [[float(a), float(n)] for a, n in zip(rng.uniform(-2, 22, 3), rng.uniform(2.1, 9, 3), strict=True)]
+        lines += [f"{name},{a},{n},{user},{duration_s},True" for a, n in cut]
+        lines.append(f"{name},12,-3,{user},{duration_s},True")
+        if user % 4:
+            lines.append(f"past-000000,1,2,{user},60,False")
+            if min(a for a, n in cut if a + n > 0) < known_s:
+                expected.append(precision_by_hand(cut, known_s, curves[name]))
+    (tmp_path / "testing.csv").write_text("\n".join(lines) + "\n")
+    found = evaluate(read(tmp_path / "testing.csv"), curves)
+    assert found.precision.mean == pytest.approx(np.mean(expected))
+    assert found.precision.users == len(expected) > 10
+    assert found.precision.without_history == 5
 
 
 def test_a_checkpoint_is_scored_by_the_command(

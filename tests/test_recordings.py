@@ -1,7 +1,9 @@
 """From a manifest of recordings to a dataset: what the app would see, labelled, and made again only where needed."""
 
+import json
 import os
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -17,7 +19,7 @@ from tests.conftest import COMMENTS_PER_SEGMENT
 from tests.media import write_recording
 from train.dataset import Segments
 from train.labels import LabelOptions
-from train.manifest import read_manifest, split_by_date
+from train.manifest import read_manifest, split_by_date, with_kinds
 from train.prepare import Recordings
 from train.recordings import Prepared, prepare_recordings
 
@@ -204,6 +206,54 @@ def test_one_kind_of_labels_for_all(tmp_path: Path) -> None:
     file = manifest(tmp_path, "recording,streamer,date,log,labels", *rows)
     with pytest.raises(LabelError, match=r"several kinds: .*own \(line 2\).* make a manifest for each"):
         prepare_recordings(file, tmp_path / "out", options=FEW)
+
+
+def test_participation_is_measured_in_the_log_whatever_labels_lie_beside_it(tmp_path: Path) -> None:
+    file = manifest(
+        tmp_path,
+        "recording,streamer,date,log,labels,kind",
+        "a.mp4,A,2024-05-01,a.json,a.csv,participation",
+        "b.mp4,A,2024-05-02,,b.json,participation",
+    )
+    first, second = with_kinds(read_manifest(file).entries, {}, file)
+    assert (first.labels, first.log) == (None, tmp_path / "a.json")
+    assert second.labels == tmp_path / "b.json"
+
+
+@pytest.fixture(scope="module")
+def long_recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Long enough that 21 segments on end have a participation."""
+    folder = tmp_path_factory.mktemp("long")
+    return write_recording(folder / "stream.mp4", duration_s=690.0, fps=1, audio=None)
+
+
+@pytest.mark.parametrize(
+    ("kind", "target", "labelled"),
+    [
+        ("own", "label", [3, 22]),
+        ("most-replayed", "most-replayed", range(2, 23)),
+        ("participation",) * 2 + ([20, 21, 22],),
+    ],
+)
+def test_the_kind_of_labels_is_recorded(
+    long_recording: Path, tmp_path: Path, kind: str, target: str, labelled: Sequence[int]
+) -> None:
+    files = {
+        "own": "segment;label\n3;0,5\n22;1\n",
+        "most-replayed": json.dumps(
+            {"heatmap": [{"start_time": 6.9 * k, "end_time": 6.9 * (k + 1), "value": k / 99} for k in range(100)]}
+        ),
+        "participation": "\n".join(f"{second},viewer {second % 29},hi" for second in range(690)),
+    }
+    (tmp_path / "file").write_text(files[kind], encoding="utf-8-sig")
+    column = "log" if kind == "participation" else "labels"
+    file = manifest(tmp_path, f"recording,streamer,date,{column}", f"{long_recording},Ann,2024-05-01,file")
+    assert prepare_recordings(file, tmp_path / "out", options=LabelOptions()).done
+    segments = Segments(tmp_path / "out")
+    (room,) = segments.rooms
+    assert set(segments.column("label_kind", room)) == {kind}
+    assert (segments.info.target, segments.info.parameters["labels"]) == (target, kind)
+    assert np.flatnonzero(np.isfinite(segments.scalar("label", room.start, room.stop))).tolist() == list(labelled)
 
 
 @pytest.mark.parametrize(

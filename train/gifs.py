@@ -76,6 +76,12 @@ class PHD:
         """GIFs of each video, of all users."""
         return _gifs(video for user in self.users for video in user.videos)
 
+    def __str__(self) -> str:
+        return (
+            f"{len(self.users):,} users, {len(self.last_videos):,} distinct last videos of theirs,"
+            f" {len(self.videos):,} videos in all"
+        )
+
 
 def read(file: Path) -> PHD:
     """Read training.csv or testing.csv: a row a GIF.

@@ -1,7 +1,6 @@
 """YouTube's most-replayed curve, as yt-dlp writes it into a video's .info.json."""
 
 import json
-import math
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +9,8 @@ from kuaihl.comments.report import Report
 from kuaihl.errors import LabelError
 
 _FIELDS = ("start_time", "end_time", "value")
+_LARGEST = 1e9
+"""Larger numbers are no seconds of a video: JSON has infinite ones, and integers of any length."""
 
 
 def is_json(file: Path) -> bool:
@@ -33,7 +34,7 @@ def read_heatmap(file: Path, report: Report) -> np.ndarray:
         entries = json.loads(file.read_text(encoding="utf-8-sig")).get("heatmap")
     except OSError as error:
         raise LabelError(f"{file} cannot be opened: {error.strerror}.") from error
-    except (ValueError, AttributeError) as error:
+    except (ValueError, AttributeError, RecursionError) as error:
         raise LabelError(f"{file}: not the .info.json that yt-dlp --write-info-json writes ({error}).") from error
     if not isinstance(entries, list) or not entries:
         raise LabelError(
@@ -53,4 +54,4 @@ def read_heatmap(file: Path, report: Report) -> np.ndarray:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= _LARGEST

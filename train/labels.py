@@ -127,7 +127,7 @@ def read_labels(
         )
         lack = f"has {options.min_impressions} impressions"
     elif kind == "most-replayed":
-        found, lack = from_heatmap(segments, file, intro_s=options.intro_s), "lies behind the intro"
+        found, lack = from_heatmap(segments, file, intro_s=options.intro_s), "was replayed behind the intro"
     elif kind == "participation":
         log = comment_logs.read(file, offset_s=comment_offset_s, stream_start=stream_start)
         found, lack = from_comments(segments, log.comments), "has 20 chatters present, 21 segments on end"
@@ -169,12 +169,15 @@ def from_impressions(
             view_s = None if end_s is None or at_s is None else end_s - at_s
         if at_s is None:
             report.damage(f"rows without a readable {began_in}", where)
-        elif view_s is None or view_s < 0:
+        elif view_s is None:
             report.damage(f"rows without a readable {until_in}", where)
+        elif view_s < 0:
+            report.damage(f"rows that end before they begin, by their {until_in}", where)
         else:
             began.append(at_s)
             views.append(view_s)
-    _need(file, report, expected=f"{began_in} and {until_in} as seconds or h:mm:ss", found=len(began))
+    expected = f"{began_in} and {until_in} as seconds or h:mm:ss, or by the wall clock with dates written year first"
+    _need(file, report, expected=expected, found=len(began))
     begins_s, views_s = np.array(began), np.array(views)
     ends_s = np.array([s.end_s for s in segments])
     index = np.searchsorted(ends_s, begins_s, side="right")
@@ -230,7 +233,11 @@ def from_comments(segments: Sequence[Segment], comments: Sequence[Comment]) -> S
     segment, chatter = np.array(signed, dtype=np.int64).reshape(-1, 2).T
     measured = participation(segment, chatter, segments=len(segments))
     label = np.where(measured.scored, measured.share, np.nan)
-    return SegmentLabels(label, measured.scored, "participation", skipped=comment_logs.outside(spoken, segments))
+    skipped = comment_logs.outside(spoken, segments)
+    if unsigned := [c.time_s for c in spoken if not c.user]:
+        reason = "comments of which the log does not tell who wrote them"
+        skipped = (*skipped, Skipped(reason, len(unsigned), f"{unsigned[0]:.0f} s"))
+    return SegmentLabels(label, measured.scored, "participation", skipped=skipped)
 
 
 def from_table(segments: Sequence[Segment], file: Path, *, stream_start: datetime | None = None) -> SegmentLabels:
@@ -259,7 +266,7 @@ def from_table(segments: Sequence[Segment], file: Path, *, stream_start: datetim
         else:
             start_s = time_s(place, start=stream_start, column=place_in, where=at)
             end_s = time_s(until, start=stream_start, column=until_in, where=at)
-            both = start_s is not None and end_s is not None and start_s < end_s
+            both = start_s is not None and end_s is not None and 0 < end_s > start_s < segments[-1].end_s
             held = (start_s, end_s) if both else None if end_in else _holder(segments, start_s, by_index=False)
         if value is None or value == "":
             continue
@@ -269,7 +276,7 @@ def from_table(segments: Sequence[Segment], file: Path, *, stream_start: datetim
             report.damage(f"rows whose {place_in} is no place in the recording", where)
         else:
             spans.append((*held, number))
-    _need(file, report, expected=f"{place_in} and {value_in} as numbers", found=len(spans))
+    _need(file, report, expected=f"{place_in} in the recording, and {value_in} from 0 to 1", found=len(spans))
     label, valid = _mean_over(segments, np.array(spans))
     return SegmentLabels(label, valid, "own", skipped=report.skipped())
 

@@ -114,7 +114,9 @@ def with_kinds(entries: Sequence[Entry], failed: dict[str, str], manifest: Path)
         except LabelError as error:
             failed[entry.name] = f"{entry.where}: {error}"
         else:
-            found.append(replace(entry, kind=kind))
+            # Participation is measured in the log: labels beside it are of another kind.
+            labels = None if kind == "participation" and entry.log else entry.labels
+            found.append(replace(entry, kind=kind, labels=labels))
     if not found:
         raise LabelError(f"{manifest}: no recording has labels; the first, {next(iter(failed.values()))}")
     first = {entry.kind: entry.where for entry in reversed(found)}

@@ -125,8 +125,10 @@ class Prepare:
             validates = zlib.crc32(name.encode()) % VALIDATION_SHARE == 0
             wanted.setdefault(name, ("validation" if validates else "train", gifs))
         here = {name: wanted[name] for name in wanted if name in videos}
-        for note in (*training.notes, *testing.notes):
-            print(f"{note.count} x {note.reason} (first: {note.where})")
+        for file, phd in ((self.training, training), (self.testing, testing)):
+            print(f"{file.name}: {phd}")
+            for note in phd.notes:
+                print(f"  {note.count} x {note.reason} (first: {note.where})")
         print(f"{len(here)} of {len(wanted)} videos are in {self.videos}; the others are passed over")
         text_name = PRESETS["compact"].text_encoder
         visual_file = find_visual_encoder(COMPACT_SWIN, checkpoint=self.checkpoint)

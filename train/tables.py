@@ -36,8 +36,11 @@ class Table:
     def rows(self, *names: str, report: Report) -> Iterator[tuple[str, list[object]]]:
         """Yield place and values of the columns ``names`` of every row; rows of another length go into ``report``.
 
-        Values are as Parquet has them, or text. Raises LabelError where the file is damaged.
+        Values are as Parquet has them, or text. Raises LabelError where the file is damaged, or has two columns of one
+        of these names.
         """
+        if twice := [name for name in names if self.columns.count(name) > 1]:
+            raise LabelError(f"{self.path} has several columns called {twice[0]}: which one is meant? Drop the others.")
         at = [self.columns.index(name) for name in names]
         if self.delimiter:
             yield from self._csv_rows(at, report)
@@ -59,10 +62,17 @@ class Table:
             reader = csv.reader(file, delimiter=self.delimiter)
             try:
                 next(reader)
+                last = reader.line_num
                 for fields in reader:
-                    where = f"line {reader.line_num}"
+                    first, last = last + 1, reader.line_num
+                    where = f"line {first}"
                     if not any(field.strip() for field in fields):
                         continue
+                    if first < last and (len(fields) != width or any("\n" in fields[k] for k in at)):
+                        raise LabelError(
+                            f"{self.path}, line {first}: a quotation mark opens a cell there that goes on to line"
+                            f" {last}: close it, or take it out."
+                        )
                     if len(fields) == width:
                         yield where, [fields[k].strip() for k in at]
                     else:

@@ -14,7 +14,7 @@ from kuaihl.comments.source import CHUNK, MAX_LINE_CHARS, Source
 
 _DECODER = json.JSONDecoder(strict=False)
 _GAP = re.compile(r"[\s,]*")
-_BOUNDARY = re.compile(r"\}\s*,\s*(?=\{)")
+_BOUNDARY = re.compile(r"\}(?:\s*,\s*|\s+)(?=\{)")
 _LONGEST_KEY = 256
 _MAX_ATTEMPTS = 2000
 """How often to look for the next sound entry: each look may take long in a file that is made to be slow."""
@@ -82,11 +82,17 @@ def value_of(source: Source, key: str) -> Any:
 
 
 def entries(
-    source: Source, report: Report, *, begins: re.Pattern[str], is_entry: Callable[[dict[str, Any]], bool]
+    source: Source,
+    report: Report,
+    *,
+    begins: re.Pattern[str],
+    is_entry: Callable[[dict[str, Any]], bool],
+    closed_by: str = "]",
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield place and content of every object in the list that opens where ``begins`` matches.
 
-    ``is_entry`` tells an entry from the objects inside it, to find the next one behind a damaged one.
+    ``is_entry`` tells an entry from the objects inside it, to find the next one behind a damaged one. ``closed_by`` is
+    empty where the objects are in no list and end with the file.
     """
     with source.open() as stream:
         window = _Window(stream)
@@ -94,7 +100,7 @@ def entries(
             report.damage("no list of comments", "the document")
             return
         number, lost, ended, attempts = 0, "", False, 0
-        while (attempts < _MAX_ATTEMPTS and window.find(_BOUNDARY)) if lost else window.pass_gap() != "]":
+        while (attempts < _MAX_ATTEMPTS and window.find(_BOUNDARY)) if lost else window.pass_gap() != closed_by:
             number += not lost
             try:
                 entry = window.decode()

@@ -15,6 +15,7 @@ _HOUR_S = 3600.0
 _KNOWN_TO_S = 1800.0
 """Where the offset is known less exactly, that a whole hour is among the possible ones says nothing."""
 _LONGER_IN_MS = 20
+_HOURS_OFF = "That is a whole number of hours off: a wrong time zone?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +42,9 @@ def mismatch(comments: Iterable[Comment], duration_s: float) -> Mismatch | None:
     1. Times that fit if they are divided by 1000 are milliseconds; no offset mends that.
     2. A log no longer than the recording is moved into it: by whole hours if there is a choice of less than half an
        hour that holds one, since that is what a wrong time zone makes, and else so that it begins with the recording.
-    3. A longer one, mostly inside, has lost a part of its recording: if that is the beginning, both should end
-       together; where more lies before the recording than behind, both should begin together. Mostly outside, it is
-       moved to begin with the recording.
+    3. A longer one that is mostly inside, or begins or ends with the recording, has lost a part of its recording: if
+       that is the beginning, both should end together; where more lies before the recording than behind, both should
+       begin together. Any other is moved by whole hours if it then begins with the recording, and else so that it does.
     """
     times = sorted(c.time_s for c in comments)
     early, late = bisect_left(times, 0.0), len(times) - bisect_left(times, duration_s)
@@ -60,10 +61,27 @@ def mismatch(comments: Iterable[Comment], duration_s: float) -> Mismatch | None:
         return Mismatch(f"{told} These look like milliseconds: name their column time_ms.", None)
     if length_s <= duration_s + slack_s:
         return _moved(told, -first_s, duration_s - last_s, slack_s, open_early=0 < early < len(times) and not late)
-    if share > 0.5:
+    return _longer(told, first_s, last_s, duration_s, slack_s, begins_before=early > late, mostly_inside=share <= 0.5)
+
+
+def _longer(
+    told: str,
+    first_s: float,
+    last_s: float,
+    duration_s: float,
+    slack_s: float,
+    *,
+    begins_before: bool,
+    mostly_inside: bool,
+) -> Mismatch:
+    """Tell what may have happened to a log that is longer than its recording."""
+    if not mostly_inside and min(abs(first_s), abs(last_s - duration_s)) > slack_s:
+        hours = round(-first_s / _HOUR_S)
+        if hours and abs(first_s + hours * _HOUR_S) <= slack_s:
+            return Mismatch(f"{told} {_HOURS_OFF}", hours * _HOUR_S)
         return Mismatch(f"{told} It may be meant to begin with the recording.", _whole(-first_s))
-    longer = f"The log is {as_clock(length_s - duration_s)} longer than the recording."
-    if early > late:
+    longer = f"The log is {as_clock(last_s - first_s - duration_s)} longer than the recording."
+    if begins_before:
         return Mismatch(
             f"{told} {longer} If the chat was open before, nothing is wrong; if both began together, it must be moved.",
             _whole(-first_s),
@@ -80,7 +98,7 @@ def _moved(told: str, starts_s: float, stops_s: float, slack_s: float, *, open_e
     low_s, high_s = sorted((starts_s, stops_s))
     hours = round((low_s + high_s) / 2 / _HOUR_S)
     if hours and high_s - low_s <= _KNOWN_TO_S and low_s - slack_s <= hours * _HOUR_S <= high_s + slack_s:
-        return Mismatch(f"{told} That is a whole number of hours off: a wrong time zone?", hours * _HOUR_S)
+        return Mismatch(f"{told} {_HOURS_OFF}", hours * _HOUR_S)
     if open_early:
         told += " If the chat was open before, nothing is wrong."
     free = f"; anything up to {as_clock(stops_s)} keeps them inside" if abs(stops_s - starts_s) > _SLACK_S else ""

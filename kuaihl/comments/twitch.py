@@ -14,6 +14,7 @@ from kuaihl.records import Comment
 
 _LIST = re.compile(r'"comments"\s*:\s*\[')
 _BARE_LIST = re.compile(r"\s*\[")
+_BARE = re.compile(r"\s*(?=\{)")
 _JSON_KEYS = re.compile(r'"(?:content_offset_seconds|FileInfo|embeddedData)"\s*:|"(?:streamer|video)"\s*:\s*\{')
 
 _TIMED = re.compile(r"\s*\[(?P<time>-?(?:\d+:)?\d+:\d\d(?:[.,]\d+)?)\] ?(?P<rest>.*)")
@@ -27,13 +28,17 @@ def _sniff_json(head: str) -> bool:
 
 
 def _parse_json(source: Source, report: Report) -> Iterator[Comment]:
-    bare = source.head.lstrip().startswith("[")
+    begins = _list_of(source.head)
     # Trimmed chats and clips keep the offsets of the whole VOD.
-    video = None if bare else json_stream.value_of(source, "video")
+    video = json_stream.value_of(source, "video") if begins is _LIST else None
     start_s = seconds((video or {}).get("start")) or 0.0
     start_s = start_s if 0 < start_s < MAX_TIME_S else 0.0
     for where, entry in json_stream.entries(
-        source, report, begins=_BARE_LIST if bare else _LIST, is_entry=lambda e: "content_offset_seconds" in e
+        source,
+        report,
+        begins=begins,
+        is_entry=lambda e: "content_offset_seconds" in e,
+        closed_by="" if begins is _BARE else "]",
     ):
         message = entry.get("message")
         if not isinstance(message, dict):
@@ -47,6 +52,14 @@ def _parse_json(source: Source, report: Report) -> Iterator[Comment]:
             report.skip("comments without text", where)
             continue
         yield _comment(time_s - start_s, text, entry, message)
+
+
+def _list_of(head: str) -> re.Pattern[str]:
+    """Return where the comments begin: in a document's list, in a bare list, or, as Twitch sends them, in none."""
+    if head.lstrip().startswith("["):
+        return _BARE_LIST
+    time = head.find('"content_offset_seconds"')
+    return _LIST if time < 0 or _LIST.search(head, 0, time) else _BARE
 
 
 def _fragments(message: dict[str, Any]) -> list[str]:

@@ -95,9 +95,10 @@ def test_damage_costs_only_its_element(log):
     }
 
 
-def test_pieces_do_not_matter(log, monkeypatch):
+@pytest.mark.parametrize("joined", ["\n", ""], ids=["lines", "one line"])
+def test_pieces_do_not_matter(log, monkeypatch, joined):
     monkeypatch.setattr(xml_stream, "CHUNK", 700)
-    path = log(HEAD + "\n".join(d(i, f"text {i} 字") for i in range(500)) + "\n</i>\n")
+    path = log(HEAD + joined.join(d(i, f"text {i} 字") for i in range(500)) + "\n</i>\n")
     assert told(path) == [(float(i), None, f"text {i} 字", "message") for i in range(500)]
     assert read(path).skipped == ()
 

@@ -63,6 +63,23 @@ def test_what_was_sent_in_an_interruption_is_left_out(log):
     ]
 
 
+def test_an_interruption_is_known_by_epochs_in_milliseconds_too(log):
+    """BililiveRecorder writes them so."""
+    pile = [d("60.5", f"pile {i}", sent_s=(EPOCH_S + 30) * 1000 + i * 900) for i in range(12)]
+    busy = [d("61.5", f"busy {i}", sent_s=(EPOCH_S + 61) * 1000 + i * 90) for i in range(12)]
+    head = '<BililiveRecorderRecordInfo start_time="2024-05-01T20:00:00Z" />'
+    result = read(log(f"<i>{head}{''.join(pile + busy)}</i>"))
+    assert [c.text.split()[0] for c in result.comments] == ["busy"] * 12
+    assert [(s.count, s.where) for s in result.skipped] == [(12, "element 1 (<d>)")]
+
+
+def test_tools_without_a_start_of_the_video(log):
+    later, first = d(2, "hi", more=' user="Ann"'), d(0, "first")
+    result = read(log(f"<i><RecorderXmlStyle><z/></RecorderXmlStyle>{later}{first}</i>"))
+    assert result.format == "biliLive-tools XML"
+    assert told(result) == [(0.0, None, "first", "message"), (2.0, "Ann", "hi", "message")]
+
+
 def test_tools(log):
     def at(second):
         return f' user="Ann" timestamp="{(EPOCH_S + second) * 1000}"'

@@ -99,6 +99,13 @@ def test_dates_are_placed_by_the_start_of_the_stream(log, time, header):
     assert (comment.user, comment.text) == ("Ann", "hi")
 
 
+def test_comments_of_one_poll_share_its_time_and_are_all_kept(log):
+    rows = "".join(f"2025-03-31 11:45:{poll:02},Ann,hi\n" * 3 for poll in (10, 20, 30))
+    result = read(log("published_at,author,message\n" + rows), stream_start="2025-03-31T11:45:00+02:00")
+    assert [c.time_s for c in result.comments] == [10.0] * 3 + [20.0] * 3 + [30.0] * 3
+    assert result.skipped == ()
+
+
 def test_dates_that_can_be_two_are_not_guessed(log):
     with pytest.raises(CommentLogError, match="year first"):
         read(log("author,message,date\nAnn,hi,03/04/2025 17:45\n"), stream_start="2025-03-31T11:45:00+02:00")

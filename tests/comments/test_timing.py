@@ -65,6 +65,25 @@ def test_a_recording_that_lacks_its_beginning_or_its_end():
     assert "If the recording lacks its end, nothing is wrong; if it lacks its beginning" in found.told
 
 
+@pytest.mark.parametrize("recording_s", [600.0, 1800.0])
+def test_a_short_part_of_a_recording_whose_log_is_whole(recording_s):
+    """To begin with the recording, as it does, is nothing to propose."""
+    found = mismatch(chat(0, 2 * HOUR), recording_s)
+    assert found is not None
+    assert "If the recording lacks its end, nothing is wrong; if it lacks its beginning" in found.told
+    assert found.offset_s == pytest.approx(recording_s - 2 * HOUR, abs=30)
+    found = mismatch(chat(recording_s - 2 * HOUR, recording_s), recording_s)
+    assert found is not None
+    assert "If the chat was open before, nothing is wrong" in found.told
+
+
+def test_a_wrong_time_zone_of_a_log_that_is_longer():
+    found = mismatch(moved(chat(40, 2200), -2 * HOUR), 745.0)
+    assert found is not None
+    assert found.offset_s == 2 * HOUR
+    assert "time zone" in found.told
+
+
 def test_a_chat_that_was_open_before():
     found = mismatch(chat(-1200, 2 * HOUR), 2 * HOUR)
     assert found is not None
@@ -73,9 +92,10 @@ def test_a_chat_that_was_open_before():
 
 
 def test_longer_and_elsewhere():
-    found = mismatch(chat(8 * HOUR, 11 * HOUR), HOUR)
+    found = mismatch(chat(8.3 * HOUR, 11 * HOUR), HOUR)
     assert found is not None
-    assert found.offset_s == pytest.approx(-8 * HOUR, abs=30)
+    assert found.offset_s == pytest.approx(-8.3 * HOUR, abs=30)
+    assert "meant to begin with the recording" in found.told
 
 
 def test_milliseconds_taken_for_seconds():

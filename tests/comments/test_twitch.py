@@ -134,6 +134,17 @@ def test_bare_list_of_comments(log):
     assert told(log(json.dumps([entry(1), entry(2)]))) == [(1.0, "Ann", "hi", "message"), (2.0, "Ann", "hi", "message")]
 
 
+@pytest.mark.parametrize("indent", [None, 4])
+def test_comments_in_no_list_as_twitch_itself_sends_them(log, indent):
+    content = "\n".join(json.dumps(entry(i, f"text {i}"), indent=indent) for i in (2, 1, 3))
+    assert read(log(content)).format == "TwitchDownloader JSON"
+    assert [(t, text) for t, _, text, _ in told(log(content))] == [(1.0, "text 1"), (2.0, "text 2"), (3.0, "text 3")]
+    assert told(log(json.dumps(entry(7), indent=indent))) == [(7.0, "Ann", "hi", "message")]
+    broken = read(log(content.replace('"text 1"', '"text" 1')))
+    assert [c.time_s for c in broken.comments] == [2.0, 3.0]
+    assert [(s.count, s.where) for s in broken.skipped] == [(1, "comment 2")]
+
+
 def test_text(log):
     result = read(
         log(

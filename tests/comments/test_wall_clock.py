@@ -5,6 +5,7 @@ import pytest
 from kuaihl.comments import read
 from kuaihl.comments.wall_clock import epoch_s, read_date, read_start
 from kuaihl.errors import CommentLogError
+from tests.comments.samples import LOGS
 
 TABLE = "time,user,text\n2024-05-01 20:00:07,Ann,hi\n2024-05-01T18:00:08Z,Bo,hi\n"
 CEST = timezone(timedelta(hours=2))
@@ -52,6 +53,21 @@ def test_the_start_needs_a_zone():
 def test_without_a_start_the_error_says_what_to_give(log):
     with pytest.raises(CommentLogError, match=r"first is 2024-05-01 20:00:07 at line 2.*--stream-start 2024-"):
         read(log(TABLE))
+
+
+BY_THE_CLOCK = [
+    "DiscordChatExporter JSON", "JSON list of comments", "JSON lines of comments", "raw Twitch IRC", "Chatterino log",
+    "Twitch text in UTC", "justlog", "text with dates",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LOGS)
+def test_formats_by_the_clock_ask_for_the_start_and_no_others(log, name):
+    if name not in BY_THE_CLOCK:
+        assert read(log(LOGS[name])).comments
+        return
+    with pytest.raises(CommentLogError, match=r"by the wall clock \(the first is .* at .*with the time zone, as in"):
+        read(log(LOGS[name]))
 
 
 def test_dates_without_a_zone_are_in_that_of_the_start_and_this_is_told(log):
