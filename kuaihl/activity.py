@@ -1,12 +1,12 @@
 """Activity: how much was written and said in each segment, which pooled text does not tell."""
 
-import re
 from collections import Counter, deque
 from collections.abc import Sequence
 
 import numpy as np
 
 from kuaihl.records import SEGMENT_S, Comment, Segment, Utterance
+from kuaihl.words import WORD
 
 PRESENCE_SEGMENTS = 20
 """A chatter is present who wrote in this many segments up to now."""
@@ -28,9 +28,6 @@ CHAT_COLUMNS = (
     *(f"log1p_comments_{SLICE_S * i:g}s" for i in range(_SLICES)),
 )
 SPEECH_COLUMNS = ("log1p_words", "speech_s")
-
-_WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]|[^\s\u3040-\u30ff\u3400-\u9fff]+")
-"""A run without spaces, or one sign of a script that writes none."""
 
 
 def utterances_by_segment(utterances: Sequence[Utterance], segments: Sequence[Segment]) -> list[list[Utterance]]:
@@ -116,7 +113,7 @@ def speech_activity(utterances: Sequence[Sequence[Utterance]]) -> np.ndarray:
     """
     rows = np.zeros((len(utterances), len(SPEECH_COLUMNS)), dtype=np.float32)
     for t, some in enumerate(utterances):
-        words = sum(len(_WORD.findall(utterance.text)) for utterance in some)
+        words = sum(len(WORD.findall(utterance.text)) for utterance in some)
         spoken_s, heard_until_s = 0.0, -np.inf
         for utterance in sorted(some, key=lambda utterance: utterance.start_s):
             spoken_s += max(0.0, utterance.end_s - max(utterance.start_s, heard_until_s))

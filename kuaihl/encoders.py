@@ -1,7 +1,7 @@
 """Pretrained encoders: a picture -> one vector (Swin), a segment's texts -> one vector (BERT)."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
@@ -199,15 +199,24 @@ class TextEncoder:
             raise ValueError("neither speech nor comments to encode")
         return self._vectors(self._texts(self._speech_pieces(speech), self._comment_pieces(comments)))
 
-    def encode_segments(self, speech: Sequence[str] | None, comments: Sequence[Sequence[str]] | None) -> TextFeatures:
-        """Encode speech alone, comments alone and both at once: BERT mixes them, so one does not give another."""
+    def encode_segments(
+        self,
+        speech: Sequence[str] | None,
+        comments: Sequence[Sequence[str]] | None,
+        *,
+        progress: Callable[[float], None] | None = None,
+    ) -> TextFeatures:
+        """Encode speech alone, comments alone and both at once: BERT mixes them, so one does not give another.
+
+        ``progress`` is told, before every batch, which share is done; what it raises stops the work.
+        """
         spoken, written = self._speech_pieces(speech), self._comment_pieces(comments)
         choices = [
             self._texts(spoken, None) if spoken is not None else None,
             self._texts(None, written) if written is not None else None,
             self._texts(spoken, written) if spoken is not None and written is not None else None,
         ]
-        vectors = self._vectors([text for texts in choices if texts is not None for text in texts])
+        vectors = self._vectors([text for texts in choices if texts is not None for text in texts], progress)
         parts = iter(np.split(vectors, max(1, sum(texts is not None for texts in choices))))
         return TextFeatures(*(next(parts) if texts is not None else None for texts in choices))
 
@@ -250,7 +259,7 @@ class TextEncoder:
         ]
 
     @torch.inference_mode()
-    def _vectors(self, texts: list[tuple[int, ...]]) -> np.ndarray:
+    def _vectors(self, texts: list[tuple[int, ...]], progress: Callable[[float], None] | None = None) -> np.ndarray:
         """Encode texts of word pieces -> (texts, dim) float16; equal texts once."""
         distinct = {text: place for place, text in enumerate(sorted(set(texts), key=len, reverse=True))}
         vectors = np.empty((len(distinct), self.dim), dtype=np.float16)
@@ -259,6 +268,8 @@ class TextEncoder:
             waiting = list(same)
             size = max(1, _PIECES_PER_BATCH[self.device.type] // width)
             for start in range(0, len(waiting), size):
+                if progress is not None:
+                    progress(done / len(distinct))
                 batch = waiting[start : start + size]
                 vectors[done : done + len(batch)] = self._forward(batch, width=width)
                 done += len(batch)

@@ -22,6 +22,8 @@ class Features:
         (batch, segments, text_dim): of speech and comments, or of the one that is there.
     chat, speech
         (batch, segments, 15) and (batch, segments, 2): activity, unscaled.
+    words, counts
+        (batch, segments, 128): hashed words of the comments, 0 for none, and log1p of how many comments have them.
     has_pictures, has_speech, has_comments
         (batch, segments) bool: False where there is no such source; silence is a source.
     streamer
@@ -32,6 +34,8 @@ class Features:
     text: Tensor
     chat: Tensor
     speech: Tensor
+    words: Tensor
+    counts: Tensor
     has_pictures: Tensor
     has_speech: Tensor
     has_comments: Tensor
@@ -64,6 +68,8 @@ def gather_features(
     text_dim: int,
     chat: np.ndarray,
     speech: np.ndarray,
+    words: np.ndarray,
+    counts: np.ndarray,
     has_speech: bool,
     has_comments: bool,
     streamer: Tensor,
@@ -80,6 +86,8 @@ def gather_features(
         text=tensor(text, text_dim),
         chat=tensor(chat),
         speech=tensor(speech),
+        words=tensor(words),
+        counts=tensor(counts),
         **{f"has_{name}": torch.full((1, segments), flag) for name, flag in there.items()},
         streamer=streamer,
     )

@@ -18,9 +18,13 @@ from kuaihl.errors import CheckpointError
 from kuaihl.features import PICTURES, Features
 from kuaihl.hub import CONFIG_FILE, MODEL_FILE, fetch
 from kuaihl.perceiver import Perceiver
+from kuaihl.words import BUCKETS
 
 _STEP = 16
 """Segments, or windows, that a sweep takes at once."""
+WORD_DIM = 16
+"""Width of a word: narrow, since there are many words and few segments to learn each from."""
+WORD_DROPOUT = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +39,7 @@ class Target:
         One sentence for people: what the head learned from.
     without
         Which of "pictures", "speech", "comments", "streamer" and "text" it was trained without: it never sees them.
-        Without text it sees of speech and comments only how much there is.
+        Without text it sees of speech only how much there is, and of comments that and single words.
     """
 
     name: str = "lvtr"
@@ -60,8 +64,10 @@ class KuaiHLConfig:
         n: how many segments a prediction looks back on; the paper's 20 are ten minutes.
     dropout
         In training only.
-    activity
-        Whether the two activity tokens, which the paper does not have, are used.
+    activity, words
+        Whether the two activity tokens, and the token of the comments' words, are used; the paper does not have them.
+    recurrent
+        Whether a recurrent layer comes before the decoder's attention; the paper does not have it.
     visual_encoder, picture_dim, text_encoder, text_dim, speech_model
         Names of the encoders (see `kuaihl.weights`) and the sizes of their features.
     streamers
@@ -77,6 +83,8 @@ class KuaiHLConfig:
     window: int = 20
     dropout: float = 0.1
     activity: bool = True
+    words: bool = False
+    recurrent: bool = False
     visual_encoder: str = "swin_compact_128"
     picture_dim: int = 256
     text_encoder: str = "sentence-transformers/all-MiniLM-L6-v2"
@@ -103,7 +111,7 @@ class KuaiHLConfig:
 
 
 PRESETS = {
-    "compact": KuaiHLConfig(),
+    "compact": KuaiHLConfig(words=True, recurrent=True),
     "paper": KuaiHLConfig(
         dim=256,
         heads=8,
@@ -115,7 +123,17 @@ PRESETS = {
         text_encoder="google-bert/bert-base-uncased",
         text_dim=768,
     ),
-    "debug": KuaiHLConfig(dim=16, heads=2, perceiver_layers=1, decoder_layers=1, window=5, picture_dim=8, text_dim=8),
+    "debug": KuaiHLConfig(
+        dim=16,
+        heads=2,
+        perceiver_layers=1,
+        decoder_layers=1,
+        window=5,
+        words=True,
+        recurrent=True,
+        picture_dim=8,
+        text_dim=8,
+    ),
 }
 """The compact model that is shipped, the paper's encoders, and a tiny one for tests."""
 
@@ -164,7 +182,7 @@ class KuaiHL(
         dim = config.dim
         self.project_pictures = _projection(config.picture_dim, dim)
         self.project_text = _projection(config.text_dim, dim)
-        kinds = PICTURES + 1 + (2 if config.activity else 0)
+        kinds = PICTURES + 1 + (2 if config.activity else 0) + config.words
         self.token_kind = nn.Parameter(torch.randn(kinds, dim) * 0.02)
         if config.activity:
             self.project_chat = nn.Linear(len(CHAT_COLUMNS), dim)
@@ -172,11 +190,20 @@ class KuaiHL(
             for name, columns in (("chat", CHAT_COLUMNS), ("speech", SPEECH_COLUMNS)):
                 self.register_buffer(f"{name}_mean", torch.zeros(len(columns)))
                 self.register_buffer(f"{name}_std", torch.ones(len(columns)))
+        if config.words:
+            self.words = nn.EmbeddingBag(BUCKETS, WORD_DIM, mode="sum", padding_idx=0)
+            nn.init.normal_(self.words.weight, std=0.01)
+            self.project_words = nn.Linear(WORD_DIM, dim)
         self.streamer = nn.Embedding(len(config.streamers) + 1, dim)
         nn.init.normal_(self.streamer.weight, std=0.02)
         self.perceiver = Perceiver(dim=dim, heads=config.heads, layers=config.perceiver_layers, dropout=config.dropout)
         self.decoder = CausalDecoder(
-            dim=dim, heads=config.heads, layers=config.decoder_layers, window=config.window, dropout=config.dropout
+            dim=dim,
+            heads=config.heads,
+            layers=config.decoder_layers,
+            window=config.window,
+            dropout=config.dropout,
+            recurrent=config.recurrent,
         )
         self.head = nn.Linear(dim, len(config.targets))
 
@@ -200,6 +227,11 @@ class KuaiHL(
             speech = self.project_speech((features.speech - self.speech_mean) / self.speech_std)
             parts += [chat.unsqueeze(2), speech.unsqueeze(2)]
             present += [has_comments, has_speech]
+        if self.config.words:
+            counts = nn.functional.dropout(features.counts.float(), WORD_DROPOUT, self.training)
+            found = self.words(features.words.flatten(0, 1).int(), per_sample_weights=counts.flatten(0, 1))
+            parts.append(self.project_words(found).view(*counts.shape[:2], 1, -1))
+            present.append(has_comments)
         tokens = torch.cat(parts, dim=2) + self.token_kind
         return Tokens(tokens, torch.stack(present, dim=-1), text, pictures.mean(2))
 

@@ -35,6 +35,7 @@ from kuaihl.records import (
 )
 from kuaihl.speech import SpeechRecognizer, read_transcript
 from kuaihl.weights import find_text_encoder, find_visual_encoder
+from kuaihl.words import hashed_words
 
 logger = logging.getLogger(__name__)
 
@@ -215,6 +216,7 @@ class Predictor:
             text = self.text_encoder.encode_segments(
                 None if speech is None else [" ".join(u.text for u in part) for part in speech],
                 None if written is None else [[c.text for c in part] for part in written],
+                progress=lambda done: tell("reading", done),
             )
         skipped = [*opened.skipped, *skipped, *(() if log is None else _passed_over(log, segments))]
         return Encoded(opened.info, segments, speech, written, pictures, text, tuple(skipped), timings)
@@ -281,6 +283,7 @@ class Predictor:
         """Gather the model's input, a batch of one, with what is missing, or not for this target, marked as such."""
         encoded = self.seen(encoded, target=target)
         nothing = [[]] * len(encoded.segments)
+        words, counts = hashed_words(encoded.comments or nothing)
         return gather_features(
             pictures=encoded.pictures,
             picture_dim=self.config.picture_dim,
@@ -288,6 +291,8 @@ class Predictor:
             text_dim=self.config.text_dim,
             chat=chat_activity(encoded.comments or nothing, encoded.segments),
             speech=speech_activity(encoded.speech or nothing),
+            words=words,
+            counts=counts,
             has_speech=encoded.speech is not None,
             has_comments=encoded.comments is not None,
             streamer=torch.tensor([self.model.streamer_index(streamer)]),

@@ -13,6 +13,7 @@ from kuaihl.encoded import Encoded
 from kuaihl.features import Features, gather_features
 from kuaihl.predictor import Predictor
 from kuaihl.records import Comment, Segment, SegmentPrediction, Utterance
+from kuaihl.words import hashed_words
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +124,7 @@ class Session:
         text = predictor.text_encoder.encode_segments(
             None if said is None else [said], None if written is None else [[c.text for c in written]]
         )
+        words, counts = hashed_words([written or ()])
         return gather_features(
             pictures=None if pictures is None else predictor.visual_encoder.encode(pictures)[None],
             picture_dim=config.picture_dim,
@@ -130,6 +132,8 @@ class Session:
             text_dim=config.text_dim,
             chat=self._chat.add(written or (), segment)[None],
             speech=speech_activity([speech or ()]),
+            words=words,
+            counts=counts,
             has_speech=speech is not None,
             has_comments=written is not None,
             streamer=self._streamer,

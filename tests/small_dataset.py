@@ -46,6 +46,8 @@ def write_room(folder: Path, info: DatasetInfo, name: str, values: dict[str, obj
         "start_s": 30.0 * np.arange(count),
         **dict.fromkeys(TEXTS),
         "activity": np.zeros((count, activity)),
+        "words": None,
+        "counts": None,
         **{f"has_{modality}": np.ones(count, dtype=bool) for modality in ("pictures", "speech", "comments")},
         "impressions": None,
         "long_views": None,

@@ -31,22 +31,24 @@ ROOMS = {
     "greedy": set(),
     "transcripts": {"errors", "records"},
     "speech": {"errors", "records", "weights", "whisper_files", "voice", "devices", "greedy", "transcripts"},
-    "activity": {"records"},
+    "words": {"records"},
+    "activity": {"records", "words"},
     "encoders": {"errors", "weights", "devices"},
     "encoded": {"records", "encoders"},
     "perceiver": set(),
     "decoder": set(),
     "hub": {"errors"},
     "features": set(),
-    "model": {"activity", "perceiver", "decoder", "errors", "hub", "features"},
+    "model": {"activity", "words", "perceiver", "decoder", "errors", "hub", "features"},
     "alignment": set(),
     "ranking": set(),
     "highlights": {"records"},
+    "targets": {"errors", "encoded", "model"},
     "predictor": {
         "errors", "records", "comments", "recording", "weights", "speech", "devices", "activity", "encoders", "encoded",
-        "features", "model", "alignment", "highlights",
+        "features", "model", "alignment", "highlights", "words",
     },
-    "session": {"records", "comments", "activity", "encoded", "features", "predictor"},
+    "session": {"records", "comments", "activity", "words", "encoded", "features", "predictor"},
     "explain": {"records", "encoded", "predictor"},
     "plots": {"records", "activity"},
     "page": {"records", "model", "plots", "explain", "check"},
@@ -59,8 +61,9 @@ ROOMS = {
         "errors", "records", "comments", "encoded", "explain", "export", "highlights", "predictor", "session",
         "checkpoints",
     },
+    "choosing": {"errors", "targets", "predictor", "layout", "page"},
     "visits": {"layout", "runs"},
-    "given": {"errors", "comments", "highlights", "layout", "checkpoints", "runs"},
+    "given": {"errors", "comments", "model", "targets", "highlights", "layout", "checkpoints", "runs"},
     "fitting": {"errors", "comments", "recording", "lag", "check", "plots", "page", "given"},
     "endpoints": {
         "errors", "comments", "recording", "check", "predictor", "export", "layout", "checkpoints", "runs", "given",
@@ -68,21 +71,21 @@ ROOMS = {
     "console": {"records", "comments"},
     "options": {"errors"},
     "batch": {
-        "errors", "records", "comments", "recording", "model", "highlights", "predictor", "folders", "export",
-        "console", "options",
+        "errors", "records", "comments", "recording", "encoded", "model", "targets", "highlights", "predictor",
+        "folders", "export", "console", "options",
     },
     "watch": {
-        "errors", "records", "comments", "containers", "sound", "pictures", "console", "activity", "features",
-        "predictor", "session", "options",
+        "errors", "records", "comments", "containers", "sound", "pictures", "console", "activity", "encoded",
+        "features", "targets", "predictor", "session", "options",
     },
     "__main__": {
         "errors", "records", "comments", "recording", "model", "predictor", "console", "options", "batch", "watch",
-        "check",
+        "check", "targets",
     },
 }  # fmt: skip
 APP = {
     "errors", "comments", "predictor", "plots", "page", "layout", "checkpoints", "runs", "given", "fitting",
-    "endpoints", "visits",
+    "endpoints", "visits", "choosing",
 }  # fmt: skip
 
 

@@ -17,6 +17,7 @@ from kuaihl.activity import CHAT_COLUMNS
 from kuaihl.errors import CheckpointError
 from kuaihl.hub import fetch
 from kuaihl.model import PRESETS, Features, KuaiHL, load
+from kuaihl.words import MOST_WORDS
 from tests import hub as loopback
 from tests.hub import File, Hub, Repo
 
@@ -56,6 +57,8 @@ def predictions(found: KuaiHL) -> torch.Tensor:
         text=torch.randn(1, 7, 8, generator=rng),
         chat=torch.randn(1, 7, len(CHAT_COLUMNS), generator=rng),
         speech=torch.randn(1, 7, 2, generator=rng),
+        words=torch.zeros(1, 7, MOST_WORDS, dtype=torch.int16),
+        counts=torch.zeros(1, 7, MOST_WORDS),
         has_pictures=there,
         has_speech=there,
         has_comments=there,

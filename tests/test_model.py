@@ -10,6 +10,7 @@ from kuaihl.activity import CHAT_COLUMNS, SPEECH_COLUMNS
 from kuaihl.errors import CheckpointError
 from kuaihl.features import Features
 from kuaihl.model import PRESETS, KuaiHL, Target, load, sha256_of
+from kuaihl.words import BUCKETS, MOST_WORDS
 
 CONFIG = replace(PRESETS["debug"], streamers=("ann", "bo"))
 MODALITIES = ("pictures", "speech", "comments")
@@ -26,6 +27,8 @@ def features(segments: int, *, batch: int = 1, seed: int = 0) -> Features:
         text=noise(CONFIG.text_dim),
         chat=noise(len(CHAT_COLUMNS)),
         speech=noise(len(SPEECH_COLUMNS)),
+        words=torch.randint(1, BUCKETS, (batch, segments, MOST_WORDS), generator=rng),
+        counts=noise(MOST_WORDS).abs(),
         **{f"has_{m}": torch.ones(batch, segments, dtype=torch.bool) for m in MODALITIES},
         streamer=torch.ones(batch, dtype=torch.long),
     )
@@ -39,14 +42,13 @@ def model() -> KuaiHL:
 
 def test_no_position_sees_a_later_segment(model: KuaiHL) -> None:
     given = features(5)
-    inputs = [given.pictures, given.text, given.chat, given.speech]
-    for tensor in inputs:
-        tensor.requires_grad_()
+    names = ("pictures", "text", "chat", "speech", "counts")
+    inputs = [getattr(given, name).requires_grad_() for name in names]
     lvtr = model(given).lvtr[0]
     for i in range(5):
-        for name, grad in zip(fields(given), torch.autograd.grad(lvtr[i], inputs, retain_graph=True), strict=False):
-            assert not grad[0, i + 1 :].any(), f"position {i} sees later {name.name}"
-            assert grad[0, : i + 1].flatten(1).any(1).all(), f"position {i} misses earlier {name.name}"
+        for name, grad in zip(names, torch.autograd.grad(lvtr[i], inputs, retain_graph=True), strict=True):
+            assert not grad[0, i + 1 :].any(), f"position {i} sees later {name}"
+            assert grad[0, : i + 1].flatten(1).any(1).all(), f"position {i} misses earlier {name}"
 
 
 def test_sweep_predicts_each_segment_from_the_window_before_it(model: KuaiHL) -> None:

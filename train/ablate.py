@@ -21,8 +21,10 @@ from train.metrics import taus
 from train.state import STATE_FILE, settings_of
 
 ROWS_FOLDER, RUNS_FOLDER = "rows", "runs"
+PLAIN = {"activity": False, "words": False, "recurrent": False}
+"""What the paper does not have, and the rows of its tables do without."""
 RUNS: dict[str, dict[str, Any]] = {
-    "point": {"pair": 0.0, "align": 0.0},
+    "point": {"pair": (0.0,), "align": 0.0},
     "L0": {"region": "all", "align": 0.0},
     "L1": {"region": "border", "align": 0.0},
     "L2": {"region": "inverted", "align": 0.0},
@@ -33,6 +35,8 @@ RUNS: dict[str, dict[str, Any]] = {
     "no-text": {"without": ("speech", "comments")},
     "no-visual": {"without": ("pictures",)},
     "activity": {"activity": True},
+    "words": {"activity": True, "words": True},
+    "recurrent": {"recurrent": True},
     **{f"window-{n}": {"window": n} for n in (5, 10, 40)},
     **{f"sigma-{sigma}": {"sigma": float(sigma)} for sigma in (3, 10, 30)},
     "no-dropout": {"modality_dropout": 0.0},
@@ -58,6 +62,8 @@ TABLES: dict[str, tuple[Line, ...]] = {
     "beyond": (
         Line("KuaiHL: n = 20, sigma = 1", "full"),
         Line("with activity tokens", "activity"),
+        Line("with activity tokens and words", "words"),
+        Line("with a recurrent layer", "recurrent"),
         Line("n = 5", "window-5"),
         Line("n = 10", "window-10"),
         Line("n = 40", "window-40"),
@@ -66,17 +72,17 @@ TABLES: dict[str, tuple[Line, ...]] = {
         Line("sigma = 30", "sigma-30"),
         Line("without modality dropout", "no-dropout"),
         Line("no pictures at test", "full", missing="pictures"),
-        Line("no pictures at test, without modality dropout", "no-dropout", missing="pictures", against=9),
+        Line("no pictures at test, without modality dropout", "no-dropout", missing="pictures", against=11),
         Line("no speech at test", "full", missing="speech"),
-        Line("no speech at test, without modality dropout", "no-dropout", missing="speech", against=11),
+        Line("no speech at test, without modality dropout", "no-dropout", missing="speech", against=13),
         Line("no comments at test", "full", missing="comments"),
-        Line("no comments at test, without modality dropout", "no-dropout", missing="comments", against=13),
+        Line("no comments at test, without modality dropout", "no-dropout", missing="comments", against=15),
     ),
 }
 _TITLES = {
     "table2": "Table II: losses",
     "table3": "Table III: modalities",
-    "beyond": "Beyond the paper: activity tokens, window, sigma, modality dropout",
+    "beyond": "Beyond the paper: activity tokens, words, recurrent layer, window, sigma, modality dropout",
 }
 
 
@@ -97,8 +103,11 @@ class AblateConfig:
         Folder for curves and checkpoints; ``runs`` in ``out`` if not given.
     seeds
         How many trainings a row: the whole table with seed 0, then with seed 1, and so on.
-    preset, epochs, batch, rate, decay, warmup, align, pair, streamer_dropout, modality_dropout, patience
-        As for train.fit, for all rows alike but for what a row is about. Activity tokens are off.
+    share
+        Share of the windows that an epoch draws.
+    preset, dropout, epochs, batch, rate, decay, warmup, align, pair, streamer_dropout, modality_dropout, patience
+        As for train.fit, for all rows alike but for what a row is about. Tokens of activity and words and the
+        recurrent layer are off.
     threads
         Of the processor.
     """
@@ -109,13 +118,15 @@ class AblateConfig:
     runs: Path | None = None
     seeds: int = 5
     preset: Literal["compact", "paper", "debug"] = "compact"
+    share: float = 1.0
+    dropout: float | None = FitConfig.dropout
     epochs: int = FitConfig.epochs
     batch: int = FitConfig.batch
     rate: float = FitConfig.rate
     decay: float = FitConfig.decay
     warmup: int = FitConfig.warmup
     align: float = FitConfig.align
-    pair: float = FitConfig.pair
+    pair: float = FitConfig.pair[0]
     streamer_dropout: float = FitConfig.streamer_dropout
     modality_dropout: float = FitConfig.modality_dropout
     patience: int = FitConfig.patience
@@ -163,7 +174,9 @@ def fit_config(config: AblateConfig, run: str, seed: int) -> FitConfig:
     shared = {name: value for name, value in vars(config).items() if name in known}
     folder = (config.runs or config.out / RUNS_FOLDER) / f"{run}-seed{seed}"
     return FitConfig(
-        **{**shared, "dataset": (config.dataset,), "out": folder, "seed": seed, "activity": False, **RUNS[run]}
+        **shared
+        | {"dataset": (config.dataset,), "out": folder, "seed": seed, "pair": (config.pair,)}
+        | {"share": (config.share,), **PLAIN, **RUNS[run]}
     )
 
 

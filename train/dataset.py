@@ -19,6 +19,7 @@ from kuaihl.activity import CHAT_COLUMNS, SPEECH_COLUMNS
 from kuaihl.errors import LabelError
 from kuaihl.features import PICTURES, Features
 from kuaihl.model import KuaiHLConfig
+from kuaihl.words import MOST_WORDS
 
 DATASET_FILE = "dataset.json"
 ENCODER_FILES = ("visual.safetensors", "distill.json")
@@ -27,7 +28,7 @@ BLANK = -1
 """Index of a window without any segment, for a process that has no other to read."""
 MODALITIES = ("pictures", "speech", "comments")
 """What a window can lack."""
-_ARRAYS = ("pictures", "text_speech", "text_comments", "text_both", "activity")
+_ARRAYS = ("pictures", "text_speech", "text_comments", "text_both", "activity", "words", "counts")
 _SCALARS = ("has_pictures", "has_speech", "has_comments", "label", "valid")
 
 
@@ -67,6 +68,8 @@ def schema(info: DatasetInfo) -> pa.Schema:
             "text_comments": pa.list_(half, info.text_dim),
             "text_both": pa.list_(half, info.text_dim),
             "activity": pa.list_(pa.float32(), len(CHAT_COLUMNS) + len(SPEECH_COLUMNS)),
+            "words": pa.list_(pa.int16(), MOST_WORDS),
+            "counts": pa.list_(half, MOST_WORDS),
             "has_pictures": pa.bool_(),
             "has_speech": pa.bool_(),
             "has_comments": pa.bool_(),
@@ -134,6 +137,10 @@ class Segments:
             raise LabelError(f"{folder / 'rooms'} holds no shard: make the dataset again with train.prepare.")
         loaded = datasets.load_dataset("parquet", data_files=shards, split="train", cache_dir=str(folder / "cache"))
         self._table: pa.Table = loaded.data.table
+        if lacking := [name for name in (*_ARRAYS, *_SCALARS) if name not in self._table.column_names]:
+            raise LabelError(
+                f"{folder} was made by an earlier version and has no {', '.join(lacking)}: make the dataset again."
+            )
         self._chunks = np.cumsum([0, *(len(c) for c in self._table.column("label").chunks)])
         self._views = {name: [_view(c) for c in self._table.column(name).chunks] for name in _ARRAYS}
         self._scalars = {name: self._table.column(name).to_numpy() for name in _SCALARS}
@@ -175,6 +182,8 @@ class Segments:
             "text": text,
             "chat": activity[:, : len(CHAT_COLUMNS)],
             "speech": activity[:, len(CHAT_COLUMNS) :],
+            "words": self.array("words", start, stop),
+            "counts": self.array("counts", start, stop),
             **{f"has_{m}": flags for m, flags in has.items()},
         }
 

@@ -13,13 +13,13 @@ from torch import Tensor
 
 from kuaihl.errors import CheckpointError, LabelError
 from kuaihl.features import PICTURES
-from kuaihl.model import KuaiHL, load, sha256_of
+from kuaihl.model import KuaiHL, KuaiHLConfig, load, sha256_of
 from train.console import plain_errors
 from train.dataset import DatasetInfo, Room, Segments, stack
 from train.metrics import calibration, paired_interval, taus
 from train.participation import leave_out
 
-Source = Literal["pictures", "speech", "comments", "streamer", "activity"]
+Source = Literal["pictures", "speech", "comments", "streamer", "activity", "words"]
 """What a model can be made to do without."""
 RIVALS = {"last_value": "last", "true_persistence": "appeal_before", "ceiling": "appeal"}
 """Names in the report of what the model is compared with, and the columns of `Scores` that they are."""
@@ -59,7 +59,8 @@ def score(
     """Score each labelled segment but the first of each room once, from the window before it.
 
     What is in ``without`` is masked as if it were missing: "streamer" makes all unknown, "speech" and "comments" also
-    hide how much was said and written, "activity" hides that alone. ``known`` tells the checkpoint's streamers always.
+    hide how much was said and written, "activity" hides that alone, and "words" the token of words. ``known`` tells
+    the checkpoint's streamers always.
     The head is that of the dataset's target: CheckpointError where there is none.
     """
     columns: dict[str, list[np.ndarray]] = {name: [] for name in Scores.__slots__}
@@ -86,18 +87,27 @@ def _curve(model: KuaiHL, segments: Segments, room: Room, *, streamer: int, with
     target = model.config.target_index(segments.info.target)
     window = segments.window(room.start, room.stop, dropped=without.union(model.config.targets[target].without))
     features = stack([window], streamers=[0 if "streamer" in without else streamer], length=room.stop - room.start)
-    with _activity_hidden(model) if "activity" in without else nullcontext():
+    hidden = [place for name, place in _places(model.config).items() if name in without]
+    with _hidden(model, hidden) if hidden else nullcontext():
         return model.sweep(features, target=target).numpy()[:-1]
 
 
+def _places(config: KuaiHLConfig) -> dict[str, slice]:
+    """Where the tokens that the paper does not have are among those of a segment."""
+    first = PICTURES + 1
+    activity = {"activity": slice(first, first + 2)} if config.activity else {}
+    return {**activity, **({"words": slice(first + 2 * config.activity, None)} if config.words else {})}
+
+
 @contextmanager
-def _activity_hidden(model: KuaiHL) -> Iterator[None]:
-    """Mark the activity tokens, the last ones of each segment, as not present."""
+def _hidden(model: KuaiHL, places: Sequence[slice]) -> Iterator[None]:
+    """Mark tokens of each segment as not present."""
 
     def hide(_: object, inputs: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         latent, tokens, present = inputs
         present = present.clone()
-        present[..., PICTURES + 1 :] = False
+        for place in places:
+            present[..., place] = False
         return latent, tokens, present
 
     hook = model.perceiver.register_forward_pre_hook(hide)

@@ -60,8 +60,9 @@ class FitConfig:
         Streamers whose rooms are all kept for testing; train.evaluate and train.baselines take the same.
     preset
         Sizes of the model.
-    activity
-        Whether the model has the two activity tokens; the preset's choice if not given.
+    activity, words, recurrent
+        Whether the model has the two activity tokens, the token of words, and a recurrent layer; the preset's choice if
+        not given.
     window
         n: how many segments a prediction looks back on; the preset's if not given.
     without
@@ -74,8 +75,10 @@ class FitConfig:
         Windows a step, over all processes.
     rate, decay, warmup, clip
         AdamW's peak learning rate and weight decay, steps of linear warm-up before the cosine, largest gradient norm.
+    word_decay
+        Weight decay of the words, of which each is seen seldom.
     point, align, pair
-        Weights of the three losses (Eq. 13).
+        Weights of the three losses (Eq. 13); ``pair`` one for all datasets, or one for each in their order.
     region, sigma
         Which pairs count in the pairwise loss, and its scale.
     positive
@@ -102,6 +105,8 @@ class FitConfig:
     left_out: tuple[str, ...] = ()
     preset: Literal["compact", "paper", "debug"] = "compact"
     activity: bool | None = None
+    words: bool | None = None
+    recurrent: bool | None = None
     window: int | None = None
     without: tyro.conf.UseAppendAction[tuple[Literal["pictures", "speech", "comments", "streamer"], ...]] = ()
     dropout: float | None = None
@@ -109,11 +114,12 @@ class FitConfig:
     batch: int = 64
     rate: float = 5e-4
     decay: float = 0.05
+    word_decay: float = 3.0
     warmup: int = 100
     clip: float = 1.0
     point: float = 1.0
     align: float = 0.01
-    pair: float = 1.0
+    pair: tuple[float, ...] = (1.0,)
     region: Region = "border"
     sigma: float = 1.0
     positive: Literal["swap", "plain"] = "swap"
@@ -144,7 +150,7 @@ def fit(config: FitConfig) -> Path:
         parts = open_parts(config.dataset, left_out=config.left_out)
     model = build(config, parts)
     windows = _training_windows(config, parts, model)
-    optimizer = torch.optim.AdamW(_groups(model, config.decay), lr=config.rate, betas=(0.9, 0.98), fused=True)
+    optimizer = torch.optim.AdamW(_groups(model, config), lr=config.rate, betas=(0.9, 0.98), fused=True)
     model, optimizer = accelerator.prepare(model, optimizer)
     run = Run(config.out, settings_of(config, apart=_NO_SETTINGS), accelerator.unwrap_model(model), optimizer)
     progress = run.resume()
@@ -208,7 +214,8 @@ def take_step(
         output = model(batch.features, target=batch.target)
     terms, counts = loss_terms(output, batch, config)
     losses = terms * counts / accelerator.reduce(counts, "sum").clamp(min=1)  # every window weighs the same
-    weights = torch.tensor([config.point, config.align, config.pair], device=losses.device)
+    pair = config.pair[batch.target if len(config.pair) > 1 else 0]
+    weights = torch.tensor([config.point, config.align, pair], device=losses.device)
     optimizer.zero_grad()
     accelerator.backward((weights * losses).sum() * accelerator.num_processes)  # which averages the gradients
     norm = accelerator.clip_grad_norm_(model.parameters(), config.clip)
@@ -246,7 +253,7 @@ def validate(config: FitConfig, model: KuaiHL, part: Part, accelerator: Accelera
 
 def build(config: FitConfig, parts: Sequence[Part]) -> KuaiHL:
     """A model for datasets, or the checkpoint ``config.init`` with the streamers and heads it lacks."""
-    changes = {name: getattr(config, name) for name in ("activity", "window", "dropout")}
+    changes = {name: getattr(config, name) for name in ("activity", "words", "recurrent", "window", "dropout")}
     changes = {name: value for name, value in changes.items() if value is not None}
     if config.init is not None:
         return model_from(config.init, parts, without=config.without, changes=changes)
@@ -277,6 +284,8 @@ def _training_windows(config: FitConfig, parts: Sequence[Part], model: KuaiHL) -
     shares = config.share or (1.0,) * len(parts)
     if len(shares) != len(parts) or not all(0 < share <= 1 for share in shares):
         raise LabelError(f"--share needs a number above 0, at most 1, for each of the {len(parts)} datasets: {shares}.")
+    if len(config.pair) not in (1, len(parts)):
+        raise LabelError(f"--pair needs one number, or one for each of the {len(parts)} datasets: {config.pair}.")
     windows = [
         Windows(
             part.segments,
@@ -299,12 +308,13 @@ def _batches(
         yield batch.to(accelerator.device)
 
 
-def _groups(model: nn.Module, decay: float) -> list[dict[str, Any]]:
-    """Weight decay for matrices only, as is usual: not for biases, norms and embeddings."""
-    matrices = [p for n, p in model.named_parameters() if p.ndim > 1 and not n.startswith(("streamer", "token_kind"))]
-    chosen = {id(p) for p in matrices}
-    others = [p for p in model.parameters() if id(p) not in chosen]
-    return [{"params": matrices, "weight_decay": decay}, {"params": others, "weight_decay": 0.0}]
+def _groups(model: nn.Module, config: FitConfig) -> list[dict[str, Any]]:
+    """Weight decay for matrices only, as is usual: not for biases, norms and embeddings but that of words."""
+    decays: dict[float, list[nn.Parameter]] = {config.decay: [], config.word_decay: [], 0.0: []}
+    for name, parameter in model.named_parameters():
+        matrix = parameter.ndim > 1 and not name.startswith(("streamer", "token_kind"))
+        decays[config.word_decay if name == "words.weight" else config.decay * matrix].append(parameter)
+    return [{"params": some, "weight_decay": decay} for decay, some in decays.items() if some]
 
 
 def _set_rate(optimizer: torch.optim.Optimizer, config: FitConfig, step: int, steps: int) -> float:

@@ -11,7 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kuaihl.activity import CHAT_COLUMNS
-from kuaihl.model import Features, KuaiHLConfig, Target
+from kuaihl.model import WORD_DIM, WORD_DROPOUT, Features, KuaiHLConfig, Target
+from kuaihl.words import BUCKETS
 from train.dataset import Room, Segments, Windows
 from train.metrics import taus
 from train.past import scored_of
@@ -36,7 +37,9 @@ class GRU(nn.Module):
         self.register_buffer("std", torch.from_numpy(activity.std(0).clip(min=1e-3)))
         self.streamer = nn.Embedding(len(config.streamers) + 1, dim)
         nn.init.normal_(self.streamer.weight, std=0.02)
-        self.project = nn.Linear(config.picture_dim + config.text_dim + activity.shape[1] + 3, dim)
+        self.words = nn.EmbeddingBag(BUCKETS, WORD_DIM, mode="sum", padding_idx=0)
+        nn.init.normal_(self.words.weight, std=0.01)
+        self.project = nn.Linear(WORD_DIM + config.picture_dim + config.text_dim + activity.shape[1] + 3, dim)
         self.dropout = nn.Dropout(config.dropout)
         self.gru = nn.GRU(dim, dim, batch_first=True)
         self.head = nn.Linear(dim, 1)
@@ -46,10 +49,13 @@ class GRU(nn.Module):
         spoken = features.has_speech | features.has_comments
         scaled = (torch.cat([features.chat, features.speech], dim=-1) - self.mean) / self.std
         chat, speech = scaled[..., : len(CHAT_COLUMNS)], scaled[..., len(CHAT_COLUMNS) :]
+        counts = F.dropout(features.counts.float(), WORD_DROPOUT, self.training)
+        words = self.words(features.words.flatten(0, 1).int(), per_sample_weights=counts.flatten(0, 1))
         parts = (
             (self.norm_pictures(features.pictures.float().mean(2)), features.has_pictures),
             (self.norm_text(features.text.float()), spoken),
             (chat, features.has_comments),
+            (words.view(*counts.shape[:2], -1), features.has_comments),
             (speech, features.has_speech),
         )
         known = [torch.where(there.unsqueeze(-1), values, 0.0) for values, there in parts]

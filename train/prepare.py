@@ -22,6 +22,7 @@ from kuaihl.model import PRESETS
 from kuaihl.predictor import DEFAULT_CHECKPOINT
 from kuaihl.records import Comment, Segment, Utterance
 from kuaihl.weights import find_text_encoder, find_visual_encoder, sha256_file
+from kuaihl.words import hashed_words
 from train.console import plain_errors
 from train.dataset import DATASET_FILE, ENCODER_FILES, DatasetInfo, read_info, write_info, write_shard
 from train.labels import LabelOptions, SegmentLabels
@@ -148,6 +149,7 @@ def columns(
     """
     count = len(segments)
     nothing = [[]] * count
+    words, counts = hashed_words(comments or nothing)
     return {
         **label_columns(count, streamer=streamer, day=day, split=split, labels=labels),
         "room": [name] * count,
@@ -160,6 +162,8 @@ def columns(
         "activity": np.concatenate(
             [chat_activity(comments or nothing, segments), speech_activity(speech or nothing)], axis=1
         ),
+        "words": words,
+        "counts": counts,
         "has_pictures": np.full(count, pictures is not None),
         "has_speech": np.full(count, speech is not None),
         "has_comments": np.full(count, comments is not None),

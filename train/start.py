@@ -76,13 +76,13 @@ def model_from(checkpoint: Path, parts: Sequence[Part], *, without: Sequence[str
     CheckpointError
         There is none, or the datasets' features are of other encoders than its own.
     LabelError
-        ``changes`` has another ``activity`` or ``window``: the weights are made for theirs. None of the training rooms
-        for a new head has a label.
+        ``changes`` has another ``activity``, ``words``, ``recurrent`` or ``window``: the weights are made for theirs.
+        None of the training rooms for a new head has a label.
     """
     model, folder = load(checkpoint)
     old = model.config
     check_encoders(folder, model, parts[0].segments.info)
-    for name in ("activity", "window"):
+    for name in ("activity", "words", "recurrent", "window"):
         has = getattr(old, name)
         if changes.get(name, has) != has:
             raise LabelError(
