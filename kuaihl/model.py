@@ -67,7 +67,8 @@ class KuaiHLConfig:
     activity, words
         Whether the two activity tokens, and the token of the comments' words, are used; the paper does not have them.
     recurrent
-        Whether a recurrent layer comes before the decoder's attention; the paper does not have it.
+        Whether a recurrent layer comes before the decoder's attention, and each segment's latent starts from the sum of
+        its tokens, for that layer to smooth, and not from the streamer alone; the paper has neither.
     visual_encoder, picture_dim, text_encoder, text_dim, speech_model
         Names of the encoders (see `kuaihl.weights`) and the sizes of their features.
     streamers
@@ -238,6 +239,8 @@ class KuaiHL(
     def gather(self, tokens: Tokens, streamer: Tensor) -> Tensor:
         """Perceiver block: one vector a segment, (batch, segments, dim)."""
         latent = self.streamer(streamer).unsqueeze(1).expand(-1, tokens.tokens.shape[1], -1)
+        if self.config.recurrent:
+            latent = latent + (tokens.tokens * tokens.present.unsqueeze(-1)).sum(2)
         return self.perceiver(latent, tokens.tokens, tokens.present)
 
     def decode(self, gathered: Tensor, *, target: int = 0) -> Tensor:

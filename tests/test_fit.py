@@ -1,13 +1,6 @@
-"""Training: it learns, it is the same again, and it goes on after being killed as if nothing had happened."""
+"""Training: it learns what can be learned, each of several targets, and only from what it may see."""
 
-import itertools
 import json
-import os
-import re
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,18 +9,17 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from kuaihl.errors import LabelError
 from kuaihl.model import Target, load
 from tests.small_dataset import write_chat_dataset, write_dataset
+from tests.training import config, curves, same, weights
 from train import fit
 from train.dataset import Segments, Windows
 from train.evaluate import rooms_of, score
-from train.fit import FitConfig
 from train.metrics import taus
 from train.mixture import open_parts
-from train.state import LOG_FILE, STATE_FILE
+from train.state import LOG_FILE
 
 
 @pytest.fixture(autouse=True)
@@ -52,52 +44,6 @@ def both(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path,
     path = tmp_path_factory.mktemp("chats")
     write_chat_dataset(path)
     return dataset, path
-
-
-def config(dataset: Path | tuple[Path, ...], out: Path, **changes: object) -> FitConfig:
-    datasets = dataset if isinstance(dataset, tuple) else (dataset,)
-    base = FitConfig(datasets, out, preset="debug", epochs=3, batch=16, rate=3e-3, warmup=5, patience=50)
-    return replace(base, **changes)
-
-
-def flags(given: FitConfig) -> list[str]:
-    """The command line of a run."""
-    named = {name: value for name, value in vars(given).items() if value != getattr(FitConfig, name, None)}
-    values = [(name, one) for name, value in named.items() for one in (value if name == "dataset" else [value])]
-    return [word for name, value in values for word in (f"--{name.replace('_', '-')}", str(value))]
-
-
-def torchrun(given: FitConfig) -> None:
-    """Train with two processes."""
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    done = subprocess.run(
-        [*launcher, "-m", "train.fit", *flags(given)],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=200,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-
-
-def curves(out: Path) -> dict[str, dict[int, float]]:
-    """Every curve by name: value by step. A step that was drawn twice would be an error."""
-    events = EventAccumulator(str(out / "curves"), size_guidance={"scalars": 0}).Reload()
-    found = {}
-    for name in events.Tags()["scalars"]:
-        points = [(event.step, event.value) for event in events.Scalars(name)]
-        found[name] = dict(points)
-        assert len(found[name]) == len(points), name
-    return found
-
-
-def weights(out: Path) -> dict[str, torch.Tensor]:
-    return torch.load(out / STATE_FILE, weights_only=True)["model"]
-
-
-def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
-    return all(torch.equal(one[name], other[name]) for name in one)
 
 
 def test_it_learns_what_can_be_learned(dataset: Path, tmp_path: Path) -> None:
@@ -173,124 +119,11 @@ def test_streamers_left_out_are_not_learned_from(both: tuple[Path, Path], tmp_pa
     assert model.config.streamers == ("channel 0", "streamer 0", "streamer 1")
 
 
-def test_the_same_seed_gives_the_same_weights(dataset: Path, tmp_path: Path) -> None:
-    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
-        fit.fit(config(dataset, tmp_path / name, epochs=1, seed=seed))
-    assert same(weights(tmp_path / "a"), weights(tmp_path / "b"))
-    assert not same(weights(tmp_path / "a"), weights(tmp_path / "c"))
-
-
-@pytest.mark.parametrize(("count", "deaths"), [(1, (4, 9, 13)), (2, (4, 13, 20))])
-def test_resumed_runs_end_with_the_same_weights(
-    both: tuple[Path, Path], tmp_path: Path, count: int, deaths: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    dataset = both[:count]
-    fit.fit(config(dataset, tmp_path / "whole"))
-    steps = 0
-    terms = fit.loss_terms
-
-    def dies(*args: object) -> dict[str, torch.Tensor]:
-        nonlocal steps
-        steps += 1
-        if steps in deaths:  # in the middle of the first epoch, in its validation, and in the second
-            raise KeyboardInterrupt
-        return terms(*args)
-
-    monkeypatch.setattr(fit, "loss_terms", dies)
-    for _ in deaths:
-        with pytest.raises(KeyboardInterrupt):
-            fit.fit(config(dataset, tmp_path / "cut", save_every=2))
-    fit.fit(config(dataset, tmp_path / "cut", save_every=2))
-    assert steps > 18  # steps after the last state were taken again
-    assert same(weights(tmp_path / "whole"), weights(tmp_path / "cut"))
-
-
-def test_killed_and_started_again(dataset: Path, tmp_path: Path) -> None:
-    fit.fit(config(dataset, tmp_path / "whole", epochs=9))
-    cut = config(dataset, tmp_path / "cut", epochs=9, save_every=2)
-    command, environment = [sys.executable, "-m", "train.fit", *flags(cut)], {**os.environ, "OMP_NUM_THREADS": "1"}
-    running = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=environment)
-    deadline = time.monotonic() + 120
-    while not (tmp_path / "cut" / STATE_FILE).exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    running.send_signal(signal.SIGKILL)
-    assert running.wait(timeout=30) == -signal.SIGKILL, "it was done before it was killed"
-    fit.fit(cut)
-    assert same(weights(tmp_path / "whole"), weights(tmp_path / "cut"))
-
-
 def test_each_term_is_used(dataset: Path, tmp_path: Path) -> None:
     fit.fit(config(dataset, tmp_path / "all", epochs=1))
-    for name in ("point", "align", "pair"):
-        fit.fit(config(dataset, tmp_path / name, epochs=1, **{name: 0.0}))
+    for name, nothing in (("point", 0.0), ("align", 0.0), ("pair", (0.0,))):
+        fit.fit(config(dataset, tmp_path / name, epochs=1, **{name: nothing}))
         assert not same(weights(tmp_path / "all"), weights(tmp_path / name))
-
-
-TWO = {"batch": 23, "dropout": 0.0, "log_every": 1}
-"""93 windows in batches of 23, an odd number: the last has one window, and the second process none of it."""
-
-
-def assert_close(one: Path, other: Path) -> None:
-    """Two runs are the same but for the rounding of sums."""
-    ours, theirs = curves(one), curves(other)
-    assert ours.keys() == theirs.keys()
-    for name, values in ours.items():
-        assert values.keys() == theirs[name].keys()
-        # One rank more or less: tau has no steps between.
-        tolerance = 5e-3 if name.endswith("tau") else 1e-5
-        np.testing.assert_allclose(
-            [*theirs[name].values()], [*values.values()], atol=tolerance, rtol=1e-5, err_msg=name
-        )
-    ours, theirs = felt(weights(one)), felt(weights(other))
-    for name, value in ours.items():
-        torch.testing.assert_close(theirs[name], value, atol=1e-5, rtol=1e-4, msg=name)
-
-
-def felt(given: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """All weights but the biases of keys: softmax does not feel them, so that their gradient is rounding alone."""
-    kept = dict(given)
-    for name in (name for name in given if name.endswith("in_proj_bias")):
-        query, _, value = given[name].chunk(3)
-        kept[name] = torch.cat([query, value])
-    return kept
-
-
-def files(out: Path) -> set[str]:
-    """What is there, but for the moment and the process in the name of a curve's file."""
-    return {re.sub(r"tfevents\..*", "tfevents", str(path.relative_to(out))) for path in out.rglob("*")}
-
-
-def test_two_processes_take_the_same_steps_as_one(dataset: Path, tmp_path: Path) -> None:
-    fit.fit(config(dataset, tmp_path / "one", **TWO))
-    torchrun(config(dataset, tmp_path / "two", **TWO))
-    assert_close(tmp_path / "one", tmp_path / "two")
-    assert len(curves(tmp_path / "two")["loss/point"]) == 15
-    assert files(tmp_path / "one") == files(tmp_path / "two")
-    assert len(list((tmp_path / "two" / "curves").iterdir())) == 1
-
-
-def test_two_processes_go_on_where_one_stopped(
-    both: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    fit.fit(config(both, tmp_path / "one", **TWO))
-    step, steps = fit.take_step, itertools.count(1)
-
-    def dies(*args: object) -> object:
-        if next(steps) == 8:  # after the state of step 6, in the second epoch
-            raise KeyboardInterrupt
-        return step(*args)
-
-    monkeypatch.setattr(fit, "take_step", dies)
-    with pytest.raises(KeyboardInterrupt):
-        fit.fit(config(both, tmp_path / "two", save_every=3, **TWO))
-    torchrun(config(both, tmp_path / "two", save_every=3, **TWO))
-    assert_close(tmp_path / "one", tmp_path / "two")
-
-
-def test_reading_ahead_changes_nothing(dataset: Path, tmp_path: Path) -> None:
-    fit.fit(config(dataset, tmp_path / "between", epochs=1))
-    fit.fit(config(dataset, tmp_path / "ahead", epochs=1, workers=1))
-    assert same(weights(tmp_path / "between"), weights(tmp_path / "ahead"))
 
 
 def test_it_learns_in_bfloat16(dataset: Path, tmp_path: Path) -> None:

@@ -245,13 +245,20 @@ def _training(folder: Path, model: KuaiHL, fit: dict[str, Any]) -> str:
 with the best validation tau ({fit["best_tau"]:.4f}, epoch {fit["best_epoch"]}) was kept. torch {fit["torch"]}."""
 
 
+def _runs(log: dict[str, Any]) -> list[dict[str, Any]]:
+    """The distillation and those it went on from, the first one first."""
+    before = log.get("before")
+    return [*(_runs(before) if before else ()), log]
+
+
 def _distilled(log: dict[str, Any] | None) -> str:
     if log is None:
         return ""
+    runs = _runs(log)
+    steps, minutes = sum(run["steps"] for run in runs), sum(run["student_s"] for run in runs) / 60
     told = (
         f"\nThe visual encoder was distilled from an ImageNet EfficientNet-Lite0 on {log['photos']:,} photographs and\n"
-        f"{log['drawings']:,} frames of simulated rooms: {log['steps']:,} steps of {log['batch']} in "
-        f"{log['student_s'] / 60:.0f} minutes.\n"
+        f"{log['drawings']:,} frames of simulated rooms: {steps:,} steps of {log['batch']} in {minutes:.0f} minutes.\n"
     )
     if probe := log["probe"]:
         right = f"{probe['student_accuracy']:.1%} (teacher: {probe['teacher_accuracy']:.1%})"
@@ -271,7 +278,7 @@ def _commands(
     heads: Sequence[_Head], fit: dict[str, Any], distilled: dict[str, Any] | None, calibration: dict[str, Any]
 ) -> Iterator[str]:
     if distilled:
-        yield distilled["command"]
+        yield from (run["command"] for run in _runs(distilled))
     yield from (head.made_by for head in heads)
     yield fit["command"]
     for head in heads:

@@ -268,9 +268,8 @@ def distill(config: DistillConfig) -> None:
     # A probe needs two classes with photos to spare.
     compared = len(set(np.array(pictures.classes)[split.probe_test])) > 1
     report = {
-        "command": shlex.join(
-            ["python", "-m", "train.distill", *(Path(a).name if "/" in a else a for a in sys.argv[1:])]
-        ),
+        "command": shlex.join(["python", "-m", "train.distill", *map(_named, sys.argv[1:])]),
+        "before": _before(config.init),
         "photos": len(split.distil),
         "drawings": config.drawings,
         "variants": config.variants,
@@ -282,6 +281,22 @@ def distill(config: DistillConfig) -> None:
     }
     write(config.out / "distill.json", (json.dumps(report, indent=1) + "\n").encode())
     logger.info("done: %s", report["probe"])
+
+
+def _named(argument: str) -> str:
+    """An argument without the folders of this machine, but for the one that tells whose weights a file holds."""
+    path = Path(argument)
+    if "/" not in argument:
+        return argument
+    return f"{path.parent.name}/{path.name}" if path.suffix == ".safetensors" else path.name
+
+
+def _before(init: Path | None) -> dict[str, object] | None:
+    """What is known of the distillation that made the weights this one started from: command, steps and seconds."""
+    if init is None or not (log := init.with_name("distill.json")).exists():
+        return None
+    earlier = json.loads(log.read_text(encoding="utf-8"))
+    return {name: earlier.get(name) for name in ("command", "before", "steps", "student_s")}
 
 
 def main() -> None:

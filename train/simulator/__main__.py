@@ -1,7 +1,7 @@
-"""Command line of KLive-Sim: render one room to a recording (stream), or a whole simulation to a dataset (rooms)."""
+"""Command line of KLive-Sim: a room as a recording (stream), all as a dataset (rooms), what of them shows (bound)."""
 
 import sys
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -75,10 +75,34 @@ class Rooms:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """Score observers who know the truth of all that shows, beside true persistence: how far one could get."""
+
+    dataset: Path
+    """Folder that rooms wrote."""
+    scenes: Path | None = None
+    """The photos that it was made with, if it was."""
+    out: Path | None = None
+    """JSON file for the numbers."""
+
+    def run(self) -> None:
+        """Fit, score and print."""
+        from train.evaluate import write_report
+        from train.simulator.bound import bound, print_bound
+
+        found = bound(self.dataset, scenes=self.scenes)
+        if self.out:
+            write_report(asdict(found), self.out)
+        print_bound(found)
+
+
 def main() -> None:
     """Run the command; what the user can mend is one line on stderr and exit code 2."""
     command = tyro.cli(
-        Annotated[Stream, tyro.conf.subcommand("stream")] | Annotated[Rooms, tyro.conf.subcommand("rooms")],
+        Annotated[Stream, tyro.conf.subcommand("stream")]
+        | Annotated[Rooms, tyro.conf.subcommand("rooms")]
+        | Annotated[Bound, tyro.conf.subcommand("bound")],
         prog="python -m train.simulator",
         description=__doc__,
     )

@@ -1,0 +1,152 @@
+"""What an observer of simulated rooms is told, and what it is worth."""
+
+import json
+from contextlib import redirect_stdout
+from dataclasses import asdict, fields, replace
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.stats import kendalltau
+
+from kuaihl.activity import chat_activity, speech_activity
+from kuaihl.comments import by_segment
+from kuaihl.errors import LabelError
+from tests.small_dataset import INFO, write_dataset, write_room
+from train.dataset import Segments, write_info
+from train.simulator import __main__ as command
+from train.simulator.bound import SEGMENTS_SEEN, Shown, bound, inputs, made_anew, what_shows
+from train.simulator.config import TALENTS, SimulatorConfig
+from train.simulator.rooms import Room, room, room_ids
+
+SEGMENTS = 100
+# Noise that only the audience shows, and so much of it that it must.
+CONFIG = SimulatorConfig(size="tiny", min_segments=SEGMENTS, max_segments=SEGMENTS, noise_sd=1.0, max_comments=30)
+SIMULATED = replace(
+    INFO,
+    source="simulated rooms: tiny",
+    made_by="python -m train.simulator rooms --size tiny --seed 0 --out rooms",
+    parameters=asdict(CONFIG),
+)
+
+
+@pytest.fixture(scope="module")
+def made() -> dict[str, Room]:
+    return {name: room(CONFIG, index) for index, name in enumerate(room_ids(CONFIG))}
+
+
+@pytest.fixture(scope="module")
+def dataset(made: dict[str, Room], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The rooms as a dataset, whose pictures and text nobody looks at here."""
+    folder = tmp_path_factory.mktemp("rooms")
+    write_info(folder, SIMULATED)
+    for name, one in made.items():
+        count = len(one.segments)
+        chat = chat_activity(by_segment(one.comments, one.segments), one.segments)
+        values = {
+            "streamer": [one.streamer] * count,
+            "pictures": None,
+            "activity": np.hstack([chat, speech_activity([[]] * count)]),
+            "label": one.lvtr,
+            "appeal": one.appeal,
+        }
+        write_room(folder, SIMULATED, name, values)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def ran(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[list[dict[str, Any]], list[str]]:
+    """The rows that the command writes, and the lines that it prints for them."""
+    out = tmp_path_factory.mktemp("numbers") / "bound.json"
+    printed = StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(printed):
+        patch.setattr("sys.argv", ["train.simulator", "bound", "--dataset", str(dataset), "--out", str(out)])
+        command.main()
+    return json.loads(out.read_text())["rows"], printed.getvalue().splitlines()[2:]
+
+
+def shown_in(dataset: Path, name: str) -> Shown:
+    segments = Segments(dataset)
+    return what_shows(made_anew(CONFIG, name), segments, next(r for r in segments.rooms if r.name == name))
+
+
+def test_what_shows_is_the_truth(dataset: Path, made: dict[str, Room]) -> None:
+    for name in ("train-0001", "test-0007"):
+        one, shown = made[name], shown_in(dataset, name)
+        told = zip(shown.talent, shown.idle, shown.intensity, shown.hype, strict=True)
+        assert [*told] == [(TALENTS.index(t.talent), t.idle, t.intensity, t.hype) for t in one.truth]
+        assert shown.gifts.tolist() == [sum(one.look.gifts[3 * i : 3 * i + 3]) for i in range(SEGMENTS)]
+        written = np.histogram([c.time_s for c in one.comments], bins=30.0 * np.arange(SEGMENTS + 1))[0]
+        np.testing.assert_allclose(np.expm1(shown.comments), written, rtol=1e-5)
+        np.testing.assert_array_equal(np.isnan(shown.streamer), not one.known)
+        for episode in one.plan.episodes:
+            assert shown.place[episode.start : episode.end].tolist() == [*range(episode.end - episode.start)]
+            if episode.announced is not None:
+                assert shown.announced[episode.announced] > 0
+        assert np.count_nonzero(shown.announced) <= sum(e.announced is not None for e in one.plan.episodes)
+    assert not made["test-0007"].known
+
+
+def test_an_observer_knows_the_past_alone(dataset: Path) -> None:
+    shown, t = shown_in(dataset, "train-0002"), 40
+    told = [f.name for f in fields(Shown)]
+    before = inputs(shown, told)
+    assert before.shape == (SEGMENTS, 1 + SEGMENTS_SEEN * (len(told) - 1))
+    for name in told[1:]:
+        values = getattr(shown, name).astype(float)
+        after = inputs(replace(shown, **{name: np.r_[values[:t], values[t:] + 1.0]}), told)
+        np.testing.assert_array_equal(after[: t + 1], before[: t + 1])
+        changed = (after != before) & ~np.isnan(before)
+        assert changed[t + 1 :].any(1).tolist() == [True] * (SEGMENTS - t - 1)
+        assert changed[t + 1].sum() == 1
+    hype = inputs(shown, ["streamer", "hype"])[t, 1:]
+    np.testing.assert_array_equal(hype, shown.hype[t - SEGMENTS_SEEN : t])
+    assert np.isnan(inputs(shown, ["hype"])[0, 1:]).all()
+
+
+def test_who_is_told_more_predicts_better(ran: tuple[list[dict[str, Any]], list[str]], made: dict[str, Room]) -> None:
+    rows, _ = ran
+    pooled = [row["pooled"] for row in rows]
+    comments, gifts, hype, persistence, ceiling = pooled[3:]
+    assert max(pooled[:3]) + 0.05 < comments < gifts < hype < ceiling  # of the noise, only the audience tells
+    assert hype > gifts + 0.05
+    tests = [one for one in made.values() if one.split == "test"]
+    label, appeal = (np.concatenate([getattr(one, x)[1:] for one in tests]) for x in ("lvtr", "appeal"))
+    before = np.concatenate([one.appeal[:-1] for one in tests])
+    assert ceiling == pytest.approx(kendalltau(appeal, label).statistic, abs=1e-6)
+    assert persistence == pytest.approx(kendalltau(before, label).statistic, abs=1e-6)
+    each = [kendalltau(one.appeal[:-1], one.lvtr[1:]).statistic for one in tests]
+    assert rows[-2]["per_room"] == pytest.approx(np.mean(each), abs=1e-6)
+    assert [row["pooled_share"] for row in rows] == pytest.approx([tau / persistence for tau in pooled])
+    assert rows[0]["per_room"] is None  # who streams is the same all through a room
+
+
+def test_each_row_is_printed(ran: tuple[list[dict[str, Any]], list[str]]) -> None:
+    for row, line in zip(*ran, strict=True):
+        assert line.startswith(row["name"])
+        assert f"{row['pooled']:.4f}" in line
+        assert f"{row['pooled_share']:.1%}" in line
+
+
+def test_rooms_must_come_out_as_they_were(dataset: Path, tmp_path: Path) -> None:
+    def described(name: str, **changes: object) -> Path:
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "rooms").symlink_to(dataset / "rooms")
+        write_info(folder, replace(SIMULATED, **changes))
+        return folder
+
+    write_dataset(tmp_path / "random")
+    with pytest.raises(LabelError, match="but of random numbers"):
+        bound(tmp_path / "random")
+    photographed = described("photos", made_by=SIMULATED.made_by.replace(" --out", " --scenes my photos.tar --out"))
+    for scenes in (None, tmp_path / "others.tar"):
+        with pytest.raises(LabelError, match=r"with the photos of my photos\.tar, .* --scenes"):
+            bound(photographed, scenes=scenes)
+    with pytest.raises(LabelError, match="no --scenes"):
+        bound(dataset, scenes=tmp_path / "others.tar")
+    other = described("other", parameters={**asdict(CONFIG), "intensity_gain": 1.4})
+    with pytest.raises(LabelError, match="does not come out"):
+        bound(other)

@@ -1,0 +1,247 @@
+"""How far an observer gets who knows all that shows in a room: boosting that is told ever more of the truth.
+
+Appeal is hidden. It is seen in what the audience does, and true persistence, the tau of the appeal one segment earlier,
+is the score of one who could look behind that. These are scores of observers who can not, but mistake nothing they see.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+
+import numpy as np
+from sklearn.ensemble import HistGradientBoostingRegressor
+from tqdm import tqdm
+
+from kuaihl.activity import CHAT_COLUMNS
+from kuaihl.errors import LabelError
+from train.dataset import DatasetInfo, Room, Segments, read_info
+from train.leaderboard import open_task
+from train.metrics import Tau, taus
+from train.past import labels_of, lags, rooms_of_rows, scored_of
+from train.simulator import rooms
+from train.simulator.config import TALENTS, SimulatorConfig
+from train.simulator.look import SLOTS_PER_SEGMENT
+from train.simulator.scenes import Scenes, read_scenes
+
+SEGMENTS_SEEN = 8
+"""How far back an observer looks."""
+_TOLD = {
+    "streamer": ("streamer",),
+    "+ what is on (talent, place in it, idle, announced)": ("talent", "place", "idle", "announced"),
+    "+ intensity": ("intensity",),
+    "+ comments (counts)": ("comments", "commenters", "burst"),
+    "+ gifts on screen": ("gifts",),
+    "+ hype (hidden)": ("hype",),
+}
+"""Observers: each is told the truth of these fields of `Shown`, and of all those above."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What shows of a room, all (segments,), and ``hype``, which does not.
+
+    ``streamer`` is a number, NaN for one without training rooms; ``talent`` an index into TALENTS, ``place`` the
+    segments since it began, ``announced`` one more than the talent that is announced in this segment, or 0.
+
+    The day is not there: trees would know training rooms by it, and it tells nothing of the fashion of later days. Nor
+    is what was said and written, but for announcements and numbers.
+    """
+
+    streamer: np.ndarray
+    talent: np.ndarray
+    place: np.ndarray
+    idle: np.ndarray
+    announced: np.ndarray
+    intensity: np.ndarray
+    comments: np.ndarray
+    commenters: np.ndarray
+    burst: np.ndarray
+    gifts: np.ndarray
+    hype: np.ndarray
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """Tau of an observer, and as a share of that of true persistence; None where it is not defined."""
+
+    name: str
+    pooled: float | None
+    per_room: float | None
+    pooled_share: float | None
+    per_room_share: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """Observers on the scored segments of the test rooms, then true persistence and the ceiling."""
+
+    dataset: str
+    segments: int
+    rows: tuple[Row, ...]
+
+
+def bound(dataset: Path, *, scenes: Path | None = None) -> Bound:
+    """Fit each observer on the training rooms of a dataset, with as many trees as validation wants, and score it.
+
+    Trees are not perfect observers: one could do a little better.
+
+    Parameters
+    ----------
+    dataset
+        Folder that train.simulator wrote. Its rooms are made anew from its parameters, but for their comments.
+    scenes
+        The photos that it was made with, which decide over a room's random numbers.
+
+    Raises
+    ------
+    LabelError
+        The dataset is not of simulated rooms, or they do not come out as they were.
+    """
+    info = read_info(dataset)
+    config = _config(dataset, info)
+    photos = _photos(dataset, info, scenes)
+    task = open_task(dataset)
+    parts = (task.train, task.validation, task.test)
+    names = [room.name for part in parts for room in part]
+    truth = {name: made_anew(config, name, scenes=photos) for name in tqdm(names, unit="room")}
+    shown = [[what_shows(truth[room.name], task.segments, room) for room in part] for part in parts]
+    kept = [np.concatenate([scored_of(task.segments, room) for room in part]) for part in parts]
+    label = [labels_of(task.segments, part) for part in parts]
+
+    def score(predicted: np.ndarray) -> Tau:
+        return taus(predicted, label[2], rooms_of_rows(task.segments, task.test), deltas=[None])[0]
+
+    found: dict[str, Tau] = {}
+    told: list[str] = []
+    for name, more in tqdm(_TOLD.items(), unit="observer"):
+        told += more
+        tables = [
+            np.concatenate([inputs(room, told) for room in part])[rows] for part, rows in zip(shown, kept, strict=True)
+        ]
+        found[name] = score(_predict(tables, label))
+    appeal = [truth[room.name].appeal for room in task.test]
+    before = np.concatenate([np.r_[np.nan, some[:-1]] for some in appeal])
+    persistence = found["true persistence"] = score(before[kept[2]])
+    found["ceiling"] = score(np.concatenate(appeal)[kept[2]])
+    return Bound(
+        dataset=info.source,
+        segments=persistence.segments,
+        rows=tuple(
+            Row(
+                name,
+                tau.pooled,
+                tau.per_room,
+                pooled_share=_share(tau.pooled, persistence.pooled),
+                per_room_share=_share(tau.per_room, persistence.per_room),
+            )
+            for name, tau in found.items()
+        ),
+    )
+
+
+def made_anew(config: SimulatorConfig, name: str, *, scenes: Scenes | None = None) -> rooms.Room:
+    """Make a room without its comments, which take most of the time and have random numbers of their own."""
+    return rooms.room(replace(config, max_comments=0), rooms.find_room(config, name), scenes=scenes)
+
+
+def what_shows(made: rooms.Room, segments: Segments, room: Room) -> Shown:
+    """Tell what shows of a room that was ``made`` anew: its comments are counted in the dataset's ``room``.
+
+    Raises
+    ------
+    LabelError
+        The dataset's is another room.
+    """
+    there = segments.column("appeal", room)
+    if len(there) != len(made.truth) or not np.allclose(there, made.appeal, atol=1e-6):
+        raise LabelError(
+            f"{room.name} does not come out as it is in the dataset, which another version of the simulator made: "
+            "make the dataset again."
+        )
+    count = len(there)
+    place, announced = np.zeros(count), np.zeros(count)
+    for episode in made.plan.episodes:
+        place[episode.start : episode.end] = np.arange(episode.end - episode.start)
+        if episode.announced is not None:
+            announced[episode.announced] = 1 + TALENTS.index(episode.talent)
+    chat = segments.array("activity", room.start, room.stop)[:, : len(CHAT_COLUMNS)]
+    counted = dict(zip(CHAT_COLUMNS, chat.T, strict=True))
+    return Shown(
+        streamer=np.full(count, made.host.index if made.known else np.nan),
+        talent=np.array([TALENTS.index(t.talent) for t in made.truth]),
+        place=place,
+        idle=np.array([t.idle for t in made.truth]),
+        announced=announced,
+        intensity=made.plan.intensity,
+        comments=counted["log1p_comments"],
+        commenters=counted["log1p_commenters"],
+        burst=counted["log_burst"],
+        gifts=np.reshape(made.look.gifts, (count, SLOTS_PER_SEGMENT)).sum(1),
+        hype=made.plan.hype,
+    )
+
+
+def inputs(shown: Shown, told: Sequence[str]) -> np.ndarray:
+    """What an observer who is told some fields knows before each segment (segments, columns).
+
+    The streamer comes first; of all others those of the `SEGMENTS_SEEN` segments before, NaN before the start.
+    """
+    past = [lags(getattr(shown, name))[:, -SEGMENTS_SEEN:] for name in told if name != "streamer"]
+    return np.concatenate([shown.streamer[:, None], *past], axis=1)
+
+
+def print_bound(found: Bound) -> None:
+    """Print the table for people."""
+    print(f"{found.segments} test segments of {found.dataset}; shares are of true persistence")
+    width = max(len(row.name) for row in found.rows)
+    print(f"{'told the truth of':<{width}}{'tau pooled':>12}{'share':>8}{'tau per room':>14}{'share':>8}")
+    for row in found.rows:
+        pooled, each = ("-" if tau is None else f"{tau:.4f}" for tau in (row.pooled, row.per_room))
+        of_pooled, of_each = (
+            "-" if share is None else f"{share:.1%}" for share in (row.pooled_share, row.per_room_share)
+        )
+        print(f"{row.name:<{width}}{pooled:>12}{of_pooled:>8}{each:>14}{of_each:>8}")
+
+
+def _config(dataset: Path, info: DatasetInfo) -> SimulatorConfig:
+    if info.parameters.keys() != {f.name for f in fields(SimulatorConfig)}:
+        raise LabelError(
+            f"{dataset} is not of rooms of this version's simulator, but of {info.source}: what is hidden there cannot "
+            "be told. Make one with `python -m train.simulator rooms`."
+        )
+    return SimulatorConfig(**info.parameters)
+
+
+def _photos(dataset: Path, info: DatasetInfo, scenes: Path | None) -> Scenes | None:
+    named = re.search(r" --scenes (.+?) --", info.made_by)
+    if named is None and scenes is None:
+        return None
+    if named is None:
+        raise LabelError(f"{dataset} was made without photos, and its rooms come out the same only so: no --scenes.")
+    if scenes is None or scenes.name != named[1]:
+        raise LabelError(
+            f"{dataset} was made with the photos of {named[1]}, and its rooms come out the same only with them: give "
+            "them as --scenes."
+        )
+    return read_scenes(scenes)
+
+
+def _predict(tables: Sequence[np.ndarray], label: Sequence[np.ndarray]) -> np.ndarray:
+    """Fit on the first of ``tables`` and ``label``, stop by the second, predict the third."""
+    trees = HistGradientBoostingRegressor(
+        categorical_features=[0],
+        learning_rate=0.1,
+        max_iter=1000,
+        min_samples_leaf=40,
+        l2_regularization=1.0,
+        early_stopping=True,
+        n_iter_no_change=20,
+        random_state=0,
+    )
+    trees.fit(tables[0], label[0], X_val=tables[1], y_val=label[1])
+    return trees.predict(tables[2])
+
+
+def _share(tau: float | None, of: float | None) -> float | None:
+    return None if tau is None or not of else tau / of
