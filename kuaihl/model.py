@@ -38,16 +38,20 @@ class Target:
     trained_on
         One sentence for people: what the head learned from.
     without
-        Which of "pictures", "speech", "comments", "streamer" and "text" it was trained without: it never sees them.
+        What it was trained without, and never sees: of "pictures", "speech", "comments", "streamer", "text", "words".
         Without text it sees of speech only how much there is, and of comments that and single words.
+    streamers
+        Who was in what it learned from; all whom the model knows where it is None.
     """
 
     name: str = "lvtr"
     trained_on: str = "nothing: random weights"
     without: tuple[str, ...] = ()
+    streamers: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "without", tuple(self.without))  # a list, where it comes from JSON
+        object.__setattr__(self, "streamers", None if self.streamers is None else tuple(self.streamers))
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,7 +236,7 @@ class KuaiHL(
             counts = nn.functional.dropout(features.counts.float(), WORD_DROPOUT, self.training)
             found = self.words(features.words.flatten(0, 1).int(), per_sample_weights=counts.flatten(0, 1))
             parts.append(self.project_words(found).view(*counts.shape[:2], 1, -1))
-            present.append(has_comments)
+            present.append(has_comments & ("words" not in unseen))
         tokens = torch.cat(parts, dim=2) + self.token_kind
         return Tokens(tokens, torch.stack(present, dim=-1), text, pictures.mean(2))
 

@@ -129,6 +129,15 @@ def test_a_head_that_never_saw_text_sees_how_much_there_is_alone() -> None:
     assert not torch.isclose(model.sweep(replace(given, chat=given.chat + 1))[1:], curve).any()
 
 
+def test_a_head_without_words_reads_none() -> None:
+    torch.manual_seed(1)
+    lvtr, chat = Target("lvtr", without=("words",)), Target("participation")
+    model, given = KuaiHL(replace(CONFIG, targets=(lvtr, chat))).eval(), features(13)
+    other = replace(given, words=given.words.flip(1))
+    assert torch.equal(model.sweep(given)[1:], model.sweep(other)[1:])
+    assert not torch.isclose(model.sweep(given, target=1)[1:], model.sweep(other, target=1)[1:]).all()
+
+
 def test_targets_have_names() -> None:
     config = replace(CONFIG, targets=(Target("lvtr"), Target("participation")))
     assert [config.target_index(name) for name in (None, "lvtr", "participation")] == [0, 0, 1]

@@ -99,8 +99,9 @@ def test_a_new_model_fits_its_dataset(dataset: Path, info: DatasetInfo, tmp_path
 def test_a_new_model_has_a_head_for_each_dataset(dataset: Path, chats: Path, tmp_path: Path) -> None:
     model = built(config((chats, dataset), tmp_path, without=("comments",)))
     chat, lvtr = model.config.targets
-    assert chat == Target("participation", "made-up chat", without=("comments", "pictures", "speech"))
-    assert lvtr == Target("lvtr", "other random numbers", without=("comments",))
+    channels, people = ("channel 0", "channel 1"), ("streamer 0", "streamer 1")
+    assert chat == Target("participation", "made-up chat", ("comments", "pictures", "speech"), channels)
+    assert lvtr == Target("lvtr", "other random numbers", ("comments",), people)
     parts = open_parts([chats, dataset])
     labels = [np.concatenate([p.segments.column("label", r) for r in p.train]) for p in parts]
     expected = [np.nanmean(label) for label in labels]
@@ -116,6 +117,15 @@ def test_a_chat_whose_text_was_not_encoded_teaches_no_text(info: DatasetInfo, da
     lvtr, chat = built(config((dataset, tmp_path / "chats"), tmp_path)).config.targets
     assert lvtr.without == ()
     assert chat.without == ("pictures", "speech", "text")
+
+
+def test_what_is_hidden_from_one_target_alone(dataset: Path, chats: Path, tmp_path: Path) -> None:
+    lvtr, chat = built(config((dataset, chats), tmp_path, without=("lvtr:words", "speech"))).config.targets
+    assert lvtr.without == ("words", "speech")
+    assert chat.without == ("speech", "pictures")
+    for wrong in ("taste", "lvtr:taste", "mood:words", "lvtr:streamer"):
+        with pytest.raises(LabelError, match=f"--without {wrong}: there is no such thing"):
+            built(config(dataset, tmp_path, without=(wrong,)))
 
 
 def test_rooms_without_a_label_teach_nothing(dataset: Path) -> None:
@@ -152,7 +162,8 @@ def test_a_checkpoint_learns_another_target(dataset: Path, chats: Path, checkpoi
     old, _ = load(checkpoint)
     model = built(config((chats, dataset), tmp_path, init=checkpoint))
     chat, lvtr = model.config.targets
-    assert chat == Target("participation", "random numbers; then made-up chat", without=("pictures", "speech"))
+    channels = ("channel 0", "channel 1")
+    assert chat == Target("participation", "random numbers; then made-up chat", ("pictures", "speech"), channels)
     assert lvtr == Target("lvtr", "random numbers; then other random numbers")
     assert torch.equal(model.head.weight[1], old.head.weight[0])
     assert not torch.isclose(model.head.weight[0], old.head.weight[0]).any()

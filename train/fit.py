@@ -1,8 +1,8 @@
 """The training loop: datasets in, a checkpoint out. Run as `python -m train.fit --dataset DIR --out DIR`.
 
-Datasets of different targets, each with its own --dataset, train one model with a head for each target.
-Several processes, of `torchrun --nproc_per_node 2 -m train.fit ...` on CPUs or GPUs or of `accelerate launch -m
-train.fit ...` on GPUs, share each batch and take the same steps as one, but for what dropout draws.
+Datasets of different targets, each with its own --dataset, train one model with a head for each target. Several
+processes, of `torchrun --nproc_per_node 2 -m train.fit ...` or, on GPUs, `accelerate launch -m train.fit ...`, share
+each batch and take the same steps as one, but for what dropout draws.
 """
 
 import math
@@ -55,18 +55,18 @@ class FitConfig:
         Checkpoint to start from: its sizes, weights and scales of activity are kept, ``preset`` has no say, and
         streamers and targets that it does not know are added. The datasets must be made with its encoders.
     share
-        Share of the windows of each dataset, in their order, that an epoch draws; all of each if not given.
+        Share of the windows of each dataset that an epoch draws; all if not given.
     left_out
         Streamers whose rooms are all kept for testing; train.evaluate and train.baselines take the same.
     preset
         Sizes of the model.
     activity, words, recurrent
-        Whether the model has the two activity tokens, the token of words, and a recurrent layer; the preset's choice if
-        not given.
+        Whether the model has activity tokens, a token of words, a recurrent layer; the preset's choice if not given.
     window
         n: how many segments a prediction looks back on; the preset's if not given.
     without
-        Hide this from the model, in training and ever after; can be given several times.
+        Hide this from the model, in training and ever after: pictures, speech, comments, streamer or words; from one
+        target alone as lvtr:words. Can be given several times.
     dropout
         Share of activations dropped; the preset's if not given.
     epochs
@@ -108,7 +108,7 @@ class FitConfig:
     words: bool | None = None
     recurrent: bool | None = None
     window: int | None = None
-    without: tyro.conf.UseAppendAction[tuple[Literal["pictures", "speech", "comments", "streamer"], ...]] = ()
+    without: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     dropout: float | None = None
     epochs: int = 10
     batch: int = 64

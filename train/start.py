@@ -17,6 +17,9 @@ from train.dataset import MODALITIES
 from train.evaluate import check_encoders
 from train.mixture import Part
 
+HIDEABLE = (*MODALITIES, "words")
+"""What can be hidden from one target alone; the streamer can be hidden from all."""
+
 
 def new_model(parts: Sequence[Part], *, config: KuaiHLConfig, without: Sequence[str] = ()) -> KuaiHL:
     """Build a model of the sizes of ``config`` for datasets: their encoders and streamers, activity scaled by them.
@@ -43,7 +46,13 @@ def new_model(parts: Sequence[Part], *, config: KuaiHLConfig, without: Sequence[
             text_dim=info.text_dim,
             streamers=_streamers(parts, without=without),
             targets=tuple(
-                Target(part.target, part.segments.info.source, _unseen(part, without=without)) for part in parts
+                Target(
+                    part.target,
+                    part.segments.info.source,
+                    _unseen(part, without=_hidden(parts, without)[part.target]),
+                    _streamers([part], without=_hidden(parts, without)[part.target]),
+                )
+                for part in parts
             ),
         )
     )
@@ -94,8 +103,11 @@ def model_from(checkpoint: Path, parts: Sequence[Part], *, without: Sequence[str
         source, before = part.segments.info.source, known.get(part.target)
         taught = (before,) if before else old.targets  # a new head reads what learned from all of these
         trained_on = "; then ".join(dict.fromkeys((*(target.trained_on for target in taught), source)))
-        unseen = tuple(dict.fromkeys((*before.without, *without))) if before else _unseen(part, without=without)
-        targets.append(Target(part.target, trained_on, unseen))
+        hidden = _hidden(parts, without)[part.target]
+        unseen = tuple(dict.fromkeys((*before.without, *hidden))) if before else _unseen(part, without=hidden)
+        earlier = before.streamers if before else ()
+        met = None if earlier is None else tuple(dict.fromkeys((*earlier, *_streamers([part], without=hidden))))
+        targets.append(Target(part.target, trained_on, unseen, met))
     forgotten = any("streamer" in target.without for target in targets)
     new = [name for name in _streamers(parts, without=without) if name not in old.streamers]
     streamers = () if forgotten else (*old.streamers, *new)
@@ -152,6 +164,21 @@ def _unseen(part: Part, *, without: Sequence[str]) -> tuple[str, ...]:
     if not any(part.segments.array(name, *r).any() for r in rows for name in texts):
         absent.append("text")
     return tuple(dict.fromkeys((*without, *absent)))
+
+
+def _hidden(parts: Sequence[Part], without: Sequence[str]) -> dict[str, list[str]]:
+    """What each target is to do without, of ``without`` as `train.fit` takes it; LabelError where that is nothing."""
+    hidden: dict[str, list[str]] = {part.target: [] for part in parts}
+    for one in without:
+        target, colon, name = one.rpartition(":")
+        if (target not in hidden or name not in HIDEABLE) if colon else name not in (*HIDEABLE, "streamer"):
+            raise LabelError(
+                f"--without {one}: there is no such thing. It takes {', '.join(HIDEABLE)}, each also for one target "
+                f"alone, as {', '.join(f'{each}:words' for each in hidden)}; and streamer."
+            )
+        for each in [target] if colon else hidden:
+            hidden[each].append(name)
+    return hidden
 
 
 def _streamers(parts: Sequence[Part], *, without: Sequence[str]) -> tuple[str, ...]:
