@@ -27,11 +27,11 @@ class CausalDecoder(nn.Module):
         )
         self.norm = nn.LayerNorm(dim)
 
-    def forward(self, segments: Tensor) -> Tensor:
+    def forward(self, segments: Tensor, *, recurrent: bool = False) -> Tensor:
         """(batch, segments, dim) -> (batch, segments, dim); at most ``window`` segments, padding at the end."""
         length = segments.shape[1]
         hidden = torch.ones(length, length, dtype=torch.bool, device=segments.device).triu(1)
-        if self.recurrent is not None:
+        if recurrent:
             with torch.autocast(segments.device.type, enabled=False):
                 segments = segments + self.recurrent(self.dropout(segments.float()))[0]
         segments = segments + self.position[:length]

@@ -71,8 +71,8 @@ class KuaiHLConfig:
     activity, words
         Whether the two activity tokens, and the token of the comments' words, are used; the paper does not have them.
     recurrent
-        Whether a recurrent layer comes before the decoder's attention, and each segment's latent starts from the sum of
-        its tokens, for that layer to smooth, and not from the streamer alone; the paper has neither.
+        Targets for which a recurrent layer comes before the decoder's attention, and each segment's latent starts from
+        its tokens of activity and words, for that layer to smooth, and not from the streamer alone; not in the paper.
     visual_encoder, picture_dim, text_encoder, text_dim, speech_model
         Names of the encoders (see `kuaihl.weights`) and the sizes of their features.
     streamers
@@ -89,7 +89,7 @@ class KuaiHLConfig:
     dropout: float = 0.1
     activity: bool = True
     words: bool = False
-    recurrent: bool = False
+    recurrent: tuple[str, ...] = ()
     visual_encoder: str = "swin_compact_128"
     picture_dim: int = 256
     text_encoder: str = "sentence-transformers/all-MiniLM-L6-v2"
@@ -100,12 +100,17 @@ class KuaiHLConfig:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "streamers", tuple(self.streamers))  # a list, where it comes from JSON
+        object.__setattr__(self, "recurrent", tuple(self.recurrent))
         targets = (target if isinstance(target, Target) else Target(**target) for target in self.targets)
         object.__setattr__(self, "targets", tuple(targets))
         if self.dim % self.heads:
             raise ValueError(f"dim {self.dim} must be a multiple of heads {self.heads}")
         if not self.targets:
             raise ValueError("a model needs a target to predict")
+
+    def is_recurrent(self, target: int) -> bool:
+        """Whether the target in this row of the head has the recurrent layer."""
+        return self.targets[target].name in self.recurrent
 
     def target_index(self, name: str | None = None) -> int:
         """Row of a target in the head, of the first if no name is given; CheckpointError where it is not predicted."""
@@ -116,7 +121,7 @@ class KuaiHLConfig:
 
 
 PRESETS = {
-    "compact": KuaiHLConfig(words=True, recurrent=True),
+    "compact": KuaiHLConfig(words=True, recurrent=("participation",)),
     "paper": KuaiHLConfig(
         dim=256,
         heads=8,
@@ -135,7 +140,7 @@ PRESETS = {
         decoder_layers=1,
         window=5,
         words=True,
-        recurrent=True,
+        recurrent=("lvtr",),
         picture_dim=8,
         text_dim=8,
     ),
@@ -201,15 +206,10 @@ class KuaiHL(
             self.project_words = nn.Linear(WORD_DIM, dim)
         self.streamer = nn.Embedding(len(config.streamers) + 1, dim)
         nn.init.normal_(self.streamer.weight, std=0.02)
-        self.perceiver = Perceiver(dim=dim, heads=config.heads, layers=config.perceiver_layers, dropout=config.dropout)
-        self.decoder = CausalDecoder(
-            dim=dim,
-            heads=config.heads,
-            layers=config.decoder_layers,
-            window=config.window,
-            dropout=config.dropout,
-            recurrent=config.recurrent,
-        )
+        sizes = {"dim": dim, "heads": config.heads, "dropout": config.dropout}
+        self.perceiver = Perceiver(layers=config.perceiver_layers, **sizes)
+        recurrent = any(target.name in config.recurrent for target in config.targets)
+        self.decoder = CausalDecoder(layers=config.decoder_layers, window=config.window, recurrent=recurrent, **sizes)
         self.head = nn.Linear(dim, len(config.targets))
 
     def tokens(self, features: Features, *, target: int = 0) -> Tokens:
@@ -240,21 +240,22 @@ class KuaiHL(
         tokens = torch.cat(parts, dim=2) + self.token_kind
         return Tokens(tokens, torch.stack(present, dim=-1), text, pictures.mean(2))
 
-    def gather(self, tokens: Tokens, streamer: Tensor) -> Tensor:
+    def gather(self, tokens: Tokens, streamer: Tensor, *, target: int = 0) -> Tensor:
         """Perceiver block: one vector a segment, (batch, segments, dim)."""
         latent = self.streamer(streamer).unsqueeze(1).expand(-1, tokens.tokens.shape[1], -1)
-        if self.config.recurrent:
-            latent = latent + (tokens.tokens * tokens.present.unsqueeze(-1)).sum(2)
+        if self.config.is_recurrent(target):
+            latent = latent + (tokens.tokens * tokens.present.unsqueeze(-1))[:, :, PICTURES + 1 :].sum(2)
         return self.perceiver(latent, tokens.tokens, tokens.present)
 
     def decode(self, gathered: Tensor, *, target: int = 0) -> Tensor:
         """Causal decoder and head: (batch, segments, dim) -> LVTR of the segment after each, (batch, segments)."""
-        return self.head(self.decoder(gathered))[..., target].float().sigmoid()  # bf16 is too coarse for ranks
+        found = self.decoder(gathered, recurrent=self.config.is_recurrent(target))
+        return self.head(found)[..., target].float().sigmoid()  # bf16 is too coarse for ranks
 
     def forward(self, features: Features, *, target: int = 0) -> Output:
         """Predict from each position of each window; windows are padded at their end, which no position before sees."""
         tokens = self.tokens(features, target=target)
-        return Output(self.decode(self.gather(tokens, features.streamer), target=target), tokens)
+        return Output(self.decode(self.gather(tokens, features.streamer, target=target), target=target), tokens)
 
     @torch.inference_mode()
     def sweep(self, features: Features, *, target: int = 0) -> Tensor:
@@ -283,7 +284,7 @@ class KuaiHL(
         parts = []
         for start in range(0, features.pictures.shape[1], _STEP):
             part = features.cut(start, start + _STEP).padded(_STEP).to(device)
-            parts.append(self.gather(self.tokens(part, target=target), part.streamer)[0])
+            parts.append(self.gather(self.tokens(part, target=target), part.streamer, target=target)[0])
         return torch.cat(parts)[: features.pictures.shape[1]]
 
     @torch.inference_mode()

@@ -21,7 +21,7 @@ from train.metrics import taus
 from train.state import STATE_FILE, settings_of
 
 ROWS_FOLDER, RUNS_FOLDER = "rows", "runs"
-PLAIN = {"activity": False, "words": False, "recurrent": False}
+PLAIN = {"activity": False, "words": False, "recurrent": ()}
 """What the paper does not have, and the rows of its tables do without."""
 RUNS: dict[str, dict[str, Any]] = {
     "point": {"pair": (0.0,), "align": 0.0},
@@ -36,7 +36,7 @@ RUNS: dict[str, dict[str, Any]] = {
     "no-visual": {"without": ("pictures",)},
     "activity": {"activity": True},
     "words": {"activity": True, "words": True},
-    "recurrent": {"recurrent": True},
+    "recurrent": {"recurrent": ("lvtr",)},
     **{f"window-{n}": {"window": n} for n in (5, 10, 40)},
     **{f"sigma-{sigma}": {"sigma": float(sigma)} for sigma in (3, 10, 30)},
     "no-dropout": {"modality_dropout": 0.0},

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 import tyro
 from accelerate import Accelerator
-from accelerate.utils import gather_object, set_seed
+from accelerate.utils import DistributedDataParallelKwargs, gather_object, set_seed
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -61,7 +61,7 @@ class FitConfig:
     preset
         Sizes of the model.
     activity, words, recurrent
-        Whether the model has activity tokens, a token of words, a recurrent layer; the preset's choice if not given.
+        Whether there are tokens of activity and of words, for which targets a recurrent layer; else as in the preset.
     window
         n: how many segments a prediction looks back on; the preset's if not given.
     without
@@ -86,16 +86,13 @@ class FitConfig:
     streamer_dropout, modality_dropout
         Share of windows with the streamer unknown; chance of each modality to be masked.
     patience
-        Stop after so many epochs without a better validation tau, which is the mean over targets.
+        Stop after so many epochs without a better validation tau, the mean over targets.
     bf16
-        Compute the network in bfloat16 where that is safe; weights and losses stay float32. Faster where the processor
-        has instructions for it, and much slower where not.
+        Compute the network in bfloat16 where that is safe: faster where the processor can, else slower.
     seed
         Fixes everything.
-    workers
-        Processes that read batches ahead; 0 reads between the steps.
-    log_every, save_every
-        Steps between two points of the curves, and between two states to go on from.
+    workers, log_every, save_every
+        Processes that read batches ahead; steps between two points of the curves, and two states to go on from.
     """
 
     dataset: tyro.conf.UseAppendAction[tuple[Path, ...]]
@@ -106,7 +103,7 @@ class FitConfig:
     preset: Literal["compact", "paper", "debug"] = "compact"
     activity: bool | None = None
     words: bool | None = None
-    recurrent: bool | None = None
+    recurrent: tuple[str, ...] | None = None
     window: int | None = None
     without: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     dropout: float | None = None
@@ -144,7 +141,10 @@ def fit(config: FitConfig) -> Path:
     CheckpointError
         ``init`` is no checkpoint, or one of other encoders than the datasets'.
     """
-    accelerator = Accelerator(cpu=not torch.cuda.is_available() and not torch.backends.mps.is_available())
+    accelerator = Accelerator(
+        cpu=not torch.cuda.is_available() and not torch.backends.mps.is_available(),
+        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],  # a target may not use them all
+    )
     set_seed(config.seed)
     with accelerator.main_process_first():  # who comes later finds the memory map made
         parts = open_parts(config.dataset, left_out=config.left_out)

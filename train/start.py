@@ -122,10 +122,10 @@ def extended(model: KuaiHL, config: KuaiHLConfig) -> KuaiHL:
     """Copy a model's weights into one of ``config``, whose streamers and targets may differ.
 
     Rows of the streamers and of the heads that both know are kept. A new streamer starts as the unknown one, a new head
-    at random.
+    at random, and so does a recurrent layer that only a new head needs.
     """
     new = KuaiHL(config)
-    weights = model.state_dict()
+    weights = {name: model.state_dict().get(name, fresh) for name, fresh in new.state_dict().items()}
     rows = [model.streamer_index(name) for name in (None, *config.streamers)]
     weights["streamer.weight"] = weights["streamer.weight"][rows]
     names = [target.name for target in model.config.targets]
