@@ -110,8 +110,8 @@ def encode(
         footage = before.material.footage
     else:
         footage = predictor.encode(inputs.recording, transcript=inputs.transcript, progress=progress)
-    progress("reading", 0.0)
-    return Material(key, encoders, footage, log, _with_comments(predictor, footage, log, settings))
+    encoded = _with_comments(predictor, footage, log, settings, progress=progress)
+    return Material(key, encoders, footage, log, encoded)
 
 
 def encoders_of(predictor: Predictor) -> str:
@@ -196,7 +196,14 @@ def placed(log: CommentLog, settings: Settings) -> CommentLog:
     return comment_logs.counting(replace(log, comments=moved), settings.counted)
 
 
-def _with_comments(predictor: Predictor, footage: Encoded, log: CommentLog | None, settings: Settings) -> Encoded:
+def _with_comments(
+    predictor: Predictor,
+    footage: Encoded,
+    log: CommentLog | None,
+    settings: Settings,
+    *,
+    progress: ProgressCallback | None = None,
+) -> Encoded:
     """Add the comments of a log, where the settings say, to what was encoded without: as if encoded together."""
     if log is None:
         return footage
@@ -206,6 +213,7 @@ def _with_comments(predictor: Predictor, footage: Encoded, log: CommentLog | Non
     text = predictor.text_encoder.encode_segments(
         None if footage.speech is None else [" ".join(u.text for u in part) for part in footage.speech],
         [[c.text for c in part] for part in written],
+        progress=progress and (lambda done: progress("reading", done)),
     )
     skipped = (*footage.skipped, *log.skipped, *comment_logs.outside(log.comments, footage.segments))
     timings_s = dict(footage.timings_s)

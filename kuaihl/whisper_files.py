@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
+from safetensors.torch import load as load_bytes
 from safetensors.torch import save_file
 from whisper.model import ModelDimensions, Whisper
 
@@ -67,7 +68,8 @@ def read(path: Path) -> WhisperWeights:
         if path.suffix == ".safetensors":
             with safe_open(path, framework="pt") as file:
                 dims = json.loads((file.metadata() or {})["dims"])
-                return WhisperWeights(dims, {key: file.get_tensor(key) for key in file.keys()})  # noqa: SIM118 - no dict
+            # From bytes: where it reads the file itself, torch turns Ctrl-C into a ValueError, as if it were damaged.
+            return WhisperWeights(dims, load_bytes(path.read_bytes()))
         held = torch.load(path, map_location="cpu", weights_only=True)
         return WhisperWeights(held["dims"], held["model_state_dict"])
     except OSError as error:

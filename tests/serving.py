@@ -10,13 +10,14 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
 from playwright.sync_api import Browser, sync_playwright
 
 ROOT = Path(__file__).parent.parent
-START_S = 120
+START_S = 300
 """A busy machine takes its time."""
 CHROMIUM_FLAGS = [
     "--no-sandbox",
@@ -40,9 +41,24 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
+@dataclass(frozen=True, slots=True)
+class Server:
+    """The running app: its address, and the id of its process."""
+
+    url: str
+    pid: int
+
+
 @contextmanager
 def serve(folder: Path, **settings: str) -> Iterator[str]:
-    """Run app.py with its files in ``folder/gradio`` and more of its environment given, and yield its address."""
+    """Run the app as `served`, and yield its address."""
+    with served(folder, **settings) as server:
+        yield server.url
+
+
+@contextmanager
+def served(folder: Path, **settings: str) -> Iterator[Server]:
+    """Run app.py with its files in ``folder/gradio`` and more of its environment given."""
     url = f"http://127.0.0.1:{(port := free_port())}"
     environment = {name: value for name, value in os.environ.items() if name not in {"SPACE_ID", "GRADIO_SHARE"}}
     environment |= {"GRADIO_SERVER_NAME": "127.0.0.1", "GRADIO_SERVER_PORT": str(port), "HF_HUB_OFFLINE": "1"}
@@ -62,7 +78,7 @@ def serve(folder: Path, **settings: str) -> Iterator[str]:
                 if process.poll() is not None or time.monotonic() > deadline:
                     raise RuntimeError(f"app.py did not start:\n{log.read_text()}")
                 time.sleep(0.2)
-            yield url
+            yield Server(url, process.pid)
         finally:
             process.terminate()
             try:

@@ -5,6 +5,7 @@ import itertools
 import os
 import signal
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import av
@@ -168,13 +169,32 @@ def test_damage_is_passed_over_and_told(tmp_path: Path) -> None:
     assert "a packet is damaged or incomplete" in {skipped.reason for skipped in faults.skipped}
 
 
-def test_a_recording_that_was_written_over_is_an_error(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "another",
+    [lambda data: b"", lambda data: data[:5000], lambda data: bytes(1000) + data[:-5000], lambda data: 2 * data[188:]],
+    ids=["empty", "shorter", "about as long", "longer"],
+)
+def test_a_recording_that_was_written_over_is_an_error(tmp_path: Path, another: Callable[[bytes], bytes]) -> None:
     path = media.write_recording(tmp_path / "a.ts", duration_s=65.0, **SMALL)
     arrivals = follow(finished(path), Faults())
     next(arrivals)
-    path.write_bytes(path.read_bytes()[:1000])
-    with pytest.raises(RecordingError, match="became shorter: another recording was written over it"):
+    path.write_bytes(another(path.read_bytes()))
+    with pytest.raises(RecordingError, match=r"Another recording was written over .* Watch it anew"):
         list(arrivals)
+
+
+def test_a_recorder_may_write_its_index_into_the_beginning(tmp_path: Path) -> None:
+    whole = media.write_recording(tmp_path / "whole.mkv", duration_s=65.0, **SMALL)
+    path = tmp_path / "a.mkv"
+    data = bytearray(whole.read_bytes())
+    path.write_bytes(data[:-1])
+    arrivals = follow(FileTail(path, until_idle_s=2.0), Faults())
+    first = next(arrivals)
+    at = data.index(b"Lavf")  # the muxer's name, which nobody reads
+    data[at : at + 4] = b"DONE"
+    with path.open("r+b") as file:
+        file.write(data)
+    assert_same([first, *arrivals], whole)
 
 
 def test_ctrl_c_while_it_waits(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -101,6 +102,32 @@ def test_a_rotated_log_goes_on_in_the_new_file(tmp_path: Path, way: str) -> None
     live.read()
     live.read()
     assert [c.text for c in taken(live)] == ["one", *(["two"] if way == "renamed" else []), "three"]
+
+
+@pytest.mark.parametrize("name", ["JSON list", "quoted CSV"])
+def test_a_log_that_is_away_for_a_moment(tmp_path: Path, name: str) -> None:
+    path, away = tmp_path / "chat.log", tmp_path / "away.log"
+    path.write_text(LOGS[name])
+    live = LiveComments(path)
+    for place in (away, path):
+        (path if place is away else away).rename(place)
+        live.read()
+    assert [c.time_s for c in taken(live)] == TIMES_S
+
+
+@pytest.mark.parametrize("encode", [lambda text: gzip.compress(text.encode()), lambda text: text.encode("utf-16")])
+def test_a_log_read_as_a_whole_may_be_caught_anywhere(tmp_path: Path, encode: Callable[[str], bytes]) -> None:
+    path = tmp_path / "chat.log"
+    data = encode("time,user,text\n" + "".join(f"{t},Ann,naïve {t}\n" for t in TIMES_S))
+    for size in range(1, len(data), 29):
+        path.write_bytes(data[:size])
+        live = LiveComments(path)
+        live.read()
+        path.write_bytes(data[: size // 2])
+        live.read()
+        path.write_bytes(data)
+        live.read(finished=True)
+        assert [c.time_s for c in taken(live)] == TIMES_S
 
 
 @pytest.mark.parametrize("way", ["in place", "by another file"])

@@ -7,16 +7,17 @@ import wave
 from urllib.parse import quote
 
 import numpy as np
+import psutil
 import pytest
 from playwright.sync_api import expect
 
 from tests.media import write_recording
-from tests.serving import ROOT, browse, serve
+from tests.serving import ROOT, browse, serve, served
 
 pytestmark = pytest.mark.browser
 RUN_MS = 240_000
-STOPPED_S = 5.0
-"""The promise is 2 s; a machine that is busy with other things may take longer."""
+STOPPED_S, GAVE_UP_S = 2.0, 30.0
+"""The promise, of a machine that does nothing else: so it is held against what the server computes from then on."""
 KEPT_S = 20
 """Shorter, and a busy machine would not finish a run in time."""
 expect.set_options(timeout=60_000)
@@ -34,10 +35,15 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def url(folder):
+def server(folder):
     """A server that takes small uploads only, and lets one visitor wait."""
-    with serve(folder, KUAIHL_MAX_UPLOAD="3mb", KUAIHL_MAX_WAITING="1") as url:
-        yield url
+    with served(folder, KUAIHL_MAX_UPLOAD="3mb", KUAIHL_MAX_WAITING="1") as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def url(server):
+    return server.url
 
 
 @pytest.fixture
@@ -80,7 +86,27 @@ def slides(folder):
     return write_recording(folder / "slides.mp4", duration_s=21_600, times_s=times_s, audio=None, keyframe_every=1)
 
 
+@pytest.fixture(scope="module")
+def talkative(folder):
+    """Six hours with next to no sound and no pictures, but a chat: 24 comments a segment, none like another."""
+    path = write_recording(folder / "talkative.mkv", duration_s=21_600, video=None, audio_gap_s=(10.0, 21_590.0))
+    said = ["what", "a", "great", "run", "how", "did", "that", "happen", "nice", "song"]
+    words = np.random.default_rng(0).choice(said, (17_280, 9))
+    rows = [f"{1.25 * number},viewer,{number} {' '.join(some)}" for number, some in enumerate(words)]
+    path.with_suffix(".csv").write_text("\n".join(["time,user,text", *rows]))
+    path.with_suffix(".srt").write_text("1\n00:00:01,000 --> 00:00:03,000\nwelcome back everyone\n")
+    return path
+
+
 def start(page, recording):
+    log, transcript = recording.with_suffix(".csv"), recording.with_suffix(".srt")
+    if log.exists():
+        page.locator("#comments input[type=file]").set_input_files(log)
+        expect(page.locator("#comments")).to_contain_text(log.stem)
+    if transcript.exists():
+        page.locator("#more button").first.click()
+        page.locator("#transcript input[type=file]").set_input_files(transcript)
+        expect(page.locator("#transcript")).to_contain_text(transcript.stem)
     page.locator("#path textarea").fill(str(recording))
     page.locator("#run").click()
 
@@ -94,13 +120,20 @@ def runs_of(folder):
     return set((folder / "gradio").glob("run-*"))
 
 
-def cancel(page, folder, before):
+def computed_s(server):
+    """Seconds that the server has computed on one core, or two for half as long; its children included."""
+    process = psutil.Process(server.pid)
+    return sum(sum(one.cpu_times()[:2]) for one in (process, *process.children(recursive=True)))
+
+
+def cancel(page, folder, server, before):
     """Press Cancel; the folder of a run is removed when its thread has ended."""
     page.locator("#cancel").click()
-    deadline = time.monotonic() + STOPPED_S
+    began_s, deadline = computed_s(server), time.monotonic() + GAVE_UP_S
     while runs_of(folder) != before:
         assert time.monotonic() < deadline, "the work goes on"
         time.sleep(0.05)
+    assert computed_s(server) - began_s < STOPPED_S
     assert_idle(page)
 
 
@@ -109,23 +142,25 @@ def assert_idle(page):
     expect(page.locator("#cancel")).not_to_be_visible()
 
 
-@pytest.mark.parametrize(("recording", "stage"), [("talk", "Listening"), ("slides", "Looking")])
-def test_cancel_ends_the_work_and_removes_its_files(visit, folder, request, recording, stage):
+@pytest.mark.parametrize(
+    ("recording", "stage"), [("talk", "Listening"), ("slides", "Looking"), ("talkative", "Reading")]
+)
+def test_cancel_ends_the_work_and_removes_its_files(visit, folder, server, request, recording, stage):
     page, before = visit(), runs_of(folder)
     start(page, request.getfixturevalue(recording))
     expect(page.locator("#status")).to_contain_text(stage, timeout=RUN_MS)
     assert len(runs_of(folder) - before) == 1
-    cancel(page, folder, before)
+    cancel(page, folder, server, before)
 
 
-def test_a_run_goes_on_when_the_page_is_loaded_again_and_can_be_cancelled(visit, folder, talk):
+def test_a_run_goes_on_when_the_page_is_loaded_again_and_can_be_cancelled(visit, folder, server, talk):
     page, before = visit(), runs_of(folder)
     start(page, talk)
     expect(page.locator("#status")).to_contain_text("Listening", timeout=RUN_MS)
     page.reload()
     expect(page.locator("#status")).to_contain_text("Listening")
     expect(page.locator("#run")).to_be_disabled()
-    cancel(page, folder, before)
+    cancel(page, folder, server, before)
 
 
 def test_a_result_is_found_again_by_its_own_visitor_alone(visit, folder, short_recording, tmp_path):
@@ -169,7 +204,7 @@ def test_an_upload_that_is_too_large_is_refused_in_words(visit, tmp_path):
     expect(page.get_by_text("exceed").first).to_be_visible()
 
 
-def test_who_finds_the_queue_full_is_told_to_come_back(visit, folder, talk):
+def test_who_finds_the_queue_full_is_told_to_come_back(visit, folder, server, talk):
     before = runs_of(folder)
     at_work, waiting, late = visit(), visit(), visit()
     start(at_work, talk)
@@ -181,7 +216,7 @@ def test_who_finds_the_queue_full_is_told_to_come_back(visit, folder, talk):
     assert_idle(late)
     waiting.locator("#cancel").click()
     assert_idle(waiting)
-    cancel(at_work, folder, before)
+    cancel(at_work, folder, server, before)
 
 
 def test_files_go_when_their_time_is_over(visit, tmp_path, short_recording):

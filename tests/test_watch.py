@@ -219,9 +219,44 @@ def test_states_of_other_things_are_refused(predictor: Predictor, folder: Path, 
     state.unlink()
     shutil.copy(folder / "a.mkv", path)
     next(Watch(str(path), state=state).run(predictor))
-    path.write_bytes(path.read_bytes()[:5000])
-    with pytest.raises(KuaiHLError, match="is shorter than what was watched"):
-        Watch(str(path), state=state)
+    data = path.read_bytes()
+    for other in (data[:5000], media.write_recording(tmp_path / "b.mkv", duration_s=90.0).read_bytes()):
+        path.write_bytes(other)
+        with pytest.raises(KuaiHLError, match="does not hold what was watched of it"):
+            Watch(str(path), state=state)
+
+
+@pytest.mark.parametrize("full", ["state", "out"])
+def test_a_full_disk_leaves_nothing_half_written(folder: Path, tmp_path: Path, full: str) -> None:
+    """As where it is full, a process can write no more than so much into a file: all of the first line, say."""
+    path, limit = tmp_path / full, {"state": 2000, "out": 300}[full]
+    code = (
+        f"import resource, sys; from kuaihl.__main__ import main; "
+        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit})); main()"
+    )
+    options = [str(folder / "a.mkv"), "--until-idle-s", "1", f"--{full}", str(path)]
+    command = [sys.executable, "-B", "-c", code, "watch", *options]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.returncode == 2
+    assert f"{path} cannot be written" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert [file.name for file in tmp_path.iterdir()] == (["out"] if full == "out" else [])
+    if full == "out":
+        assert [json.loads(line)["segment"] for line in path.read_text().splitlines()] == [0]
+
+
+def test_whoever_reads_along_may_go(folder: Path) -> None:
+    command = [sys.executable, "-m", "kuaihl", "watch", str(folder / "a.mkv"), "--until-idle-s", "1"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT) as process:
+        assert process.stdout.readline().startswith("0:00:00")
+        process.stdout.close()
+        assert process.stderr.read() == ""
+
+
+def test_a_closed_standard_input_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(RecordingError, match="standard input is closed"):
+        Watch("-")
 
 
 @pytest.mark.parametrize(

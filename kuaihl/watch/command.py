@@ -1,11 +1,13 @@
 """The command ``python -m kuaihl watch``."""
 
+import os
+import sys
 from pathlib import Path
 from typing import Annotated
 
 from tyro.conf import Positional
 
-from kuaihl.options import hint
+from kuaihl.options import COUNTED, Counted, Sources, check_some, hint
 
 
 def watch(
@@ -15,6 +17,8 @@ def watch(
     comment_offset_s: Annotated[float, hint("(default: 0)", "S")] = 0.0,
     comment_wait_s: Annotated[float, hint("(default: 2)", "S")] = 2.0,
     stream_start: Annotated[str | None, hint("", "TIME")] = None,
+    counted: Counted = COUNTED,
+    sources: Sources = ("pictures", "speech", "comments"),
     streamer: Annotated[str | None, hint("(default: an unknown one)", "NAME")] = None,
     target: Annotated[str | None, hint("(default: the checkpoint's first)", "NAME")] = None,
     checkpoint: Annotated[str | None, hint("(default: the one that comes with KuaiHL)", "PATH_OR_REPO")] = None,
@@ -40,8 +44,12 @@ def watch(
     stream_start
         When the recording starts, for logs by the wall clock: date, time and time zone, as in
         2024-05-01T20:00:00+02:00.
+    counted
+        What of the log counts as a comment: message, command (!...), paid, gift, bot, notice.
+    sources
+        What to predict from: pictures, speech, comments.
     streamer
-        Whose stream it is, if the checkpoint knows them.
+        Whose stream it is, if the checkpoint knows them (kuaihl info names them).
     target
         What to predict, if the checkpoint learned several: lvtr, or participation, the share of chatters who write.
     checkpoint
@@ -57,12 +65,16 @@ def watch(
     """
     from kuaihl.watch.watching import Watch, told
 
+    check_some("--counted", counted)
+    check_some("--sources", sources)
     watching = Watch(
         recording,
         comments=comments,
         comment_offset_s=comment_offset_s,
         comment_wait_s=comment_wait_s,
         stream_start=stream_start,
+        counted=counted,
+        sources=sources,
         streamer=streamer,
         target=target,
         threshold=threshold,
@@ -75,6 +87,17 @@ def watch(
     predictor = Predictor.from_pretrained(checkpoint) if checkpoint else Predictor.from_pretrained()
     try:
         for seen in watching.run(predictor):
-            print(told(seen), flush=True)  # noqa: T201 (the command line)
+            if not _tell(told(seen)) and out is None:
+                break
     finally:
-        print(watching.summary(), flush=True)  # noqa: T201 (the command line)
+        _tell(watching.summary())
+
+
+def _tell(text: str) -> bool:
+    """Print at once; False where nobody reads along any more, as behind head."""
+    try:
+        print(text, flush=True)  # noqa: T201 (the command line)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python still has to flush
+        return False
+    return True

@@ -94,6 +94,14 @@ class LiveComments:
 
     def read(self, *, finished: bool = False) -> None:
         """Read what is new in the log; if it is ``finished``, a last entry counts even if it does not look complete."""
+        try:
+            self._read(finished=finished)
+        except FileNotFoundError:
+            return  # between the old and the new one
+        except OSError as error:
+            raise CommentLogError(f"{self._path} cannot be read any further: {error.strerror or error}.") from error
+
+    def _read(self, *, finished: bool) -> None:
         if self._reader is None and (recognised := _recognised(self._path)):
             self._reader = _reader_of(*recognised, self._report)
         while self._reader is not None and len(self._waiting) < MAX_WAITING:
@@ -123,7 +131,12 @@ def _recognised(path: Path) -> tuple[Source, Format] | None:
         head = file.read(_SNIFF_BYTES)
     if not head.strip(_BLANK):
         return None
-    source = open_source(path, Report())  # damage at the end of a log that is being written says nothing
+    try:
+        source = open_source(path, Report())  # damage at the end of a log that is being written says nothing
+    except CommentLogError:
+        if len(head) < _SNIFF_BYTES and _GZIP.startswith(head[: len(_GZIP)]):
+            return None  # nor does the beginning of a packed one
+        raise
     found = next((one for one in FORMATS if one.sniff(source.head)), None)
     if isinstance(found, Format):
         return source, found
@@ -289,7 +302,10 @@ class _Whole:
         self._seen = state
         report = Report(self.report.start)
         try:
-            found = list(self._format.parse(open_source(self._path, report), report))
+            source = open_source(self._path, report)
+            if not self._format.sniff(source.head):
+                return None  # its beginning is being written
+            found = list(self._format.parse(source, report))
         except CommentLogError as error:
             log.info("%s, while it is written: %s", self._path, error)
             return None

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors.torch import load, save
 
 from kuaihl.activity import PRESENCE_SEGMENTS
 from kuaihl.comments import spoken
@@ -107,6 +107,8 @@ def write_state(path: Path, tensors: Mapping[str, torch.Tensor], told: Mapping[s
         part.replace(path)
     except OSError as error:
         raise KuaiHLError(f"The state {path} cannot be written: {error.strerror or error}.") from error
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def read_state(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
@@ -120,7 +122,7 @@ def read_state(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     try:
         with safe_open(path, framework="pt") as file:
             told = json.loads((file.metadata() or {})[_KEY])
-            return {name: file.get_tensor(name) for name in file.keys()}, told  # noqa: SIM118 (it is no dict)
+        return load(path.read_bytes()), told  # from bytes, since get_tensor turns Ctrl-C into a ValueError
     except (SafetensorError, OSError, KeyError, ValueError) as error:
         raise KuaiHLError(
             f"{path} is not the state of a watch: name a new file with --state, or delete it to begin anew."

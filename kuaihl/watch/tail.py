@@ -1,11 +1,14 @@
 """Follow bytes while they are being written: a recording, in a file or through a pipe, and the entries of a log."""
 
+import hashlib
 import os
 import re
 import select
 import time
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from kuaihl.errors import RecordingError
 
@@ -13,6 +16,28 @@ POLL_S = 0.1
 """How long to wait before looking for new bytes again."""
 _CHUNK_BYTES, _MAX_ENTRY_BYTES = 2**20, 16 * 2**20
 _HEAD_BYTES, _SEAM_BYTES = 4096, 256
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """By what a file that was read up to byte ``at`` is known again: hashes of its beginning, and of what is before."""
+
+    at: int
+    head: str
+    seam: str
+
+    @classmethod
+    def of(cls, file: BinaryIO, at: int) -> "Mark":
+        """Mark a place in a file, whose position stays as it is."""
+        seam_at = max(at - _SEAM_BYTES, 0)
+        parts = os.pread(file.fileno(), min(at, _HEAD_BYTES), 0), os.pread(file.fileno(), at - seam_at, seam_at)
+        return cls(at, *(hashlib.sha256(part).hexdigest() for part in parts))
+
+    def is_in(self, file: BinaryIO) -> bool:
+        """Whether a file is that one: recorders write over one of the two, where they note sizes, never over both."""
+        now = Mark.of(file, self.at)
+        is_shorter = os.fstat(file.fileno()).st_size < self.at
+        return not is_shorter and (now.head == self.head or now.seam == self.seam)
 
 
 class Tail(ABC):
@@ -31,7 +56,11 @@ class Tail(ABC):
         Whether a reading had to wait; whoever has taken note sets it back.
     ended
         Why there is no more; empty as long as there may be.
+    mark
+        How far a file was read; None for a pipe.
     """
+
+    mark: Mark | None = None
 
     def __init__(self, name: str, *, until_idle_s: float) -> None:
         self.name = name
@@ -101,7 +130,7 @@ class FileTail(Tail):
     Raises
     ------
     RecordingError
-        The file cannot be opened, or (by ``check``) it became shorter while it was read.
+        The file cannot be opened, or (by ``check``) another recording was written over it while it was read.
     """
 
     def __init__(self, path: Path, *, until_idle_s: float) -> None:
@@ -113,18 +142,19 @@ class FileTail(Tail):
             self._file = path.open("rb", buffering=0)
         except OSError as error:
             raise RecordingError(f"{path} cannot be read: {error.strerror or error}.") from error
+        self.mark = Mark.of(self._file, 0)
 
     def close(self) -> None:
         """Close the file."""
         self._file.close()
 
     def _take(self, size: int) -> bytes:
+        if not self.mark.is_in(self._file):
+            raise RecordingError(f"Another recording was written over {self.name} while it was watched. Watch it anew.")
         if data := self._file.read(size):
+            self.mark = Mark.of(self._file, self._file.tell())
             return data
-        mine = os.fstat(self._file.fileno())
-        if mine.st_size < self._file.tell():
-            raise RecordingError(f"{self.name} became shorter: another recording was written over it. Watch it anew.")
-        if self._path.exists() and not os.path.samestat(mine, self._path.stat()):
+        if self._path.exists() and not os.path.samestat(os.fstat(self._file.fileno()), self._path.stat()):
             self.ended = "another file took its place"
             return self._file.read(size)
         time.sleep(POLL_S)

@@ -5,23 +5,25 @@ import math
 import sys
 import textwrap
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from kuaihl.comments import as_clock
+from kuaihl.comments import COUNTED, as_clock, counting
 from kuaihl.console import columns, printable, rows
 from kuaihl.containers import Faults
-from kuaihl.errors import KuaiHLError
+from kuaihl.encoded import SOURCES
+from kuaihl.errors import KuaiHLError, RecordingError
 from kuaihl.predictor import Predictor
-from kuaihl.records import SEGMENT_S, Comment, Segment, Skipped
+from kuaihl.records import SEGMENT_S, Comment, CommentLog, Segment, Skipped
+from kuaihl.targets import check_sources
 from kuaihl.watch.alarm import Alarm
 from kuaihl.watch.comments import LiveComments
 from kuaihl.watch.live import Arrival, follow
 from kuaihl.watch.resume import ResumableSession, read_state, write_state
-from kuaihl.watch.tail import POLL_S, FileTail, PipeTail, Tail
+from kuaihl.watch.tail import POLL_S, FileTail, Mark, PipeTail, Tail
 
 STDIN = "-"
 
@@ -53,6 +55,10 @@ class Watch:
         Its comment log, which may grow as well.
     comment_offset_s, stream_start
         As for `kuaihl.comments.read`.
+    counted
+        Which kinds of comments count, as for `kuaihl.comments.counting`.
+    sources
+        What to predict from.
     comment_wait_s
         How long to wait at the end of a segment for the log to pass it.
     streamer
@@ -83,6 +89,8 @@ class Watch:
         comments: Path | None = None,
         comment_offset_s: float = 0.0,
         stream_start: str | None = None,
+        counted: Collection[str] = COUNTED,
+        sources: Collection[str] = SOURCES,
         comment_wait_s: float = 2.0,
         streamer: str | None = None,
         target: str | None = None,
@@ -94,11 +102,15 @@ class Watch:
         _check(recording, until_idle_s, comment_wait_s, threshold, out=out, state=state)
         self._wait_s, self._streamer, self._target, self._threshold = comment_wait_s, streamer, target, threshold
         self._out, self._state = out, state
+        self._counted = frozenset(counted)
+        self._sources = frozenset(sources) - ({"comments"} if comments is None else set())
         self._of = {
             "recording": str(Path(recording).resolve()),
             "comments": None if comments is None else str(comments.resolve()),
             "comment offset": comment_offset_s,
             "stream start": stream_start,
+            "choice of comments": sorted(counted),
+            "choice of sources": sorted(sources),
             "streamer": streamer,
             "target": target,
             "threshold": threshold,
@@ -111,10 +123,16 @@ class Watch:
             else FileTail(Path(recording), until_idle_s=until_idle_s)
         )
         if self._told:
-            self._check_state(self._of, Path(recording).stat().st_size)
+            self._check_state(self._of)
+            with Path(recording).open("rb") as file:
+                if not Mark(**self._told["mark"]).is_in(file):
+                    raise KuaiHLError(
+                        f"{state} is the state of another recording: {recording} does not hold what was watched of it."
+                        " Name a new file with --state, or delete it to begin anew."
+                    )
         from_s = self._first * SEGMENT_S
         self._comments = None
-        if comments is not None:
+        if comments is not None and "comments" in sources:
             self._comments = LiveComments(comments, offset_s=comment_offset_s, stream_start=stream_start, from_s=from_s)
         self._faults = Faults()
         self.segments = self.highlights = 0
@@ -132,13 +150,15 @@ class Watch:
         RecordingError, CommentLogError
             A file cannot be read.
         KuaiHLError
-            ``out`` or ``state`` cannot be written, or the state is that of another checkpoint.
+            ``out`` or ``state`` cannot be written, the state is that of another checkpoint, or the target is predicted
+            from other sources.
         """
+        check_sources(predictor.config, self._target, self._sources)
         session = ResumableSession(predictor, streamer=self._streamer, target=self._target)
         alarm = Alarm(self._threshold)
         self._of["checkpoint"] = predictor.checkpoint.sha256
         if self._told:
-            self._check_state(self._of, None)
+            self._check_state(self._of)
             session.recall(self._tensors, self._told["past"])
             alarm = Alarm(self._threshold, **self._told["alarm"])
             if self._is_unwritten(self._told["out_at"], self._told["line"]):
@@ -168,7 +188,12 @@ class Watch:
 
     def _see(self, session: ResumableSession, alarm: Alarm, arrival: Arrival) -> Seen:
         comments = None if self._comments is None else self._written(self._comments, arrival.segment)
-        step = session.feed(arrival.segment, pictures=arrival.pictures, sound=arrival.sound, comments=comments)
+        step = session.feed(
+            arrival.segment,
+            pictures=arrival.pictures if "pictures" in self._sources else None,
+            sound=arrival.sound if "speech" in self._sources else None,
+            comments=comments,
+        )
         alert, found, segment = alarm.hear(step.forecast), step.found, arrival.segment
         return Seen(
             segment.index, segment.start_s, segment.end_s, found.lvtr, step.forecast, alert.threshold, alert.highlight,
@@ -185,7 +210,7 @@ class Watch:
             log.read()
         if self._tail.ended:
             log.read(finished=True)
-        return log.take(segment)
+        return list(counting(CommentLog("", tuple(log.take(segment))), self._counted).comments)
 
     def _note(self, seen: Seen, session: ResumableSession, alarm: Alarm) -> None:
         """Note the state before the line: a restart can write a line that is missing, but not take one back."""
@@ -198,7 +223,7 @@ class Watch:
                 {
                     "of": self._of,
                     "next": seen.segment + 1,
-                    "bytes": self._tail.position,
+                    "mark": asdict(self._tail.mark),
                     "past": past,
                     "alarm": alarm.state,
                     "line": line,
@@ -221,18 +246,13 @@ class Watch:
         _append(self._out, line)
         return True
 
-    def _check_state(self, mine: dict[str, Any], size: int | None) -> None:
+    def _check_state(self, mine: dict[str, Any]) -> None:
         theirs = self._told["of"]
         other = next((name for name in mine if mine[name] != theirs.get(name)), None)
         if other is not None:
             raise KuaiHLError(
                 f"{self._state} is the state of another watch: its {other} was {theirs.get(other)}, not {mine[other]}."
                 " Name a new file with --state, or delete it to begin anew."
-            )
-        if size is not None and size < self._told["bytes"]:
-            raise KuaiHLError(
-                f"{self._state} is the state of another recording: {mine['recording']} is shorter than what was watched"
-                " of it. Delete the state to begin anew."
             )
 
     def _count(self, seen: Seen) -> Seen:
@@ -257,8 +277,11 @@ def told(seen: Seen) -> str:
 
 def _append(path: Path, line: str) -> None:
     try:
-        with path.open("ab") as file:
-            file.write(f"{line}\n".encode())
+        with path.open("ab", buffering=0) as file:
+            at, data = file.tell(), f"{line}\n".encode()
+            if file.write(data) < len(data):  # as where the disk is full
+                file.truncate(at)
+                raise OSError("there is no room for another line")
     except OSError as error:
         raise KuaiHLError(f"{path} cannot be written: {error.strerror or error}.") from error
 
@@ -272,6 +295,8 @@ def _check(
         raise KuaiHLError(f"--comment-wait-s must be a number of seconds from 0 up, not {wait_s}")
     if threshold is not None and not math.isfinite(threshold):
         raise KuaiHLError(f"--threshold must be a number, not {threshold}")
+    if recording == STDIN and sys.stdin is None:
+        raise RecordingError("standard input is closed: pipe a recording into it, or name a file")
     if recording == STDIN and state is not None:
         raise KuaiHLError(
             "--state needs a recording that is still there after a restart: write standard input to a file (with tee,"
