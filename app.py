@@ -18,11 +18,12 @@ import gradio as gr
 
 from kuaihl import layout
 from kuaihl.checkpoints import OWN, Shelf
+from kuaihl.choosing import Choosing
 from kuaihl.comments import COUNTED
 from kuaihl.endpoints import Endpoints
-from kuaihl.errors import CheckpointError, KuaiHLError
+from kuaihl.errors import KuaiHLError, RecordingError
 from kuaihl.fitting import Fitting
-from kuaihl.given import LOOPBACK, from_this_machine, inputs_of, settings_of, source_of, told
+from kuaihl.given import LOOPBACK, check_enough, from_this_machine, inputs_of, settings_of, source_of, told
 from kuaihl.layout import DOWNLOADS, SOURCES
 from kuaihl.visits import Limits, Visits
 
@@ -45,6 +46,7 @@ STAGES = {
 }
 TOO_OLD = "<p>This result was removed, an hour after its run. Press Run again.</p>"
 ASK_IF_DARK = "(...given) => [...given.slice(0, -1), document.body.classList.contains('dark')]"
+SCROLL_ON_A_PHONE = "() => { if (innerWidth <= 640) document.querySelector('#run').scrollIntoView(); }"
 SHOWN = 10  # parts of the page that a result fills
 QUIET = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 
@@ -85,20 +87,6 @@ class Demo:
         """Return an admitted model, loaded."""
         return self.shelf.get(name, anywhere=self.own_machine)
 
-    def about(self, request: gr.Request, name: str | None) -> list[Any]:
-        """Say which checkpoint predicts here, what it learned, and from what; offer its streamers and targets."""
-        try:
-            predictor = self.model(self.admit(request, name))
-        except KuaiHLError as error:
-            return [f'<p class="model wrong">{escape(str(error))}</p>', gr.skip(), gr.skip()]
-        from kuaihl import page, plots  # now that no other thread is importing their parts
-
-        config = predictor.config
-        targets = [(plots.target_name(target.name), target.name) for target in config.targets]
-        told = page.about(predictor.checkpoint.name if name else None, config.targets)
-        chosen = gr.update(choices=targets, value=targets[0][1], visible=len(targets) > 1)
-        return [told, gr.update(choices=["", *config.streamers]), chosen]
-
     def _infer(
         self, stop: Path, progress: gr.Progress, inputs: "Inputs", settings: "Settings", before: "Run | None"
     ) -> "Material":
@@ -109,7 +97,9 @@ class Demo:
                 raise Stopped
             progress(fraction, desc=f"{STAGES[stage]} ({list(STAGES).index(stage) + 1} of {len(STAGES)})")
 
-        return runs.encode(self.model(settings.model), inputs, settings, before=before, progress=report)
+        predictor = self.model(settings.model)
+        check_enough(predictor.config, inputs, settings)
+        return runs.encode(predictor, inputs, settings, before=before, progress=report)
 
     async def run(
         self,
@@ -160,6 +150,7 @@ class Demo:
         highlights: int = 5,
         min_gap_s: float = 60.0,
         padding_s: float = 0.0,
+        max_length_s: float = 300.0,
         comment_offset_s: float = 0.0,
         counted: list[str] = list(COUNTED),  # noqa: B006 - as above
         model: str = OWN,
@@ -173,7 +164,7 @@ class Demo:
 
         source = source_of(request, recording, path, own_machine=self.own_machine)
         model = self.admit(request, model)
-        figures = highlights, min_gap_s, padding_s, comment_offset_s
+        figures = highlights, min_gap_s, padding_s, max_length_s, comment_offset_s
         settings = settings_of(streamer, sources, *figures, counted, model, target)
         inputs = inputs_of(source, comments, transcript, stream_start)
 
@@ -193,13 +184,13 @@ class Demo:
         settings = settings_of(*chosen)
         self.admit(request, settings.model)
         if run is None or run.settings == settings:
-            return run
+            return gr.skip()
         try:
             return self.visits.changed(runs.again(self.model(settings.model), run, settings))
-        except CheckpointError as error:
-            raise told(error) from error
-        except (KuaiHLError, OSError) as error:  # the visitor's files go after an hour
+        except (RecordingError, OSError) as error:  # the visitor's files go after an hour
             raise gr.Error("The recording is no longer here. Upload it again.", print_exception=False) from error
+        except KuaiHLError as error:
+            raise told(error) from error
 
     def show(self, run: "Run | None", dark: bool) -> list[Any]:  # noqa: FBT001 - a checkbox's value
         """Fill the page with a result, its best highlight chosen."""
@@ -294,7 +285,7 @@ class Demo:
                     status = gr.HTML((ASSETS / "empty.html").read_text("utf-8"), elem_id="status")
                     with gr.Column(visible=False) as body:
                         shown, rows, files, (cut, clips), (pause_s, play, stop) = layout.results(ASSETS)
-            streamer, *_, offset, _, chosen, target = settings
+            streamer, *others, offset, counted, model, target = settings
             tab, found = self.visits.lay_out(page, [result, *files], start, cancel, status)
             given = [result, *files_in, *settings, tab, *paths]
             work = {"concurrency_id": "work", "concurrency_limit": 1}  # one at a time, for the page and for programs
@@ -303,12 +294,16 @@ class Demo:
             )
             filled = {"fn": self.show, "inputs": [result, dark], "outputs": [status, body, *shown], **QUIET}
             self.visits.connect([done, found], tab, start, cancel)
+            start.click(None, None, None, js=SCROLL_ON_A_PHONE)
             once = {"show_progress": "hidden", "api_visibility": "private"}
             again = {"fn": self.change, "inputs": [result, *settings], "outputs": [result], **once}
-            changes = [part.release if isinstance(part, gr.Slider) else part.input for part in settings]
-            taken = fitting.connect(files_in, paths, offset, dark, js=ASK_IF_DARK)
+            parts = [streamer, *others, offset, counted]
+            changes = [part.release if isinstance(part, gr.Slider) else part.input for part in parts]
+            taken = fitting.connect(files_in, paths, offset, counted, dark, js=ASK_IF_DARK)
             changed = gr.on(changes, **again, trigger_mode="always_last")
-            for filling in (done, found, changed, taken.success(**again)):
+            choosing = Choosing(self.admit, self.model)
+            chosen = choosing.connect([model, target, streamer], [about, target, streamer], files_in[1], page)
+            for filling in (done, found, changed, taken.success(**again), chosen.success(**again)):
                 filling.success(**filled, js=ASK_IF_DARK)
                 filling.success(lambda: gr.update(visible=False), None, [clips], **QUIET)
             rows.seek(self.choose, [result, dark], shown[:4], js=ASK_IF_DARK, **QUIET)
@@ -317,7 +312,6 @@ class Demo:
             )
             stop.click(None, None, None, cancels=[playing])
             cut.click(self.cut, [result], [clips], show_progress_on=[cut], api_visibility="private")
-            gr.on([page.load, chosen.input], self.about, [chosen], [about, streamer, target], **QUIET)
             Endpoints(self.run, self.admit).lay_out(shared=work)
         return page.queue(max_size=self.limits.waiting, default_concurrency_limit=1)
 

@@ -13,14 +13,17 @@ import warnings
 from collections.abc import Callable, Sequence
 from json import dumps as to_json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
 from kuaihl.batch.command import predict
 from kuaihl.errors import KuaiHLError
-from kuaihl.options import check_file, check_seconds, hint, switch
+from kuaihl.options import Kind, check_file, check_seconds, hint, switch
 from kuaihl.watch.command import watch
+
+if TYPE_CHECKING:
+    from kuaihl.model import KuaiHLConfig
 
 _ABOUT = "KuaiHL: predict from the past ten minutes of a live stream how many viewers will stay."
 _USER_MISTAKE, _STOPPED = 2, 130  # exit codes; 130 is what a shell reports for Ctrl-C
@@ -48,8 +51,9 @@ def comments(
     log: Annotated[tyro.conf.Positional[Path], hint("", "LOG")],
     *,
     recording: Annotated[Path | None, hint("", "FILE")] = None,
-    offset: Annotated[float, hint("(default: 0)", "S")] = 0.0,
+    comment_offset_s: Annotated[float, hint("(default: 0)", "S"), tyro.conf.arg(aliases=["--offset"])] = 0.0,
     stream_start: Annotated[str | None, hint("", "TIME")] = None,
+    counted: Annotated[tuple[Kind, ...], hint("(default: all)", "KIND [KIND ...]")] = (),
     json: Annotated[bool, switch()] = False,
 ) -> None:
     """Tell what is understood of a comment log, and whether it fits its recording.
@@ -60,23 +64,26 @@ def comments(
         The comment log, in any format that KuaiHL reads.
     recording
         Its recording, to compare with.
-    offset
+    comment_offset_s
         Seconds added to the time of every comment.
     stream_start
         When the recording starts, for logs by the wall clock: date, time and time zone, as in
         2024-05-01T20:00:00+02:00.
+    counted
+        What of the log counts as a comment: message, command (!...), paid, gift, bot, notice.
     json
         Tell it as JSON.
     """
     for path in (log, recording):
         if path is not None:
             check_file(path)
-    check_seconds("--offset", offset)
+    check_seconds("--comment-offset-s", comment_offset_s)
     from kuaihl.check import check_log, lag_text
-    from kuaihl.comments import read
+    from kuaihl.comments import counting, read
     from kuaihl.console import comments_text, rate_width, warning_text
 
-    found = read(log, offset_s=offset, stream_start=stream_start)
+    found = read(log, offset_s=comment_offset_s, stream_start=stream_start)
+    found = counting(found, counted) if counted else found
     opened = None
     if recording is not None:
         from kuaihl.recording import open_recording
@@ -86,8 +93,8 @@ def comments(
     if json:
         print(to_json(check.as_dict(), indent=2, ensure_ascii=False))
         return
-    warning = warning_text(check.mismatch, option="--offset", given_s=offset)
-    sound = None if opened is None else lag_text(check.lag, given_s=offset)
+    warning = warning_text(check.mismatch, option="--comment-offset-s", given_s=comment_offset_s)
+    sound = None if opened is None else lag_text(check.lag, given_s=comment_offset_s)
     print(comments_text(log.name, check.summary, duration_s=check.recording_s, warning=warning, sound=sound))
 
 
@@ -119,7 +126,7 @@ def info(
             ("pictures by", config.visual_encoder),
             ("text by", config.text_encoder),
             ("speech by", f"Whisper {config.speech_model}"),
-            ("streamers", f"{len(config.streamers):,} known"),
+            *(("streamers", told) for told in _streamers(config)),
             (
                 "model",
                 f"{parameters:,} parameters; width {config.dim}, {config.perceiver_layers} perceiver and "
@@ -159,6 +166,16 @@ def pull(
 
 
 command(watch)
+
+
+def _streamers(config: "KuaiHLConfig") -> list[str]:
+    """Name the streamers that a checkpoint knows, by target where it tells them apart."""
+    from kuaihl.targets import streamers_of
+
+    known = {target.name: streamers_of(config, target.name) for target in config.targets}
+    if set(known.values()) == {config.streamers}:
+        return [f"{len(config.streamers):,} known{': ' if config.streamers else ''}{', '.join(config.streamers)}"]
+    return [f"{len(names):,} known for {target}: {', '.join(names)}" for target, names in known.items() if names]
 
 
 def run(arguments: Sequence[str]) -> int:

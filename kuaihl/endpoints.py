@@ -16,6 +16,7 @@ from gradio.data_classes import FileData
 from gradio.utils import get_function_description
 
 from kuaihl.checkpoints import OWN
+from kuaihl.comments import COUNTED, KINDS
 from kuaihl.errors import KuaiHLError
 from kuaihl.given import inputs_of, settings_of, told
 from kuaihl.layout import DOWNLOADS, SOURCES
@@ -51,6 +52,11 @@ class Endpoints:
         sources: list[str] = list(SOURCES),  # noqa: B006 - gradio reads it, and nobody writes to it
         model: str = OWN,
         target: str = "",
+        highlights: int = 5,
+        min_gap_s: float = 60.0,
+        padding_s: float = 0.0,
+        max_length_s: float = 300.0,
+        counted: list[str] = list(COUNTED),  # noqa: B006 - as above
         progress: gr.Progress = gr.Progress(),  # noqa: B008 - how gradio is told to track progress
     ) -> dict[str, Any]:
         """Predict how many viewers stay, for every 30 seconds of a live stream's recording, and write all its files.
@@ -68,9 +74,23 @@ class Endpoints:
             sources: What to predict from: any of pictures, speech, comments.
             model: A checkpoint that this server offers; the one that comes with KuaiHL if not given.
             target: What to predict, such as lvtr or participation; the model's first if not given.
+            highlights: How many highlights at most.
+            min_gap_s: Seconds between them at least.
+            padding_s: Seconds added at both ends.
+            max_length_s: How long one is at most, before padding.
+            counted: What of the log counts as a comment: any of message, command, paid, gift, bot, notice.
         """
         settings = settings_of(
-            streamer, sources, comment_offset_s=comment_offset_s, model=self._admit(request, model), target=target
+            streamer,
+            sources,
+            highlights,
+            min_gap_s,
+            padding_s,
+            max_length_s,
+            comment_offset_s,
+            counted,
+            self._admit(request, model),
+            target,
         )
         inputs = inputs_of(Path(recording), comments, transcript, stream_start)
 
@@ -100,6 +120,8 @@ class Endpoints:
         highlights: int = 5,
         min_gap_s: float = 60.0,
         padding_s: float = 0.0,
+        max_length_s: float = 300.0,
+        counted: list[str] = list(COUNTED),  # noqa: B006 - as above
         progress: gr.Progress = gr.Progress(),  # noqa: B008 - as above
     ) -> list[dict[str, Any]]:
         """Find the highlights of a live stream's recording: where most viewers should stay, best first.
@@ -120,6 +142,8 @@ class Endpoints:
             highlights: How many at most.
             min_gap_s: Seconds between them at least.
             padding_s: Seconds added at both ends.
+            max_length_s: How long one is at most, before padding.
+            counted: What of the log counts as a comment: any of message, command, paid, gift, bot, notice.
         """
         settings = settings_of(
             streamer,
@@ -127,9 +151,11 @@ class Endpoints:
             highlights,
             min_gap_s,
             padding_s,
-            comment_offset_s=comment_offset_s,
-            model=self._admit(request, model),
-            target=target,
+            max_length_s,
+            comment_offset_s,
+            counted,
+            self._admit(request, model),
+            target,
         )
         inputs = inputs_of(Path(recording), comments, transcript, stream_start)
 
@@ -204,4 +230,6 @@ _PARTS: dict[str, Callable[..., gr.components.Component]] = {
     "highlights": partial(gr.Number, 5, precision=0, minimum=1),
     "min_gap_s": partial(gr.Number, 60.0, minimum=0),
     "padding_s": partial(gr.Number, 0.0, minimum=0),
+    "max_length_s": partial(gr.Number, 300.0, minimum=1),
+    "counted": partial(gr.CheckboxGroup, list(KINDS), value=list(COUNTED)),
 }

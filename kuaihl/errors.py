@@ -13,6 +13,10 @@ class CommentLogError(KuaiHLError):
     """A comment log or a transcript that cannot be read."""
 
 
+class NothingToPredictFromError(KuaiHLError):
+    """A recording without any of the sources that a target is predicted from."""
+
+
 class CheckpointError(KuaiHLError):
     """Weights that are missing, damaged or of another kind."""
 

@@ -26,19 +26,28 @@ class Fitting:
         self.words = gr.HTML(elem_id="fit")
         self.take = gr.Button(visible=False, size="sm", elem_id="take")
 
-    def connect(self, files: list[Any], paths: list[Any], offset: gr.Number, dark: gr.Checkbox, js: str) -> Any:
+    def connect(
+        self,
+        files: list[Any],
+        paths: list[Any],
+        offset: gr.Number,
+        counted: gr.CheckboxGroup,
+        dark: gr.Checkbox,
+        *,
+        js: str,
+    ) -> Any:
         """Connect the parts; returns the event of an offset that was taken over. ``js`` finds out ``dark``."""
         quiet = {"show_progress": "hidden", "api_visibility": "private"}
         shown = {
             "fn": self.show,
-            "inputs": [self.checked, offset, dark],
+            "inputs": [self.checked, offset, counted, dark],
             "outputs": [self.figure, self.words, self.take],
         }
         read = self.start.click(
             self.read, [*files, *paths], self.checked, api_visibility="private", show_progress_on=[self.words]
         )
         read.success(**shown, js=js, queue=False, **quiet)
-        offset.input(**shown, js=js, trigger_mode="always_last", **quiet)
+        gr.on([offset.input, counted.input], **shown, js=js, trigger_mode="always_last", **quiet)
         changes = [part.change for part in (*files, *paths)]
         forgotten = gr.on(changes, lambda: None, None, self.checked, queue=False, **quiet)
         forgotten.then(**shown, js=js, queue=False, **quiet)
@@ -70,19 +79,21 @@ class Fitting:
         except KuaiHLError as error:
             raise told(error, source, log) from error
 
-    def show(self, checked: Any, offset_s: float | None, dark: bool) -> list[Any]:  # noqa: FBT001 - a checkbox's value
-        """Show the log moved by an offset beside the sound, and say what fits better."""
+    def show(self, checked: Any, offset_s: float | None, counted: list[str], dark: bool) -> list[Any]:  # noqa: FBT001 - a checkbox's value
+        """Show what counts of the log, moved by an offset, beside the sound, and say what fits better."""
         from kuaihl import page, plots
+        from kuaihl.comments import counting
         from kuaihl.lag import BIN_S, comment_rate
 
         if checked is None:
             return [gr.update(visible=False), "", gr.update(visible=False)]
         given_s = offset_s or 0.0
         moved: LogCheck = checked.moved(given_s)
+        comments = counting(moved.log, counted).comments
         better_s = moved.better_s
         figure = None
         if len(checked.level_db):
-            rate = comment_rate([c.time_s for c in moved.log.comments], len(checked.level_db))
+            rate = comment_rate([c.time_s for c in comments], len(checked.level_db))
             figure = plots.fit(checked.level_db, rate, bin_s=BIN_S, dark=dark)
         take = gr.update(visible=False)
         if better_s is not None:

@@ -13,6 +13,7 @@ from kuaihl.errors import KuaiHLError
 from kuaihl.layout import SOURCES
 
 if TYPE_CHECKING:
+    from kuaihl.model import KuaiHLConfig
     from kuaihl.runs import Inputs, Settings
 
 LOOPBACK = {"localhost", "127.0.0.1", "::1", "[::1]"}
@@ -49,6 +50,7 @@ def settings_of(
     highlights: float = 5,
     min_gap_s: float = 60.0,
     padding_s: float = 0.0,
+    max_length_s: float = 300.0,
     comment_offset_s: float | None = 0.0,
     counted: Sequence[str] = COUNTED,
     model: str | None = OWN,
@@ -60,8 +62,9 @@ def settings_of(
 
     if not sources:
         raise gr.Error("Nothing is left to predict from: leave at least one source on.", print_exception=False)
+    lengths = {"min_gap_s": min_gap_s, "padding_s": padding_s, "max_length_s": max_length_s}
     try:
-        options = HighlightOptions(top_k=int(highlights), min_gap_s=float(min_gap_s), padding_s=float(padding_s))
+        options = HighlightOptions(top_k=int(highlights), **{name: float(given) for name, given in lengths.items()})
     except ValueError as error:
         raise gr.Error(f"Highlights: {error}.", print_exception=False) from error
     return Settings(
@@ -73,6 +76,14 @@ def settings_of(
         model=(model or OWN).strip(),
         target=target or None,
     )
+
+
+def check_enough(config: "KuaiHLConfig", inputs: "Inputs", settings: "Settings") -> None:
+    """Refuse a run that has nothing to predict its target from: NothingToPredictFromError."""
+    from kuaihl.targets import check_sources
+
+    left = [name for name in SOURCES if name not in settings.without]
+    check_sources(config, settings.target, left if inputs.comments else [name for name in left if name != "comments"])
 
 
 def told(error: KuaiHLError, *files: Path | None) -> gr.Error:

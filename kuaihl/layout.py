@@ -14,8 +14,10 @@ DOWNLOADS = (
     "highlights.otio",
 )  # fmt: skip
 EXAMPLE_LABEL = "A simulated stream and its chat"
+SOMEBODY_NEW = ("Somebody new", "")
 SOURCES = ("pictures", "speech", "comments")
-KINDS = [("Messages", "message"), ("Commands (!…)", "command"), ("Paid", "paid"), ("Gifts", "gift"), ("Bots", "bot")]
+KINDS = [("Messages", "message"), ("Commands (!…)", "command"), ("Paid", "paid"), ("Gifts", "gift"), ("Bots", "bot"),
+         ("Notices", "notice")]  # fmt: skip
 
 
 def inputs(
@@ -40,9 +42,10 @@ def inputs(
         sources = gr.CheckboxGroup(labels, value=list(SOURCES), label="Predict from")
         highlights = gr.Slider(1, 20, 5, step=1, label="Highlights at most")
         gap = gr.Slider(0, 600, 60, step=30, label="Seconds between them at least")
+        length = gr.Slider(30, 600, 300, step=30, label="Seconds long at most")
         padding = gr.Slider(0, 60, 0, step=5, label="Seconds added at both ends")
-        streamer = gr.Dropdown([""], value="", label="Streamer", info="One the model knows, or empty: unknown",
-                               allow_custom_value=True)  # fmt: skip
+        streamer = gr.Dropdown([SOMEBODY_NEW], value="", label="Streamer", info="Those that the model knows",
+                               elem_id="streamer")  # fmt: skip
     with gr.Accordion("Comments", open=False, elem_id="comment-settings"):
         offset = gr.Number(0, label="Comment offset", info="Seconds added to the time of every comment")
         fitting()
@@ -54,7 +57,7 @@ def inputs(
         hint = "A folder or a Hub id (owner/name) can be typed" if own_machine else None
         model = gr.Dropdown(models, value=models[0][1], label="Model", info=hint, allow_custom_value=own_machine)
     files = [recording, comments, transcript, stream_start]
-    settings = [streamer, sources, highlights, gap, padding, offset, counted, model, target]
+    settings = [streamer, sources, highlights, gap, padding, length, offset, counted, model, target]
     return files, settings, paths, start, cancel
 
 
@@ -62,7 +65,7 @@ def results(assets: Path) -> tuple[Any, ...]:
     """Lay out what a result fills, the rows of highlights, the files, and what plays it live."""
     with gr.Row():
         with gr.Column(scale=2, min_width=300):
-            player = gr.Video(show_label=False, interactive=False, height=236, buttons=[], elem_id="player")
+            player = gr.Video(show_label=False, interactive=False, height=212, buttons=[], elem_id="player")
             still = gr.HTML(visible=False, elem_id="still")
             rows = gr.HTML(js_on_load=(assets / "highlights.js").read_text("utf-8"), elem_id="highlights")
         with gr.Column(scale=3, min_width=300):
@@ -70,9 +73,9 @@ def results(assets: Path) -> tuple[Any, ...]:
     # gr.Video would transcode, whole, what it takes for unplayable; playable() has decided that already.
     player.postprocess = lambda value: value and FileData(path=value, orig_name=Path(value).name)
     with gr.Row(elem_id="downloads"):
-        files = [gr.DownloadButton(name, size="sm", min_width=120) for name in DOWNLOADS]
-        cut = gr.Button("Cut clips", size="sm", min_width=120, elem_id="cut")
-        clips = gr.DownloadButton("clips.zip", size="sm", min_width=120, visible=False, elem_id="clips")
+        files = [gr.DownloadButton(name, size="sm", min_width=96) for name in DOWNLOADS]
+        cut = gr.Button("Cut clips", size="sm", min_width=96, elem_id="cut")
+        clips = gr.DownloadButton("clips.zip", size="sm", min_width=96, visible=False, elem_id="clips")
     with gr.Tabs():
         with gr.Tab("Why", elem_id="reasons"), gr.Row():
             with gr.Column(min_width=300):

@@ -2,10 +2,15 @@
 
 import math
 from pathlib import Path
+from typing import Annotated, Literal
 
 import tyro
 
 from kuaihl.errors import KuaiHLError
+
+Source = Literal["pictures", "speech", "comments"]
+Kind = Literal["message", "command", "paid", "gift", "bot", "notice"]
+"""Those of `kuaihl.encoded` and `kuaihl.comments`, spelled out here since ``--help`` should not wait for them."""
 
 
 def hint(text: str, metavar: str) -> object:
@@ -16,6 +21,17 @@ def hint(text: str, metavar: str) -> object:
 def switch() -> object:
     """Show an option that takes nothing without its default."""
     return tyro.conf.arg(help_behavior_hint="")
+
+
+Sources = Annotated[tuple[Source, ...], hint("(default: all three)", "SOURCE [SOURCE ...]")]
+Counted = Annotated[tuple[Kind, ...], hint("(default: message command paid)", "KIND [KIND ...]")]
+COUNTED: tuple[Kind, ...] = ("message", "command", "paid")
+
+
+def check_some(option: str, given: tuple[str, ...]) -> None:
+    """Raise `KuaiHLError` where an option that takes several words has none."""
+    if not given:
+        raise KuaiHLError(f"{option} needs at least one word; see kuaihl --help")
 
 
 def check_file(path: Path) -> None:

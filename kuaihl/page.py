@@ -16,19 +16,40 @@ _MOMENT_LETTERS = 110
 
 
 _MEANINGS = {
-    "lvtr": "LVTR, the share of viewers who stay long",
-    "participation": "participation, the share of chatters present who write",
+    "lvtr": "the share of viewers who stay long",
+    "participation": "the share of chatters present who write",
 }
 
 
-def about(checkpoint: str | None, targets: Sequence["Target"]) -> str:
-    """Say what a checkpoint (None: the shipped one) predicts, and what it learned that from."""
+def about(checkpoint: str | None, targets: Sequence["Target"], chosen: "Target") -> str:
+    """Say what a checkpoint (None: the shipped one) predicts, what it learned that from, and what else it could."""
     which = "The <b>shipped model</b>" if checkpoint is None else f"Model <b>{escape(checkpoint)}</b>"
-    learned = (
-        f"{escape(_MEANINGS.get(target.name, target.name))}, trained on {escape(target.trained_on)}"
-        for target in targets
-    )
-    return f'<p class="model">{which} predicts {"; and ".join(learned)}.</p>'
+    meaning = _MEANINGS.get(chosen.name)
+    told = f"{escape(target_name(chosen.name))}{f', {meaning},' if meaning else ''}"
+    others = " and ".join(escape(target_name(target.name)) for target in targets if target != chosen)
+    also = f" It can predict {others} too: see Settings." if others else ""
+    return f'<p class="model">{which} predicts {told} trained on {escape(chosen.trained_on)}.{also}</p>'
+
+
+def named(target: "Target") -> str:
+    """Name a target in a list."""
+    name = target_name(target.name)
+    return name[:1].upper() + name[1:]
+
+
+def explained(chosen: "Target", *, lacking: Sequence["Target"]) -> str:
+    """Say in a line of text what a target means, and why those that are ``lacking`` a comment log are not offered."""
+    meaning = _MEANINGS.get(chosen.name, "")
+    told = [f"{meaning[:1].upper()}{meaning[1:]}."] if meaning else []
+    if lacking:
+        names = " and ".join(target_name(target.name) for target in lacking)
+        told.append(f"For {names}, add a comment log: nothing else tells it.")
+    return " ".join(told)
+
+
+def streamer(name: str) -> str:
+    """Name a streamer in a list; those of a benchmark without names have numbers."""
+    return f"Channel {name}" if name.isdigit() else name
 
 
 def summary(prediction: Prediction) -> str:

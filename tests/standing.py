@@ -1,13 +1,13 @@
 """A stand-in for the predictor, for the tests of the command line: it notes how it is called, and predicts at once."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from kuaihl.model import KuaiHLConfig, Target
 from kuaihl.predictor import STAGES, Predictor
 from kuaihl.recording import Recording, open_recording
 from kuaihl.records import Prediction
@@ -21,6 +21,17 @@ NAMES = sorted(WRITTEN.split(", "))
 """The files of results."""
 
 
+@dataclass(frozen=True)
+class Found:
+    """What stands for the features of a recording: which one it was, and the sources that were left out of them."""
+
+    recording: Recording
+    left_out: tuple[str, ...] = ()
+
+    def without(self, *sources: str) -> "Found":
+        return replace(self, left_out=sources)
+
+
 @dataclass
 class Standing:
     """Which checkpoints were loaded, what was predicted with which arguments, and what to return or raise."""
@@ -28,17 +39,27 @@ class Standing:
     outcome: Prediction | BaseException | Callable[[Recording], Prediction] = field(default_factory=made_up)
     checkpoints: list[Path | str] = field(default_factory=list)
     calls: list[dict[str, Any]] = field(default_factory=list)
-    config: SimpleNamespace = field(default_factory=lambda: SimpleNamespace(streamers=("alice",)))
+    config: KuaiHLConfig = field(
+        default_factory=lambda: KuaiHLConfig(
+            streamers=("alice",),
+            targets=(Target(), Target("participation", "real chat", without=("pictures", "speech", "text"))),
+        )
+    )
 
-    def predict(
+    def encode(
         self, recording: Recording, comments: object, *, progress: Callable[[str, float], None], **options: Any
-    ) -> Prediction:
+    ) -> Found:
         self.calls.append({"recording": recording.path, "comments": comments, **options})
-        for stage in STAGES:
+        for stage in STAGES[:-1]:
             progress(stage, 0.5)
         if isinstance(self.outcome, BaseException):
             raise self.outcome
-        return self.outcome if isinstance(self.outcome, Prediction) else self.outcome(recording)
+        return Found(recording)
+
+    def score(self, encoded: Found, *, progress: Callable[[str, float], None], **options: Any) -> Prediction:
+        self.calls[-1] |= {"left_out": encoded.left_out, **options}
+        progress(STAGES[-1], 0.5)
+        return self.outcome if isinstance(self.outcome, Prediction) else self.outcome(encoded.recording)
 
 
 def stand_in(monkeypatch: pytest.MonkeyPatch, folder: Path, *, recording: Path) -> Standing:

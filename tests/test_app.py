@@ -11,15 +11,25 @@ import torch
 from gradio.route_utils import delete_files_created_by_app
 
 import app
+from kuaihl import layout
 from kuaihl.checkpoints import Shelf
+from kuaihl.choosing import Choosing
 from kuaihl.errors import RecordingError
-from kuaihl.model import KuaiHLConfig
+from kuaihl.given import settings_of
+from kuaihl.highlights import HighlightOptions
+from kuaihl.model import KuaiHLConfig, Target
+from kuaihl.runs import Settings
+
+CONFIG = KuaiHLConfig(
+    streamers=("1", "Ann", "Bo"),
+    targets=(Target(), Target("participation", "real chat", without=("pictures", "speech", "text"))),
+)
 
 
 def demo_of(encode, *, own_machine=False):
     nothing = SimpleNamespace(bert=torch.nn.Identity(), state_dict=dict)
     predictor = SimpleNamespace(
-        encode=encode, visual_encoder=nothing, text_encoder=nothing, config=KuaiHLConfig(), checkpoint=None
+        encode=encode, visual_encoder=nothing, text_encoder=nothing, config=CONFIG, checkpoint=None
     )
     return app.Demo(Shelf(load=lambda: predictor), own_machine=own_machine)
 
@@ -84,7 +94,14 @@ def test_errors_are_shown_as_text_not_as_markup(here, tmp_path):
 
 @pytest.mark.parametrize(
     ("wrong", "why"),
-    [({"sources": []}, "at least one source"), ({"highlights": 0}, "top_k"), ({"min_gap_s": -1.0}, "min_gap_s")],
+    [
+        ({"sources": []}, "at least one source"),
+        ({"highlights": 0}, "top_k"),
+        ({"min_gap_s": -1.0}, "min_gap_s"),
+        ({"max_length_s": 0.0}, "max_length_s"),
+        ({"target": "participation"}, "nothing to predict participation from, which takes comments"),
+        ({"target": "smell"}, "does not predict 'smell'"),
+    ],
 )
 def test_settings_that_make_no_sense_are_refused(here, short_recording, wrong, why):
     demo = demo_of(lambda *_, **__: pytest.fail("it was read"))
@@ -114,7 +131,46 @@ def test_a_public_server_takes_models_from_its_list_only(host, short_recording, 
     with pytest.raises(gr.Error, match="offered here"):
         asyncio.run(demo.submit(request_to(host), None, str(short_recording), model="owner/name"))
     with pytest.raises(gr.Error, match="offered here"):
-        demo.about(request_to(host), "owner/name")
+        Choosing(demo.admit, demo.model).offer(request_to(host), "owner/name", None, "", None)
+
+
+def test_the_page_s_settings_are_those_of_a_run():
+    with gr.Blocks():
+        parts = layout.inputs(app.EXAMPLE, models=[("", "")], fitting=lambda: None, own_machine=False)[1]
+    labels = [
+        "Streamer", "Predict from", "Highlights at most", "Seconds between them at least", "Seconds added at both ends",
+        "Seconds long at most", "Comment offset", "What counts as a comment", "Model", "What to predict",
+    ]  # fmt: skip
+    assert [part.label for part in parts] == labels
+    given = "Ann", ["speech"], 3, 90, 5, 120, -2.5, ["message", "bot"], "mine", "participation"
+    assert settings_of(*given) == Settings(
+        "Ann",
+        ("pictures", "comments"),
+        HighlightOptions(top_k=3, min_gap_s=90, padding_s=5, max_length_s=120),
+        -2.5,
+        ("message", "bot"),
+        "mine",
+        "participation",
+    )
+
+
+def offered(here, *, target=None, streamer="", comments=None):
+    """What to predict and for whom, as the page offers it: values to choose from, and the chosen one."""
+    demo = demo_of(None)
+    _, targets, streamers = Choosing(demo.admit, demo.model).offer(here, "", target, streamer, comments)
+    return [([value for _, value in part["choices"]], part["value"]) for part in (targets, streamers)]
+
+
+def test_a_target_that_takes_comments_is_offered_with_a_comment_log_only(here):
+    assert offered(here)[0] == (["lvtr"], "lvtr")
+    assert offered(here, target="participation")[0] == (["lvtr"], "lvtr")
+    assert offered(here, target="participation", comments="log")[0] == (["lvtr", "participation"], "participation")
+    assert offered(here, target="smell", comments="log")[0] == (["lvtr", "participation"], "lvtr")
+
+
+def test_streamers_are_offered_by_a_name_and_forgotten_if_the_model_does_not_know_them(here):
+    assert offered(here, streamer="Bo")[1] == (["", "1", "Ann", "Bo"], "Bo")
+    assert offered(here, streamer="Cy")[1][1] == ""
 
 
 def test_a_public_server_has_no_path_to_fill_in():

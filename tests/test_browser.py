@@ -14,7 +14,7 @@ from tests.serving import ROOT, browse
 
 pytestmark = pytest.mark.browser
 RUN_MS = 180_000
-expect.set_options(timeout=30_000)  # a busy machine takes its time to draw
+expect.set_options(timeout=90_000)  # a busy machine takes its time to draw
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +98,64 @@ def test_settings_predict_again_without_encoding(page, short_recording, short_lo
     assert page.locator("#highlights").inner_text() != before
     page.get_by_label("Comments", exact=True).check()
     expect(page.locator("#highlights")).to_contain_text(before.splitlines()[-1])
+
+
+def choose(page, part, option):
+    page.locator(f"{part} input").click()
+    page.get_by_role("option", name=option, exact=True).click()
+
+
+def options(page, part):
+    """What a list offers."""
+    page.locator(f"{part} input").click()
+    expect(page.get_by_role("option").first).to_be_visible()
+    offered = page.get_by_role("option").all_inner_texts()
+    page.locator(f"{part} input").blur()
+    return [option.removeprefix("✓").strip() for option in offered]
+
+
+def test_what_to_predict_is_a_choice_that_the_page_names(page, short_recording, short_log):
+    run(page, short_recording, short_log)
+    drawn = "JSON.stringify(document.querySelector('#curve .js-plotly-plot')._fullData[0].y)"
+    before = page.evaluate(drawn)
+    expect(page.locator("#curve")).to_contain_text("Predicted LVTR of short.mp4")
+    page.locator("#settings button").first.click()
+    choose(page, "#target", "Participation")
+    expect(page.locator("#curve")).to_contain_text("Predicted participation of short.mp4")
+    expect(page.locator("#curve")).to_contain_text("Learned from: real chat")
+    expect(page.locator("#head .model")).to_contain_text("predicts participation, the share of chatters")
+    expect(page.locator("#head .model")).to_contain_text("trained on real chat")
+    expect(page.locator("#status")).to_contain_text("Mean participation")
+    expect(page.locator("#highlights")).to_contain_text("predicted participation")
+    assert page.evaluate(drawn) != before
+    choose(page, "#target", "LVTR")
+    page.wait_for_function(f"before => {drawn} == before", arg=before)
+    expect(page.locator("#head .model")).to_contain_text("trained on simulated rooms")
+
+
+def test_without_a_comment_log_participation_is_not_offered_and_the_page_says_why(page, short_recording, short_log):
+    upload(page, short_recording)
+    page.locator("#settings button").first.click()
+    expect(page.locator("#target")).to_contain_text("For participation, add a comment log", timeout=RUN_MS)
+    assert options(page, "#target") == ["LVTR"]
+    page.locator("#comments input[type=file]").set_input_files(short_log)
+    expect(page.locator("#target")).not_to_contain_text("add a comment log")
+    assert options(page, "#target") == ["LVTR", "Participation"]
+    choose(page, "#target", "Participation")
+    expect(page.locator("#head .model")).to_contain_text("predicts participation")
+    page.locator("#comments").get_by_role("button", name="Clear").click()
+    expect(page.locator("#target")).to_contain_text("For participation, add a comment log")
+    expect(page.locator("#target input")).to_have_value("LVTR")
+
+
+def test_a_known_streamer_has_an_effect_of_their_own(page, short_recording, short_log):
+    run(page, short_recording, short_log)
+    page.locator("#settings button").first.click()
+    new, known, *_ = options(page, "#streamer")
+    assert new == "Somebody new"
+    expect(page.locator("#why table")).not_to_contain_text("streamer")
+    choose(page, "#streamer", known)
+    expect(page.locator("#why table")).to_contain_text("streamer")
 
 
 def test_comments_are_moved_without_encoding_again(page, short_recording, short_log):

@@ -31,6 +31,19 @@ def test_comments_tells_what_was_understood(tmp_path, capsys, monkeypatch):
     assert all(len(line) <= 80 for line in lines)
 
 
+@pytest.mark.parametrize(
+    ("counted", "comments", "skipped"),
+    [("message paid", 3, {"bot, left out of the text": 1}), ("bot", 1, {"message, left out of the text": 3})],
+)
+def test_comments_of_some_kinds_only(tmp_path, capsys, counted, comments, skipped):
+    (tmp_path / "chat.txt").write_text(LOG)
+    assert cli.run(["comments", str(tmp_path / "chat.txt"), "--json", "--counted", *counted.split()]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["comments"] == sum(document["rate"]) == comments
+    told = {found["reason"]: found["count"] for found in document["skipped"]}
+    assert told == {"lines that do not begin with [h:mm:ss]": 1} | skipped
+
+
 @pytest.mark.parametrize("shift", [0, 3600])
 def test_comments_beside_their_recording(short_recording, tmp_path, capsys, shift):
     (tmp_path / "chat.csv").write_text("".join(f"{second + shift},Ann,hi\n" for second in range(1, 99)))
@@ -38,8 +51,8 @@ def test_comments_beside_their_recording(short_recording, tmp_path, capsys, shif
     assert cli.run(command) == 0
     text = " ".join(capsys.readouterr().out.split())
     assert f"recording 0:02:20, with {0 if shift else 98} of the comments in it" in text
-    assert ("Try --offset -3600." in text) is bool(shift)
-    assert cli.run([*command, "--offset", str(-shift), "--json"]) == 0
+    assert ("Try --comment-offset-s -3600." in text) is bool(shift)
+    assert cli.run([*command, "--comment-offset-s", str(-shift), "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert document["mismatch"] is None
     assert (document["comments"], document["inside"], sum(document["rate"])) == (98, 98, 98)

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from kuaihl.errors import CheckpointError, RecordingError
+from kuaihl.highlights import HighlightOptions
 from kuaihl.predictor import DEFAULT_CHECKPOINT
 from kuaihl.recording import open_recording
 from kuaihl.records import Highlight
@@ -35,10 +36,12 @@ def predictor(monkeypatch, tmp_path, short_recording):
 
 def test_predict_passes_everything_on_and_writes(predictor, short_recording, capsys):
     arguments = "predict stream.mp4 --comments talk.json --comment-offset-s -1.5 --transcript words.srt"
-    arguments += " --streamer alice --target participation --checkpoint some/where --top 2 --out results"
+    arguments += " --streamer alice --target participation --checkpoint some/where --sources speech comments"
+    arguments += " --top 2 --min-gap-s 90 --max-length-s 120 --padding-s 5 --out results"
     assert cli.run(arguments.split()) == 0
-    options = predictor.calls[-1].pop("options")
-    assert options.top_k == 2
+    wanted = HighlightOptions(top_k=2, min_gap_s=90.0, max_length_s=120.0, padding_s=5.0)
+    assert predictor.calls[-1].pop("options") == wanted
+    assert predictor.calls[-1].pop("left_out") == ("pictures",)
     assert [(c.time_s, c.user) for c in predictor.calls[-1].pop("comments").comments] == [(0.5, "Ann"), (13.5, "Bo")]
     assert predictor.calls[-1] == {
         "recording": short_recording,
@@ -53,9 +56,9 @@ def test_predict_passes_everything_on_and_writes(predictor, short_recording, cap
 
 def test_predict_with_nothing_but_a_recording(predictor, short_recording):
     assert cli.run(["predict", "stream.mp4"]) == 0
-    options = predictor.calls[-1].pop("options")
-    assert options.top_k == 5
     assert predictor.calls[-1] == {
+        "options": HighlightOptions(),
+        "left_out": (),
         "recording": short_recording,
         "comments": None,
         "transcript": None,
@@ -64,6 +67,31 @@ def test_predict_with_nothing_but_a_recording(predictor, short_recording):
     }
     assert predictor.checkpoints == [DEFAULT_CHECKPOINT]
     assert sorted(path.name for path in Path("stream-kuaihl").iterdir()) == NAMES
+
+
+@pytest.mark.parametrize(
+    ("given", "counts"),
+    [
+        ("", ["hi", "!drops"]),
+        ("--counted message paid", ["hi"]),
+        ("--counted message command bot", ["hi", "!drops", "drops are on"]),
+        ("--counted gift", []),
+    ],
+)
+def test_predict_reads_the_kinds_that_count(predictor, given, counts):
+    Path("talk.txt").write_text("[0:00:01] Ann: hi\n[0:00:02] Bo: !drops\n[0:00:03] Nightbot: drops are on\n")
+    assert cli.run(["predict", "stream.mp4", "--comments", "talk.txt", *given.split()]) == 0
+    assert [c.text for c in predictor.calls[-1]["comments"].comments] == counts
+
+
+def test_predict_from_too_little_is_refused_before_it_takes_long(predictor, capsys):
+    participation = ["predict", "stream.mp4", "--target", "participation"]
+    for given in ([], ["--sources", "pictures", "speech"]):
+        assert cli.run([*participation, *given]) == 2
+        assert "nothing to predict participation from, which takes comments." in capsys.readouterr().err
+    assert cli.run([*participation, "--comments", "talk.json", "--sources", "speech"]) == 2
+    assert "--comments and --sources without comments exclude each other" in capsys.readouterr().err
+    assert not predictor.calls
 
 
 def test_summary_tells_what_matters(predictor, capsys, monkeypatch):

@@ -25,8 +25,11 @@ def test_every_endpoint_and_parameter_is_described(client):
     assert set(endpoints) == {"/predict", "/highlights", "/comments"}
     assert [p["parameter_name"] for p in endpoints["/highlights"]["parameters"]] == [
         "recording", "comments", "transcript", "comment_offset_s", "stream_start", "streamer", "sources", "model",
-        "target", "highlights", "min_gap_s", "padding_s",
+        "target", "highlights", "min_gap_s", "padding_s", "max_length_s", "counted",
     ]  # fmt: skip
+    assert {p["parameter_name"] for p in endpoints["/predict"]["parameters"]} == {
+        p["parameter_name"] for p in endpoints["/highlights"]["parameters"]
+    }
     for endpoint in endpoints.values():
         assert endpoint["description"].endswith(".")
         required, *optional = endpoint["parameters"]
@@ -56,6 +59,13 @@ def test_highlights_are_those_of_the_prediction(client, short_recording):
     assert found[0]["lvtr"] == pytest.approx(whole["highlights"][0]["lvtr"], abs=1e-6)
     assert found[0]["start_s"] <= found[0]["peak_s"] <= found[0]["end_s"]
     assert found[0]["trained_on"] == whole["trained_on"]
+
+
+def test_what_is_not_counted_is_not_predicted_from(client, short_recording, short_log):
+    given = {"highlights": 1, "min_gap_s": 30.0, "max_length_s": 30.0, "counted": ["bot"]}
+    found = client.predict(handle_file(short_recording), handle_file(short_log), **given, api_name="/predict")
+    assert [segment["comments"] for segment in found["segments"]] == [0] * 5
+    assert [h["end_s"] - h["start_s"] <= 30 for h in found["highlights"]] == [True]
 
 
 def test_comments_tells_what_was_understood(client, short_recording, short_log):

@@ -8,6 +8,7 @@ import pytest
 
 from kuaihl import page
 from kuaihl.explain import Moment
+from kuaihl.model import Target
 from kuaihl.records import RecordingInfo, Segment
 from tests.predictions import made_up
 
@@ -16,6 +17,28 @@ def parse(html: str) -> ET.Element:
     """Read it strictly: an element that is not closed fails the test."""
     closed = re.sub(r"(<img [^>]*)>", r"\1/>", html)  # the one element that HTML leaves open
     return ET.fromstring(f"<div>{closed}</div>")  # noqa: S314 - made here
+
+
+LVTR = Target("lvtr", "simulated rooms")
+PARTICIPATION = Target("participation", "real <chat>", without=("pictures", "speech", "text"))
+
+
+def test_the_model_is_told_with_what_is_chosen_and_what_else_it_can() -> None:
+    told = page.about(None, [LVTR, PARTICIPATION], PARTICIPATION)
+    text = "".join(parse(told).itertext())
+    assert text.startswith("The shipped model predicts participation, the share of chatters present who write,")
+    assert "trained on real <chat>." in text
+    assert text.endswith("It can predict LVTR too: see Settings.")
+    assert "too" not in page.about("mine", [LVTR], LVTR)
+
+
+def test_a_target_that_lacks_a_comment_log_is_told_of() -> None:
+    assert page.explained(LVTR, lacking=[]) == "The share of viewers who stay long."
+    assert "For participation, add a comment log" in page.explained(LVTR, lacking=[PARTICIPATION])
+
+
+def test_streamers_without_a_name_are_channels() -> None:
+    assert [page.streamer(name) for name in ("3", "Cleo Fox")] == ["Channel 3", "Cleo Fox"]
 
 
 def test_summary_tells_length_mean_and_highest_value() -> None:

@@ -3,13 +3,16 @@
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional
 
 from kuaihl.batch.options import Options
 from kuaihl.errors import KuaiHLError
-from kuaihl.options import check_file, check_seconds, hint, switch
+from kuaihl.options import COUNTED, Counted, Sources, check_file, check_seconds, check_some, hint, switch
+
+if TYPE_CHECKING:
+    from kuaihl.highlights import HighlightOptions
 
 _SOME_FAILED = 1  # an exit code; 2 is for mistakes, after which nothing was done
 
@@ -23,11 +26,16 @@ def predict(
     no_comments: Annotated[bool, switch()] = False,
     comment_offset_s: Annotated[float, hint("(default: 0)", "S")] = 0.0,
     stream_start: Annotated[str | None, hint("", "TIME")] = None,
+    counted: Counted = COUNTED,
     transcript: Annotated[Path | None, hint("", "SUB")] = None,
+    sources: Sources = ("pictures", "speech", "comments"),
     streamer: Annotated[str | None, hint("(default: an unknown one)", "NAME")] = None,
     target: Annotated[str | None, hint("(default: the checkpoint's first)", "NAME")] = None,
     checkpoint: Annotated[str | None, hint("(default: the one that comes with KuaiHL)", "PATH_OR_REPO")] = None,
     top: Annotated[int, hint("(default: 5)", "K")] = 5,
+    min_gap_s: Annotated[float, hint("(default: 60)", "S")] = 60.0,
+    max_length_s: Annotated[float, hint("(default: 300)", "S")] = 300.0,
+    padding_s: Annotated[float, hint("(default: 0)", "S")] = 0.0,
     clips: Annotated[bool, switch()] = False,
     clip_padding_s: Annotated[float, hint("(default: 0)", "S")] = 0.0,
     exact_clips: Annotated[bool, switch()] = False,
@@ -55,21 +63,31 @@ def predict(
     stream_start
         When the recording starts, for logs by the wall clock: date, time and time zone, as in
         2024-05-01T20:00:00+02:00.
+    counted
+        What of a log counts as a comment: message, command (!...), paid, gift, bot, notice.
     transcript
         Subtitles (SRT, VTT, ASS) to use instead of speech recognition.
+    sources
+        What to predict from: pictures, speech, comments.
     streamer
-        Whose stream it is, if the checkpoint knows them.
+        Whose stream it is, if the checkpoint knows them (kuaihl info names them).
     target
         What to predict, if the checkpoint learned several: lvtr, or participation, the share of chatters who write.
     checkpoint
         Folder of a checkpoint, or its id on the Hub.
     top
         How many highlights at most.
+    min_gap_s
+        Seconds between two highlights at least.
+    max_length_s
+        How long a highlight is at most, before padding; 30 at least.
+    padding_s
+        Seconds added to highlights at both ends.
     clips
         Cut the highlights out of the recording too, into the folder clips of the results. Nothing is encoded anew where
         that can be avoided: a clip then begins with the keyframe before its highlight.
     clip_padding_s
-        Seconds added to clips on both sides; implies --clips.
+        Seconds added to clips alone, on both sides; implies --clips.
     exact_clips
         Let clips begin with the very frame, which encodes them anew; implies --clips.
     out
@@ -95,27 +113,30 @@ def predict(
         raise KuaiHLError("--skip-done is for several recordings, or a folder")
     else:
         check_file(recordings[0])
-    if comments is not None and no_comments:
-        raise KuaiHLError("--comments and --no-comments exclude each other")
+    check_some("--counted", counted)
+    check_some("--sources", sources)
+    no_comments_told = "--no-comments" if no_comments else "" if "comments" in sources else "--sources without comments"
+    if comments is not None and no_comments_told:
+        raise KuaiHLError(f"--comments and {no_comments_told} exclude each other")
     for path in (log_file, transcript):
         if path is not None:
             check_file(path)
-    if top < 1:
-        raise KuaiHLError(f"--top must be at least 1, not {top}")
     check_seconds("--comment-offset-s", comment_offset_s)
     check_seconds("--clip-padding-s", clip_padding_s, least_s=0)
     options = Options(
         comment_offset_s=comment_offset_s,
         stream_start=stream_start,
+        counted=counted,
+        sources=sources,
         transcript=transcript,
         streamer=streamer,
         target=target,
-        top=top,
+        highlights=_which(top, min_gap_s=min_gap_s, max_length_s=max_length_s, padding_s=padding_s),
         clips=bool(clips or exact_clips or clip_padding_s),
         clip_padding_s=clip_padding_s,
         exact_clips=exact_clips,
     )
-    find = (lambda _: None) if no_comments else partial(find_log, folder=comments)
+    find = (lambda _: None) if no_comments_told else partial(find_log, folder=comments)
     if several:
         return _several(find_recordings(recordings), out or Path(), options, find, checkpoint, skip_done=skip_done)
     recording = recordings[0]
@@ -126,6 +147,19 @@ def predict(
         raise KuaiHLError("--stream-start places the comments of a log: name it with --comments")
     _one(recording, log_file, out or Path(f"{recording.stem}{RESULTS}"), options, checkpoint, where=where)
     return 0
+
+
+def _which(top: int, *, min_gap_s: float, max_length_s: float, padding_s: float) -> "HighlightOptions":
+    """Gather which highlights are wanted."""
+    from kuaihl.highlights import HighlightOptions
+    from kuaihl.records import SEGMENT_S
+
+    if top < 1:
+        raise KuaiHLError(f"--top must be at least 1, not {top}")
+    check_seconds("--min-gap-s", min_gap_s, least_s=0)
+    check_seconds("--max-length-s", max_length_s, least_s=SEGMENT_S)
+    check_seconds("--padding-s", padding_s, least_s=0)
+    return HighlightOptions(top_k=top, min_gap_s=min_gap_s, padding_s=padding_s, max_length_s=max_length_s)
 
 
 def _one(

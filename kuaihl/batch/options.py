@@ -2,6 +2,10 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from kuaihl.highlights import HighlightOptions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -10,10 +14,12 @@ class Options:
 
     comment_offset_s: float
     stream_start: str | None
+    counted: tuple[str, ...]
+    sources: tuple[str, ...]
     transcript: Path | None
     streamer: str | None
     target: str | None
-    top: int
+    highlights: "HighlightOptions"
     clips: bool
     clip_padding_s: float
     exact_clips: bool

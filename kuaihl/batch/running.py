@@ -13,12 +13,13 @@ from kuaihl.batch.finding import name_results
 from kuaihl.batch.options import Options
 from kuaihl.batch.summary import DONE, DONE_BEFORE, FAILED, Row, read_summary, write_summary
 from kuaihl.console import warning_text
-from kuaihl.errors import CommentLogError, RecordingError
+from kuaihl.encoded import SOURCES
+from kuaihl.errors import CommentLogError, NothingToPredictFromError, RecordingError
 from kuaihl.export import Clip, check_writable, cut_clips, open_recording, write_prediction
-from kuaihl.highlights import HighlightOptions
 from kuaihl.model import fetch, sha256_of
 from kuaihl.predictor import Predictor, ProgressCallback
 from kuaihl.records import CommentLog, Prediction
+from kuaihl.targets import check_sources
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +49,17 @@ def predict_one(
         Something cannot be read or written.
     """
     opened = open_recording(recording)
-    prediction = predictor.predict(
-        opened,
-        log,
-        transcript=options.transcript,
+    counted = log and logs.counting(log, options.counted)
+    given = {"pictures": opened.has_pictures, "speech": opened.has_sound or options.transcript, "comments": log}
+    # Before what takes long.
+    check_sources(predictor.config, options.target, [name for name in options.sources if given[name]])
+    encoded = predictor.encode(opened, counted, transcript=options.transcript, progress=progress)
+    prediction = predictor.score(
+        encoded.without(*(source for source in SOURCES if source not in options.sources)),
         streamer=options.streamer,
         target=options.target,
         progress=progress,
-        options=HighlightOptions(top_k=options.top),
+        options=options.highlights,
     )
     files = write_prediction(prediction, results, recording=opened)
     clips = []
@@ -86,7 +90,7 @@ def predict_all(
     """Predict recordings into folders in ``out_dir``, and yield the row of each when its results are written.
 
     The summary in ``out_dir`` is written anew with each row, so that whatever stops the work leaves one that is right.
-    A recording or log that cannot be read becomes a row that says why.
+    A recording or log that cannot be read, or has nothing to predict from, becomes a row that says why.
 
     Parameters
     ----------
@@ -119,7 +123,7 @@ def predict_all(
                 tell = partial(_tell, progress, f"[{number}/{len(absolute)}]")
                 row = _predicted(load(), recording, log_file, out_dir / results, options, progress=tell)
                 rows[path] = replace(row, made_from=made_from)
-        except (RecordingError, CommentLogError) as error:
+        except (RecordingError, CommentLogError, NothingToPredictFromError) as error:
             reason = " ".join(str(error).split())
             kept = before.results if before else ""
             rows[path] = Row(recording=str(path), status=FAILED, reason=reason, results=kept)

@@ -189,8 +189,7 @@ def _add_forecast(
         xanchor="right",
         yanchor="bottom" if rises else "top",
         yshift=6 if rises else -6,
-        font={"color": _VERMILION},
-        bgcolor="rgba(17, 24, 39, 0.7)" if dark else "rgba(255, 255, 255, 0.7)",
+        bgcolor="rgba(17, 24, 39, 0.85)" if dark else "rgba(255, 255, 255, 0.85)",
         row=1,
         col=1,
     )

@@ -46,7 +46,7 @@ def style(figure: go.Figure, *, title: str, subtitle: str, dark: bool) -> None:
         template="plotly_dark" if dark else "plotly_white",
         paper_bgcolor="rgba(0, 0, 0, 0)",
         plot_bgcolor="rgba(0, 0, 0, 0)",
-        font={"color": ink, "size": 12},
+        font={"color": ink, "size": 12, "family": "system-ui, sans-serif"},
         hoverlabel={"bgcolor": "#1f2937" if dark else "white", "font": {"color": ink, "size": 12}, "align": "left"},
         title={
             "text": "<br>".join(html.escape(line) for line in heads),
