@@ -37,7 +37,7 @@ def prepare_chat(logs: Path, out: Path, *, text: bool = True, checkpoint: Path |
     out
         Folder of the dataset.
     text
-        Whether to encode what was written, which takes most of the time; without it there is activity alone.
+        Whether to encode what was written, which takes most of the time; without it there are activity and words alone.
     checkpoint
         Folder of the visual encoder that rooms with pictures were made with, so that both can train one model; the
         one that comes with the project if not given. A dataset that is there takes another one without encoding again.
@@ -66,7 +66,7 @@ def prepare_chat(logs: Path, out: Path, *, text: bool = True, checkpoint: Path |
         },
         target=TARGET,
         source=f"real chat: audience participation in {len(found)} streams of {len(channels)} channels"
-        + ("" if text else ", activity alone"),
+        + ("" if text else ", activity and words alone"),
         made_by=f"python -m train.prepare chat --logs {logs.name} --out {out.name}" + ("" if text else " --no-text"),
         parameters={"text": text, "streams": len(found), "names_sha256": _digest(found)},
     )
