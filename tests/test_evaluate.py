@@ -257,8 +257,9 @@ def test_a_dataset_is_scored_by_the_head_of_its_target(small: Path, model: KuaiH
     targets = (Target("lvtr"), Target("participation", without=("pictures", "speech")))
     both = extended(model, replace(model.config, targets=targets)).eval()
     alone = KuaiHL(replace(model.config, targets=targets[1:])).eval()
-    heads = {name: both.state_dict()[name][1:] for name in ("head.weight", "head.bias")}
-    alone.load_state_dict({**both.state_dict(), **heads})
+    weights = {name: both.state_dict()[name] for name in alone.state_dict()}
+    heads = {name: weights[name][1:] for name in ("head.weight", "head.bias")}
+    alone.load_state_dict({**weights, **heads})
     expected = score(alone, segments, segments.rooms).predicted
     np.testing.assert_allclose(score(both, segments, segments.rooms).predicted, expected, atol=1e-6)
     rooms = Segments(small)

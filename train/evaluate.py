@@ -9,11 +9,10 @@ from typing import Any, Literal
 
 import numpy as np
 import tyro
-from torch import Tensor
 
 from kuaihl.errors import CheckpointError, LabelError
-from kuaihl.features import PICTURES
-from kuaihl.model import KuaiHL, KuaiHLConfig, load, sha256_of
+from kuaihl.features import PICTURES, Features
+from kuaihl.model import KuaiHL, KuaiHLConfig, Tokens, load, sha256_of
 from train.console import plain_errors
 from train.dataset import DatasetInfo, Room, Segments, stack
 from train.metrics import calibration, paired_interval, taus
@@ -103,18 +102,17 @@ def _places(config: KuaiHLConfig) -> dict[str, slice]:
 def _hidden(model: KuaiHL, places: Sequence[slice]) -> Iterator[None]:
     """Mark tokens of each segment as not present."""
 
-    def hide(_: object, inputs: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-        latent, tokens, present = inputs
-        present = present.clone()
+    def tokens(features: Features, *, target: int = 0) -> Tokens:
+        found = KuaiHL.tokens(model, features, target=target)
         for place in places:
-            present[..., place] = False
-        return latent, tokens, present
+            found.present[..., place] = False
+        return found
 
-    hook = model.perceiver.register_forward_pre_hook(hide)
+    model.tokens = tokens
     try:
         yield
     finally:
-        hook.remove()
+        del model.tokens
 
 
 def check_encoders(folder: Path, model: KuaiHL, info: DatasetInfo) -> None:
