@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -21,6 +22,11 @@ def missing_tool(marker: str) -> str | None:
     import torch
 
     return None if torch.cuda.is_available() else "there is no CUDA device"
+
+
+def pytest_configure() -> None:
+    """Hear Ctrl-C, and let what tests start hear it, even in a job of the background, whose shell says to ignore it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
