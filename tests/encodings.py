@@ -15,7 +15,8 @@ from train.start import extended
 
 def two_targets(predictor: Predictor) -> Predictor:
     """The same encoders with a head more, at random, for participation, which never saw pictures and speech."""
-    targets = (Target("lvtr", "simulated rooms"), Target("participation", "real chat", ("pictures", "speech")))
+    lvtr = replace(predictor.config.targets[0], trained_on="simulated rooms")
+    targets = (lvtr, Target("participation", "real chat", ("pictures", "speech")))
     torch.manual_seed(0)
     return Predictor(
         extended(predictor.model, replace(predictor.config, targets=targets)).eval(),
