@@ -77,7 +77,7 @@ def curve(
             row=1,
             col=1,
         )
-    _add_forecast(figure, prediction, middles, values, dark=dark)
+    _add_forecast(figure, prediction, middles, values)
     for highlight in prediction.highlights:
         _add_highlight(figure, highlight)
     if rows == 2:
@@ -159,9 +159,7 @@ def _add_comments(figure: go.Figure, prediction: Prediction, middles: np.ndarray
     figure.update_layout(barmode="overlay")
 
 
-def _add_forecast(
-    figure: go.Figure, prediction: Prediction, middles: np.ndarray, values: Sequence[float], *, dark: bool
-) -> None:
+def _add_forecast(figure: go.Figure, prediction: Prediction, middles: np.ndarray, values: Sequence[float]) -> None:
     """Continue the curve by a dashed line to a hollow marker: the segment after the last."""
     if not math.isfinite(prediction.forecast):
         return
@@ -179,19 +177,18 @@ def _add_forecast(
         row=1,
         col=1,
     )
-    # An annotation, since a trace's text would be cut off at the right edge; on the side away from the dashed line.
-    rises = bool(values) and prediction.forecast >= values[-1]
+    # An annotation, since a trace's text would be cut off at the right edge; at the edge that is further away.
+    low, high = _span([*values, prediction.forecast])
+    below = prediction.forecast > (low + high) / 2
     figure.add_annotation(
         x=ahead,
-        y=prediction.forecast,
+        y=0.02 if below else 0.98,
+        xref="x",
+        yref="y domain",
         text=text,
         showarrow=False,
         xanchor="right",
-        yanchor="bottom" if rises else "top",
-        yshift=6 if rises else -6,
-        bgcolor="rgba(17, 24, 39, 0.85)" if dark else "rgba(255, 255, 255, 0.85)",
-        row=1,
-        col=1,
+        yanchor="bottom" if below else "top",
     )
 
 
