@@ -68,6 +68,20 @@ def test_an_interrupted_run_goes_on(dataset: Path, tmp_path: Path) -> None:
         prepare.rooms(SimulatorConfig(size="tiny", seed=1), copy)
 
 
+def test_rooms_are_the_same_made_by_two_processes(dataset: Path, tmp_path: Path) -> None:
+    prepare.rooms(CONFIG, tmp_path, workers=2)
+    made, other = Segments(tmp_path), Segments(dataset)
+    assert made.info == other.info
+    assert made.rooms == other.rooms
+    rows = (0, made.rooms[-1].stop)
+    for name in ("label", "has_pictures"):
+        np.testing.assert_array_equal(made.scalar(name, *rows), other.scalar(name, *rows))
+    for name in ("words", "activity"):
+        np.testing.assert_array_equal(made.array(name, *rows), other.array(name, *rows))
+    for name in ("pictures", "text_both"):  # sums may be split among threads in another way
+        np.testing.assert_allclose(made.array(name, *rows), other.array(name, *rows), atol=0.02)
+
+
 @pytest.mark.parametrize("command", ["recordings {there} --out {out}", "chat --logs {there} --out {out}"])
 def test_a_mistake_is_one_line(
     command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

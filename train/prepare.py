@@ -6,11 +6,14 @@ Run as `python -m train.prepare recordings|chat|rooms ... --out DIR`.
 import shutil
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
+import torch
 import tyro
 from tqdm import tqdm
 
@@ -27,11 +30,11 @@ from train.console import plain_errors
 from train.dataset import DATASET_FILE, ENCODER_FILES, DatasetInfo, read_info, write_info, write_shard
 from train.labels import LabelOptions, SegmentLabels
 from train.simulator.__main__ import Rooms
-from train.simulator.bank import read_bank
+from train.simulator.bank import CommentBank, read_bank
 from train.simulator.config import SimulatorConfig
 from train.simulator.pictures import draw
 from train.simulator.rooms import Room, room, room_ids
-from train.simulator.scenes import read_scenes
+from train.simulator.scenes import Scenes, read_scenes
 
 
 def rooms(
@@ -41,6 +44,7 @@ def rooms(
     scenes: Path | None = None,
     comment_bank: Path | None = None,
     checkpoint: Path | None = None,
+    workers: int = 1,
 ) -> None:
     """Simulate rooms, encode them and write them; a run that was interrupted goes on with the rooms that lack.
 
@@ -54,6 +58,8 @@ def rooms(
         Photos for the pictures and real chat for the comments, as `train.simulator` takes them.
     checkpoint
         Folder whose visual.safetensors is the compact Swin; the one that comes with the project if not given.
+    workers
+        Processes that share the rooms and the processor's threads; the rooms do not depend on it.
 
     Raises
     ------
@@ -62,58 +68,80 @@ def rooms(
     CheckpointError
         Where an encoder is missing.
     """
-    photos = None if scenes is None else read_scenes(scenes)
-    bank = None if comment_bank is None else read_bank(comment_bank)
-    text_name = PRESETS["compact"].text_encoder
-    visual_file, text_folder = (
-        find_visual_encoder(COMPACT_SWIN, checkpoint=checkpoint or DEFAULT_CHECKPOINT),
-        find_text_encoder(text_name),
-    )
-    visual = VisualEncoder(COMPACT_SWIN, weights=visual_file)
-    text = TextEncoder(text_name, weights=text_folder)
+    preset = PRESETS["compact"]
+    visual_file = find_visual_encoder(COMPACT_SWIN, checkpoint=checkpoint or DEFAULT_CHECKPOINT)
+    text_folder = find_text_encoder(preset.text_encoder)
     names = room_ids(config)
-    pictures_of = "drawn scenes" if photos is None else "scenes drawn and photographed"
-    comments_of = "made-up chat" if bank is None else "chat made up and real"
+    pictures_of = "drawn scenes" if scenes is None else "scenes drawn and photographed"
+    comments_of = "made-up chat" if comment_bank is None else "chat made up and real"
     info = DatasetInfo(
         visual_encoder=COMPACT_SWIN,
-        picture_dim=visual.dim,
-        text_encoder=text_name,
-        text_dim=text.dim,
+        picture_dim=preset.picture_dim,
+        text_encoder=preset.text_encoder,
+        text_dim=preset.text_dim,
         encoders={
             COMPACT_SWIN: sha256_file(visual_file),
-            text_name: sha256_file(text_folder / "model.safetensors"),
+            preset.text_encoder: sha256_file(text_folder / "model.safetensors"),
         },
         target="lvtr",
         source=(f"simulated rooms: KLive-Sim {config.size}, {len(names)} rooms, {pictures_of}, {comments_of}"),
         made_by=_command(config, out, scenes=scenes, comment_bank=comment_bank, checkpoint=checkpoint),
         parameters=asdict(config),
     )
+    photos = None if scenes is None else read_scenes(scenes)
+    bank = None if comment_bank is None else read_bank(comment_bank)
     open_dataset(out, info, visual_file)
-    for index, name in enumerate(tqdm(names, unit="room")):
-        shard = out / "rooms" / f"{name}.parquet"
-        if shard.exists():
-            continue
-        simulated = room(config, index, scenes=photos, bank=bank)
-        segments = simulated.segments
-        drawn = visual.encode(np.concatenate([draw(simulated, i) for i in range(len(segments))]))
-        speech = utterances_by_segment(simulated.speech, segments)
-        comments = comment_logs.by_segment(comment_logs.spoken(simulated.comments), segments)
-        write_shard(
-            shard,
-            info,
-            columns(
-                name=name,
-                streamer=simulated.streamer,
-                day=simulated.day,
-                split=simulated.split,
-                segments=segments,
-                pictures=drawn,
-                speech=speech,
-                comments=comments,
-                text=text.encode_segments(said(speech), lines(comments)),
-                labels=_labels(simulated),
-            ),
-        )
+    making = RoomMaker(config, out, info, visual_file, text_folder, photos, bank)
+    if workers == 1:
+        making.make(range(len(names)))
+        return
+    threads = max(1, torch.get_num_threads() // workers)
+    with ProcessPoolExecutor(workers, get_context("spawn"), torch.set_num_threads, (threads,)) as pool:
+        for part in [pool.submit(making.make, range(first, len(names), workers)) for first in range(workers)]:
+            part.result()
+
+
+@dataclass(frozen=True)
+class RoomMaker:
+    """What rooms are made from; it can be sent to another process."""
+
+    config: SimulatorConfig
+    out: Path
+    info: DatasetInfo
+    visual_file: Path
+    text_folder: Path
+    photos: Scenes | None
+    bank: CommentBank | None
+
+    def make(self, indices: Sequence[int]) -> None:
+        """Make those of the rooms that lack."""
+        visual = VisualEncoder(self.info.visual_encoder, weights=self.visual_file)
+        text = TextEncoder(self.info.text_encoder, weights=self.text_folder)
+        names = room_ids(self.config)
+        for index in tqdm(indices, unit="room"):
+            shard = self.out / "rooms" / f"{names[index]}.parquet"
+            if not shard.exists():
+                simulated = room(self.config, index, scenes=self.photos, bank=self.bank)
+                write_shard(shard, self.info, _room_columns(simulated, visual, text))
+
+
+def _room_columns(simulated: Room, visual: VisualEncoder, text: TextEncoder) -> dict[str, object]:
+    segments = simulated.segments
+    drawn = visual.encode(np.concatenate([draw(simulated, i) for i in range(len(segments))]))
+    speech = utterances_by_segment(simulated.speech, segments)
+    comments = comment_logs.by_segment(comment_logs.spoken(simulated.comments), segments)
+    return columns(
+        name=simulated.id,
+        streamer=simulated.streamer,
+        day=simulated.day,
+        split=simulated.split,
+        segments=segments,
+        pictures=drawn,
+        speech=speech,
+        comments=comments,
+        text=text.encode_segments(said(speech), lines(comments)),
+        labels=_labels(simulated),
+    )
 
 
 def open_dataset(out: Path, info: DatasetInfo, visual_file: Path) -> None:

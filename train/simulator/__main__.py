@@ -61,6 +61,8 @@ class Rooms:
     """Parquet file of real chat (columns vod, time_s, text)."""
     checkpoint: Path | None = None
     """Folder whose visual.safetensors is the compact Swin; the one that comes with the project if not given."""
+    workers: int = 1
+    """Processes that share the rooms. Two of one thread each are faster than one of two; the rooms are the same."""
 
     def run(self) -> None:
         """Prepare."""
@@ -72,6 +74,7 @@ class Rooms:
             scenes=self.scenes,
             comment_bank=self.comment_bank,
             checkpoint=self.checkpoint,
+            workers=self.workers,
         )
 
 
