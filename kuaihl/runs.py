@@ -11,12 +11,14 @@ from kuaihl import comments as comment_logs
 from kuaihl import explain
 from kuaihl.checkpoints import OWN
 from kuaihl.encoded import Encoded, Source
-from kuaihl.errors import CheckpointError
+from kuaihl.errors import CheckpointError, RecordingError
 from kuaihl.export import Recording, open_recording, playable, still, write_prediction, zip_clips
 from kuaihl.highlights import HighlightOptions
 from kuaihl.predictor import Predictor, ProgressCallback
 from kuaihl.records import CommentLog, Prediction
 from kuaihl.session import replay
+
+_PIECE = 2**24
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +30,15 @@ class Inputs:
     transcript: Path | None = None
     stream_start: str | None = None
 
-    def key(self) -> tuple[object, ...]:
-        """Tell recordings and transcripts apart by place, size and time: equal keys mean equal input."""
-        files = (self.recording, self.transcript)
-        return tuple(file and (file, file.stat().st_size, file.stat().st_mtime_ns) for file in files)
+    def key(self, progress: ProgressCallback) -> tuple[str | None, ...]:
+        """Tell recordings and transcripts apart by what is in them, wherever they lie.
+
+        Raises
+        ------
+        RecordingError
+            One of them cannot be read.
+        """
+        return tuple(file and _content(file, progress) for file in (self.recording, self.transcript))
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +75,7 @@ class Material:
     ``encoders`` tells the weights that encoded it, ``key`` the files.
     """
 
-    key: tuple[object, ...]
+    key: tuple[str | None, ...]
     encoders: str
     footage: Encoded = field(repr=False)
     log: CommentLog | None = field(repr=False)
@@ -105,13 +112,26 @@ def encode(
     """Encode the files; pictures and speech are taken from the run before if it found them in the same ones."""
     # First, since a log that cannot be read should not cost the time that it takes to encode a recording.
     log = inputs.comments and comment_logs.read(inputs.comments, stream_start=inputs.stream_start)
-    key, encoders = inputs.key(), encoders_of(predictor)
+    key, encoders = inputs.key(progress), encoders_of(predictor)
     if before is not None and (before.material.key, before.material.encoders) == (key, encoders):
         footage = before.material.footage
     else:
         footage = predictor.encode(inputs.recording, transcript=inputs.transcript, progress=progress)
     encoded = _with_comments(predictor, footage, log, settings, progress=progress)
     return Material(key, encoders, footage, log, encoded)
+
+
+def _content(file: Path, progress: ProgressCallback) -> str:
+    """Sum up what is in a file, for a small part of the time that encoding it takes; ``progress`` can stop it."""
+    digest = hashlib.sha256()
+    try:
+        with file.open("rb") as opened:
+            while piece := opened.read(_PIECE):
+                digest.update(piece)
+                progress("opening", 0.0)
+    except OSError as error:
+        raise RecordingError(f"{file} cannot be read: {error.strerror}") from error
+    return digest.hexdigest()
 
 
 def encoders_of(predictor: Predictor) -> str:

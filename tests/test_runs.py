@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from kuaihl import runs
-from kuaihl.errors import CheckpointError
+from kuaihl.errors import CheckpointError, RecordingError
 from kuaihl.highlights import HighlightOptions
 from kuaihl.predictor import Predictor
 
@@ -59,9 +59,19 @@ def test_pictures_and_speech_of_the_same_files_are_not_encoded_again(
     material = runs.encode(predictor, runs.Inputs(short_recording, short_log), moved, before=first, progress=quiet)
     assert material.footage is first.material.footage
     assert [len(part) for part in material.encoded.comments] == [0, 2, 1, 3, 0]
-    (other := tmp_path / "other.mp4").write_bytes(short_recording.read_bytes())
+    (copied := tmp_path / "copied.mp4").write_bytes(short_recording.read_bytes())
+    material = runs.encode(predictor, runs.Inputs(copied, short_log), moved, before=first, progress=quiet)
+    assert material.footage is first.material.footage, "what counts is what is in a file, not its place or time"
+    changed = bytearray(short_recording.read_bytes())
+    changed[-1] ^= 1
+    (other := tmp_path / "other.mp4").write_bytes(changed)
     with pytest.raises(pytest.fail.Exception, match="encoded again"):
         runs.encode(predictor, runs.Inputs(other, short_log), moved, before=first, progress=quiet)
+
+
+def test_a_file_that_is_gone_is_named(predictor: Predictor, tmp_path: Path) -> None:
+    with pytest.raises(RecordingError, match=r"gone\.mp4 cannot be read: No such file"):
+        runs.encode(predictor, runs.Inputs(tmp_path / "gone.mp4"), runs.Settings(), progress=quiet)
 
 
 def test_comments_are_moved_and_chosen_without_encoding_again(
