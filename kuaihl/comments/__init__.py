@@ -30,7 +30,7 @@ from kuaihl.comments.report import Report
 from kuaihl.comments.selection import by_segment, is_text, outside, spoken
 from kuaihl.comments.source import Source, open_source
 from kuaihl.comments.summary import Summary, sparkline, summarize
-from kuaihl.comments.timing import Mismatch, mismatch
+from kuaihl.comments.timing import Mismatch, batches_s, mismatch
 from kuaihl.comments.unread import UNREAD, Unread
 from kuaihl.comments.wall_clock import EXAMPLE, read_start
 from kuaihl.errors import CommentLogError
@@ -126,6 +126,8 @@ def read(path: str | Path, *, offset_s: float = 0.0, stream_start: str | datetim
     if report.start and not report.placed:
         report.tell("its times count from the start of the recording: the stream's start was not needed")
     comments.sort(key=lambda c: c.time_s)
+    if step_s := batches_s([c.time_s for c in comments]):
+        report.tell(f"its times come in batches about {step_s:.0f} s apart: comments are off by up to that")
     name = f"{found.name} ({report.note})" if report.note else found.name
     return CommentLog(name, tuple(comments), report.skipped())
 

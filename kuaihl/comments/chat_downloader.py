@@ -48,7 +48,8 @@ def _sniff_lines(head: str) -> bool:
 
 def _sniff_csv(head: str) -> bool:
     names = table.names_of(head)
-    timed = "time_in_seconds" in names or {"time_text", "timestamp"} <= set(names)
+    # Captured live, it has epochs alone.
+    timed = "time_in_seconds" in names or ("timestamp" in names and not {"time_text", "message_type"}.isdisjoint(names))
     return timed and "message" in names and any(name.startswith("author") for name in names)
 
 

@@ -14,7 +14,9 @@ from kuaihl.comments.wall_clock import LIVE_YEARS, read_date
 from kuaihl.records import Comment
 
 _OPENED = re.compile(r"\s*# Start logging at (?P<date>\d{4}-\d\d-\d\d) (?P<time>\d\d:\d\d:\d\d) ?(?P<zone>.*)")
-_LINE = re.compile(r"\[(?P<time>\d\d:\d\d:\d\d)\](?P<gap> {1,2})(?P<rest>.*)")
+# Chatterino's settings offer times without seconds, with milliseconds, and of twelve hours.
+_TIME = r"(?P<hour>\d{1,2}):(?P<minutes>\d\d(?::\d\d(?:\.\d{1,3})?)?)(?: (?P<half>[AaPp])[Mm])?"
+_LINE = re.compile(rf"\[(?P<time>{_TIME})\](?P<gap> {{1,2}})(?P<said>.*)")
 _SNIFFED = re.compile(r"\s*(?:# Start logging at|\[\d\d:\d\d:\d\d\]  \S)")
 _NAMED = re.compile(r"(\d{4}-\d\d-\d\d)(?=\.\w+$|$)")
 _UTC_NAMES = {"UTC", "GMT", "Coordinated Universal Time"}
@@ -38,10 +40,10 @@ def _parse(source: Source, report: Report) -> Iterator[Comment]:
             continue
         found = _LINE.fullmatch(line)
         # A log that names no day has this one, or that of the stream's start.
-        then = _moment("2000-01-01", found["time"]) if found else None
+        then = _moment("2000-01-01", _clock(found)) if found else None
         if not found or not then:
             if not line.startswith("#"):
-                report.damage("lines that do not begin with [hh:mm:ss]", where)
+                report.damage("lines that do not begin with a time in brackets", where)
             continue
         if now:
             now = _next(now, then.time())
@@ -55,13 +57,19 @@ def _parse(source: Source, report: Report) -> Iterator[Comment]:
 
 def _comment(time_s: float, found: re.Match[str], report: Report, where: str) -> Iterator[Comment]:
     if len(found["gap"]) == 2:
-        yield from said(time_s, found["rest"], report, where)
+        yield from said(time_s, found["said"], report, where)
         return
     # Behind one space Chatterino itself speaks: who was timed out, what was redeemed or given.
-    text = clean(found["rest"])
+    text = clean(found["said"])
     if text:
         kind, _ = words_of(text.partition(" ")[0], text)
         yield Comment(time_s, text, None, "gift" if kind == "gift" else "notice")
+
+
+def _clock(found: re.Match[str]) -> str:
+    """Return the time of a line by a clock of 24 hours."""
+    half, hour = (found["half"] or "").lower(), int(found["hour"])
+    return f"{hour % 12 + 12 * (half == 'p') if half else hour}:{found['minutes']}"
 
 
 def _moment(day: str, at: str) -> datetime | None:

@@ -11,9 +11,11 @@ from kuaihl.comments.report import Report
 from kuaihl.comments.source import Source
 from kuaihl.records import Comment
 
-_SNIFFED = re.compile(r"^@[^\n]*\btmi-sent-ts=\d", re.MULTILINE)
+_BEFORE = r"(?:\[[^\]\n]{1,40}\] ?|[<>]{1,2} ?)?"
+"""What programs write before a message: their own time, or its direction."""
+_SNIFFED = re.compile(rf"^{_BEFORE}@[^\n]*\btmi-sent-ts=\d", re.MULTILINE)
 _MESSAGE = re.compile(
-    r"(?:@(?P<tags>\S*) +)?(?::(?P<nick>[^!@\s]*)\S* +)?(?P<command>[A-Z]+|\d{3})(?: +(?P<target>[^:\s]\S*))?"
+    _BEFORE + r"(?:@(?P<tags>\S*) +)?(?::(?P<nick>[^!@\s]*)\S* +)?(?P<command>[A-Z]+|\d{3})(?: +(?P<target>[^:\s]\S*))?"
     r"(?: +:(?P<text>.*))?\s*"
 )
 _UNESCAPED = {r"\s": " ", r"\:": ";", r"\\": "\\", r"\r": " ", r"\n": " "}

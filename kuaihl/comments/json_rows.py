@@ -9,13 +9,13 @@ from kuaihl.comments.fields import clean
 from kuaihl.comments.format import Format
 from kuaihl.comments.report import Report
 from kuaihl.comments.source import Source
-from kuaihl.comments.table import TEXTS, TIMES, USERS, Repeats, comment
+from kuaihl.comments.table import MESSAGE_IDS, TEXTS, TIMES, USERS, Repeats, comment
 from kuaihl.records import Comment
 
 _BARE_LIST = re.compile(r"\s*\[")
 _LIST = re.compile(r'"(?:messages|comments|chat|data|items)"\s*:\s*\[')
-_FIRST_ENTRY = re.compile(r"\{[^{}\[\]]*(?:[{\[][^{}\[\]]*[}\]][^{}\[\]]*){0,20}")
-_KEY = re.compile(r'"(\w{2,40})"\s*:')
+_ENVELOPES = ("event", "common", "base_message", "basemessage", "data")
+"""Where libraries for TikTok keep a message's id and time, and sometimes all of it."""
 
 
 def _sniff_list(head: str) -> bool:
@@ -31,10 +31,8 @@ def _sniff_lines(head: str) -> bool:
 
 
 def _is_log(text: str) -> bool:
-    """Whether the first entry has a time and a text."""
-    found = _FIRST_ENTRY.search(text)
-    keys = {key.lower() for key in _KEY.findall(found[0])} if found else set()
-    return bool(keys & set(TIMES)) and bool(keys & set(TEXTS))
+    """Whether one of the first entries has a time and a text."""
+    return any(map(_is_entry, json_stream.first_objects(text)))
 
 
 def _parse_list(source: Source, report: Report) -> Iterator[Comment]:
@@ -51,12 +49,19 @@ def _parse_lines(source: Source, report: Report) -> Iterator[Comment]:
 
 
 def _is_entry(entry: dict[str, Any]) -> bool:
-    names = {name.lower() for name in entry}
+    names = set(_fields(entry))
     return bool(names & set(TIMES)) and bool(names & set(TEXTS))
 
 
-def _comment(entry: dict[str, Any], repeats: Repeats, report: Report, where: str) -> Iterator[Comment]:
+def _fields(entry: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of an entry by their names in lower case, those of envelopes inside it among them."""
     fields = {name.lower(): value for name, value in entry.items()}
+    inner = (fields[name] for name in _ENVELOPES if isinstance(fields.get(name), dict))
+    return {**{name.lower(): value for one in inner for name, value in one.items()}, **fields}
+
+
+def _comment(entry: dict[str, Any], repeats: Repeats, report: Report, where: str) -> Iterator[Comment]:
+    fields = _fields(entry)
     time_key = next((name for name in TIMES if isinstance(fields.get(name), str | int | float)), None)
     if time_key is None:
         report.damage("entries without a readable time", where)
@@ -64,7 +69,8 @@ def _comment(entry: dict[str, Any], repeats: Repeats, report: Report, where: str
     text_key = next((name for name in TEXTS if isinstance(fields.get(name), str)), "")
     user = next((n for name in USERS if name != text_key and (n := _name(fields.get(name)))), "")
     time, text = str(fields[time_key]), fields.get(text_key, "")
-    if repeats.seen(time_key, time, user, text, name=fields.get("id")):
+    name = next((fields[name] for name in ("id", *MESSAGE_IDS) if fields.get(name)), None)
+    if repeats.seen(time_key, time, user, text, name=name):
         report.skip("repeats of a comment", where)
         return
     yield from comment(time, user, text, report, where, name=time_key)

@@ -23,19 +23,26 @@ def _sniff(head: str) -> bool:
 
 def _parse(source: Source, report: Report) -> Iterator[Comment]:
     early_s = _waiting_s(source.head)
-    if early_s:
+    if early_s is None and not report.start:
+        report.tell("times of a broadcast count from its opening unless the stream's start is given")
+    elif early_s:
         report.tell(f"times count from its start, {early_s:.0f} s after its opening")
     for element in elements(source, report, ("chat",)):
-        hundredths = seconds(element.attributes.get("vpos"))
-        time_s = report.time(None if hundredths is None else hundredths / 100 - early_s, element.where)
+        sent = seconds(element.attributes.get("date"))
+        if report.start and early_s is None and sent is not None:
+            fraction = seconds(element.attributes.get("date_usec")) or 0.0
+            time_s = report.epoch(sent + fraction * 1e-6, element.where)
+        else:
+            hundredths = seconds(element.attributes.get("vpos"))
+            time_s = report.time(None if hundredths is None else hundredths / 100 - (early_s or 0.0), element.where)
         if time_s is not None:
             yield from _comment(element, time_s, report)
 
 
-def _waiting_s(head: str) -> float:
-    """Return how long a broadcast was open before it started: its times count from the opening."""
+def _waiting_s(head: str) -> float | None:
+    """Return how long a broadcast was open before it started: its times count from the opening; None if untold."""
     opened, started = (epoch_s(seconds(head_text(head, tag)) or 0.0) for tag in ("BaseTime", "StartTime"))
-    return 0.0 if opened is None or started is None else max(started - opened, 0.0)
+    return None if opened is None or started is None else max(started - opened, 0.0)
 
 
 def _comment(element: Element, time_s: float, report: Report) -> Iterator[Comment]:

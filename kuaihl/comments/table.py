@@ -29,6 +29,7 @@ USERS = (
     "user", "username", "user_name", "display_name", "displayname", "author.display_name", "author.name", "author",
     "author_name", "nickname", "nick", "name", "unique_id", "uniqueid", "sender", "commenter", "login",
 )  # fmt: skip
+MESSAGE_IDS = ("msgid", "msg_id", "message_id")
 TEXTS = ("text", "message", "comment", "body", "content", "msg", "chat", "danmaku")
 
 
@@ -136,11 +137,12 @@ def _parse_header(source: Source, report: Report) -> Iterator[Comment]:
     names = names_of(source.head)
     time_at, text_at = _column(names, TIMES), _column(names, TEXTS)
     user_at = _column(names, [n for n in USERS if n not in (names[time_at], names[text_at])])
+    id_at = _column(names, MESSAGE_IDS)
     repeats = Repeats()
     for where, fields in body(source, report, last=text_at):
         time, text = fields[time_at], fields[text_at]
         user = fields[user_at] if user_at is not None else ""
-        if repeats.seen(names[time_at], time, user, text):
+        if repeats.seen(names[time_at], time, user, text, name=None if id_at is None else fields[id_at]):
             report.skip("repeats of a comment", where)
         else:
             yield from comment(time, user, text, report, where, name=names[time_at])

@@ -3,6 +3,8 @@
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from statistics import median
 
 from kuaihl.comments.fields import as_clock
 from kuaihl.records import Comment
@@ -15,6 +17,8 @@ _HOUR_S = 3600.0
 _KNOWN_TO_S = 1800.0
 """Where the offset is known less exactly, that a whole hour is among the possible ones says nothing."""
 _LONGER_IN_MS = 20
+_FEWEST_BATCHES, _BATCH, _COARSE_S = 5, 2, 5.0
+"""Whole seconds are no batches: a chat in which two write at a time writes every second."""
 _HOURS_OFF = "That is a whole number of hours off: a wrong time zone?"
 
 
@@ -32,6 +36,18 @@ def ends(times: Sequence[float]) -> tuple[float, float]:
     first = max((i for i in range(1, few + 1) if times[i] - times[i - 1] > _SILENCE_S), default=0)
     last = max((i for i in range(1, few + 1) if times[-i] - times[-i - 1] > _SILENCE_S), default=0)
     return times[first], times[-1 - last]
+
+
+def batches_s(times: Sequence[float]) -> float | None:
+    """Return how far apart the batches are in which sorted times come; None where they come one by one.
+
+    Chats that were polled have such times, and logs that tell no seconds.
+    """
+    distinct = sorted(set(times))
+    if len(distinct) < _FEWEST_BATCHES or len(times) < _BATCH * len(distinct):
+        return None
+    gap_s = median(b - a for a, b in pairwise(distinct))
+    return gap_s if gap_s >= _COARSE_S else None
 
 
 def mismatch(comments: Iterable[Comment], duration_s: float) -> Mismatch | None:

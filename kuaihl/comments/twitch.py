@@ -6,7 +6,7 @@ from typing import Any
 
 from kuaihl.comments import json_stream
 from kuaihl.comments.announcements import kind_of, words_of
-from kuaihl.comments.fields import clean, clock_s, is_bot, seconds
+from kuaihl.comments.fields import as_clock, clean, clock_s, is_bot, seconds
 from kuaihl.comments.format import Format
 from kuaihl.comments.report import MAX_TIME_S, Report
 from kuaihl.comments.source import Source
@@ -33,6 +33,8 @@ def _parse_json(source: Source, report: Report) -> Iterator[Comment]:
     video = json_stream.value_of(source, "video") if begins is _LIST else None
     start_s = seconds((video or {}).get("start")) or 0.0
     start_s = start_s if 0 < start_s < MAX_TIME_S else 0.0
+    if start_s:
+        report.tell(f"trimmed: times count from {as_clock(start_s)} of the VOD")
     for where, entry in json_stream.entries(
         source,
         report,

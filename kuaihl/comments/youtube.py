@@ -44,7 +44,7 @@ def _parse(source: Source, report: Report) -> Iterator[Comment]:
             continue
         live = bool(line.get("isLive"))
         if live and not report.start:
-            report.tell("captured live: times count from the start of the capture")
+            report.tell("captured live: times count from the start of the capture unless that of the stream is given")
         offset = replay.get("videoOffsetTimeMsec", line.get("videoOffsetTimeMsec"))
         for action in actions:
             found = _item(action, report, where)

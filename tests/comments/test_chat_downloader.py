@@ -70,6 +70,16 @@ def test_live_captures_have_no_times(log):
         read(log(json.dumps(rows)))
 
 
+def test_csv_of_a_live_capture(log):
+    header = "action_type,author.name,message,message_type,timestamp,money.text\n"
+    rows = ["add_chat_item,Ann,hi,text_message,{},", "add_live_chat_ticker_item,Ann,hi,ticker_paid_message_item,{},$5"]
+    path = log(header + "\n".join(row.format(1607483005000000) for row in rows))
+    result = read(path, stream_start="2020-12-09T03:03:20Z")
+    assert result.format == "chat-downloader CSV"
+    assert [(c.time_s, c.user, c.text) for c in result.comments] == [(5.0, "Ann", "hi")]
+    assert [s.where for s in result.skipped] == ["line 3"]
+
+
 @pytest.mark.parametrize("unit", [1, 1000, 1_000_000])
 def test_live_captures_are_placed_by_the_start_of_the_stream(log, unit):
     rows = [{"message": "hi", "timestamp": (1607483005 + s) * unit} for s in (0, 60)]

@@ -81,3 +81,35 @@ def test_tiktok_repeats_old_comments_on_connecting(log):
 def test_times_from_the_start_need_no_clock(log):
     rows = [{"time_ms": 1500, "user": "Ann", "text": "hi"}, {"time_ms": 2500, "user": None, "text": "ho"}]
     assert told(read(log(json.dumps(rows)))) == [(1.5, "Ann", "hi", "message"), (2.5, None, "ho", "message")]
+
+
+TIKTOK = {
+    "flat": lambda name, stamp: {
+        "comment": "hi", "uniqueId": "ann1", "nickname": "Ann", "userBadges": [{"type": "pm", "badges": [{"a": 1}]}],
+        "userDetails": {"createTime": "0"}, "msgId": name, "createTime": stamp,
+    },
+    "event": lambda name, stamp: {
+        "event": {"msgId": name, "createTime": stamp}, "user": {"uniqueId": "ann1", "nickname": "Ann"}, "comment": "hi",
+    },
+    "common": lambda name, stamp: {
+        "common": {"method": "WebcastChatMessage", "msgId": name, "createTime": stamp},
+        "user": {"userId": "1", "nickname": "Ann"}, "content": "hi",
+    },
+}  # fmt: skip
+"""As TikTok-Live-Connector wrote them over the years."""
+
+
+@pytest.mark.parametrize("lines", [False, True], ids=["list", "lines"])
+@pytest.mark.parametrize("form", TIKTOK)
+def test_tiktok_as_its_libraries_write_it(log, form, lines):
+    rows = [TIKTOK[form](str(i), str((1714586401 + i) * 1000)) for i in (0, 1, 0, 2)]
+    result = read(log("\n".join(map(json.dumps, rows)) if lines else json.dumps(rows)), stream_start=START)
+    assert told(result) == [(1.0, "Ann", "hi", "message"), (2.0, "Ann", "hi", "message"), (3.0, "Ann", "hi", "message")]
+    assert [(s.reason, s.count) for s in result.skipped] == [("repeats of a comment", 1)]
+
+
+def test_a_damaged_first_entry_hides_no_format(log):
+    good = json.dumps({"time_s": 1, "user": {"name": "Ann"}, "text": "hi"})
+    result = read(log(f'[{{"time_s": 0, "text" "x"}}, {good}]'))
+    assert [c.time_s for c in result.comments] == [1.0]
+    assert [(s.count, s.where) for s in result.skipped] == [(1, "comment 1")]

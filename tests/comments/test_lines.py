@@ -88,6 +88,14 @@ def test_raw_irc(log):
     }
 
 
+@pytest.mark.parametrize("before", ["[2024-05-01 18:00:09] ", "[18:00:09]", "< ", ">> "])
+def test_what_programs_write_before_raw_irc(log, before):
+    line = before + "@display-name=Ann;tmi-sent-ts=1714586401000 :ann!ann@x PRIVMSG #c :hi"
+    result = read(log(f"{line}\n{line}\n"), stream_start=START)
+    assert result.format == "raw Twitch IRC"
+    assert told(result) == [(1.0, "Ann", "hi", "message")] * 2
+
+
 def test_chatterino(log):
     lines = [
         "# Start logging at 2024-05-01 19:58:00 CEST",
@@ -126,6 +134,22 @@ def test_chatterino_in_utc(log):
     result = read(log("# Start logging at 2024-05-01 17:00:00 UTC\n[18:00:01]  ann: hi\n"), stream_start=START)
     assert [c.time_s for c in result.comments] == [1.0]
     assert result.format == "Chatterino log"
+
+
+@pytest.mark.parametrize(
+    ("times", "seconds"),
+    [
+        (("20:00", "20:01", "00:02"), (0, 60, 14520)),
+        (("8:00:01 PM", "8:00:02 pm", "12:01:00 AM"), (1, 2, 14460)),
+        (("20:00:01.250", "20:00:02.5", "00:01:00.000"), (1.25, 2.5, 14460)),
+        (("8:00 pm", "9:30 pm", "12:00 am"), (0, 5400, 14400)),
+    ],
+)
+def test_chatterino_with_each_form_of_its_times(log, times, seconds):
+    lines = ["# Start logging at 2024-05-01 19:58:00 CEST", *(f"[{time}]  ann: hi" for time in times)]
+    result = read(log("\n".join(lines)), stream_start=START)
+    assert [c.time_s for c in result.comments] == pytest.approx(seconds)
+    assert result.skipped == ()
 
 
 def test_chatterino_by_the_name_of_the_file(log):

@@ -18,7 +18,7 @@ def test_video_or_thread(log):
             + "</packet>"
         )
     )
-    assert result.format == "Niconico XML"
+    assert result.format.startswith("Niconico XML (times of a broadcast count from its opening")
     assert [(c.time_s, c.user, c.text, c.kind) for c in result.comments] == [
         (-1.0, "u1", "w&w", "message"),
         (3.0, "u1", "/nicoad {}", "gift"),
@@ -42,3 +42,11 @@ def test_broadcasts_open_before_they_start(log):
     )
     assert [(c.time_s, c.text) for c in result.comments] == [(-10.0, "soon"), (10.0, "hi")]
     assert "600 s after its opening" in result.format
+
+
+def test_a_thread_that_tells_no_start_is_placed_by_its_dates(log):
+    """Its opening may be minutes before the start of the broadcast: that of the recording is known better."""
+    path = log("<packet>" + chat(60500, "hi", ' date_usec="250000"') + "</packet>")
+    found = read(path, stream_start="2020-06-10T17:38:08+09:00")
+    assert [c.time_s for c in found.comments] == [5.25]
+    assert found.format == "Niconico XML"

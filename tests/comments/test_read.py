@@ -1,5 +1,6 @@
 import contextlib
 import faulthandler
+import gzip
 import math
 import random
 import re
@@ -32,11 +33,13 @@ def test_each_is_known_by_its_content(log, name):
     assert result.skipped == ()
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16-le", "utf-32-be"])
 @pytest.mark.parametrize("name", LOGS)
-def test_encodings_and_line_ends_do_not_matter(log, name):
+def test_encodings_packing_and_line_ends_do_not_matter(log, name, encoding):
     plain = read(log(LOGS[name]), stream_start=START)
-    other = read(log("\ufeff" + LOGS[name].replace("\n", "\r\n"), "utf-16-le"), stream_start=START)
-    assert other == plain
+    content = ("\ufeff" + LOGS[name].replace("\n", "\r\n")).encode(encoding)
+    assert read(log(content), stream_start=START) == plain
+    assert read(log(gzip.compress(content)), stream_start=START) == plain
 
 
 @pytest.mark.parametrize(

@@ -106,6 +106,21 @@ def test_comments_of_one_poll_share_its_time_and_are_all_kept(log):
     assert result.skipped == ()
 
 
+@pytest.mark.parametrize(("step_s", "told"), [(10, "about 10 s apart"), (60, "about 60 s apart"), (1, None)])
+def test_batches_are_told(log, step_s, told):
+    """Of polls, and of clocks without seconds; whole seconds are fine enough."""
+    rows = "".join(f"{i // 7 * step_s},ann,hi {i}\n" for i in range(100))
+    result = read(log("time_s,user,text\n" + rows))
+    assert len(result.comments) == 100
+    assert (told in result.format) if told else ("batches" not in result.format)
+
+
+def test_repeats_are_known_by_the_id_of_the_message(log):
+    result = read(log("time_s,id,msgId,user,text\n1,7,a,ann,hi\n2,7,b,ann,hi\n1,7,a,ann,hi\n"))
+    assert [c.time_s for c in result.comments] == [1.0, 2.0]
+    assert [(s.reason, s.where) for s in result.skipped] == [("repeats of a comment", "line 4")]
+
+
 def test_dates_that_can_be_two_are_not_guessed(log):
     with pytest.raises(CommentLogError, match="year first"):
         read(log("author,message,date\nAnn,hi,03/04/2025 17:45\n"), stream_start="2025-03-31T11:45:00+02:00")

@@ -44,6 +44,15 @@ def test_trimmed_logs_keep_offsets_of_the_vod(log, last):
     assert last is (content.index('"video"') > 2**16)
     times = [c.time_s for c in read(log(content), offset_s=-1.5).comments]
     assert times == [i - 1.5 for i in range(1000)]
+    assert "trimmed: times count from 1:00:00 of the VOD" in read(log(content)).format
+
+
+@pytest.mark.parametrize("garbage", ["\n\0\0\0", '}]{"', json.dumps({"comments": [entry(9)]})])
+def test_what_follows_the_document_harms_nothing(log, garbage):
+    assert told(log(document(entry(1), entry(2)) + garbage))[:2] == [
+        (1.0, "Ann", "hi", "message"),
+        (2.0, "Ann", "hi", "message"),
+    ]
 
 
 def test_bulk_before_the_comments(log):
