@@ -47,9 +47,9 @@ def test_trimmed_logs_keep_offsets_of_the_vod(log, last):
     assert "trimmed: times count from 1:00:00 of the VOD" in read(log(content)).format
 
 
-@pytest.mark.parametrize("garbage", ["\n\0\0\0", '}]{"', json.dumps({"comments": [entry(9)]})])
+@pytest.mark.parametrize("garbage", ["\n\0\0\0", '}]{"', '"comments": ['])
 def test_what_follows_the_document_harms_nothing(log, garbage):
-    assert told(log(document(entry(1), entry(2)) + garbage))[:2] == [
+    assert told(log(document(entry(1), entry(2)) + garbage)) == [
         (1.0, "Ann", "hi", "message"),
         (2.0, "Ann", "hi", "message"),
     ]
