@@ -1,4 +1,7 @@
-"""Trains every row of Table II or III with several seeds. Run as `python -m train.ablate table2|table3|beyond ...`."""
+"""Trains every row of a table with several seeds: Tables II and III of the paper, what goes beyond, and participation.
+
+Run as `python -m train.ablate table2|table3|beyond|participation ...`.
+"""
 
 import hashlib
 import json
@@ -18,11 +21,14 @@ from train.dataset import DATASET_FILE, Segments, read_info
 from train.evaluate import rooms_of, score
 from train.fit import FitConfig, fit
 from train.metrics import taus
+from train.participation import TARGET
 from train.state import STATE_FILE, settings_of
 
 ROWS_FOLDER, RUNS_FOLDER = "rows", "runs"
 PLAIN = {"activity": False, "words": False, "recurrent": ()}
 """What the paper does not have, and the rows of its tables do without."""
+CHAT = {"activity": True, "words": True, "recurrent": (TARGET,), "pair": (0.0,), "align": 0.0}
+"""What trainings on chat alone have in common."""
 RUNS: dict[str, dict[str, Any]] = {
     "point": {"pair": (0.0,), "align": 0.0},
     "L0": {"region": "all", "align": 0.0},
@@ -40,6 +46,12 @@ RUNS: dict[str, dict[str, Any]] = {
     **{f"window-{n}": {"window": n} for n in (5, 10, 40)},
     **{f"sigma-{sigma}": {"sigma": float(sigma)} for sigma in (3, 10, 30)},
     "no-dropout": {"modality_dropout": 0.0},
+    "chat": CHAT,
+    "chat-activity": CHAT | {"words": False},
+    "chat-words": CHAT | {"activity": False},
+    "chat-attention": CHAT | {"recurrent": ()},
+    "chat-pair": CHAT | {"pair": (1.0,)},
+    **{f"chat-window-{n}": CHAT | {"window": n} for n in (10, 40)},
 }
 """What each training changes of the settings that all share, by name. Tables share trainings."""
 
@@ -78,11 +90,21 @@ TABLES: dict[str, tuple[Line, ...]] = {
         Line("no comments at test", "full", missing="comments"),
         Line("no comments at test, without modality dropout", "no-dropout", missing="comments", against=15),
     ),
+    "participation": (
+        Line("KuaiHL: activity and words, n = 20", "chat"),
+        Line("activity alone", "chat-activity"),
+        Line("words alone", "chat-words"),
+        Line("without the recurrent layer", "chat-attention"),
+        Line("with the pairwise loss", "chat-pair"),
+        Line("n = 10", "chat-window-10"),
+        Line("n = 40", "chat-window-40"),
+    ),
 }
 _TITLES = {
     "table2": "Table II: losses",
     "table3": "Table III: modalities",
     "beyond": "Beyond the paper: activity tokens, words, recurrent layer, window, sigma, modality dropout",
+    "participation": "Participation: what is read, and how",
 }
 
 
@@ -93,7 +115,7 @@ class AblateConfig:
     Attributes
     ----------
     table
-        table2: losses. table3: modalities. beyond: what the paper does not compare.
+        table2: losses. table3: modalities. beyond: what the paper does not compare. participation: real chat, alone.
     dataset
         Folder that train.prepare or train.simulator wrote.
     out
@@ -107,12 +129,12 @@ class AblateConfig:
         Share of the windows that an epoch draws.
     preset, dropout, epochs, batch, rate, decay, warmup, align, pair, streamer_dropout, modality_dropout, patience
         As for train.fit, for all rows alike but for what a row is about. Tokens of activity and words and the
-        recurrent layer are off.
+        recurrent layer are off where pictures are read, on for participation.
     threads
         Of the processor.
     """
 
-    table: tyro.conf.Positional[Literal["table2", "table3", "beyond"]]
+    table: tyro.conf.Positional[Literal["table2", "table3", "beyond", "participation"]]
     dataset: Path
     out: Path
     runs: Path | None = None

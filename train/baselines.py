@@ -83,15 +83,20 @@ def ridge(task: Task, table: Table, *, words: Words | None = None) -> np.ndarray
     With ``words``, a second one tells from the words of the last segments what the first leaves over.
     """
     train, validation, test = (table(rooms) for rooms in (task.train, task.validation, task.test))
-    true = labels_of(task.segments, task.train)
-    first = _best(task, [_linear(alpha).fit(train, true) for alpha in _ALPHAS], validation)
+    first = best_ridge(task, train, validation)
     predicted = first.predict(test)
     if words is None:
         return predicted
-    left, written = true - first.predict(train), words.table(task.train)
+    left, written = labels_of(task.segments, task.train) - first.predict(train), words.table(task.train)
     rest = [_sparse(alpha).fit(written, left) for alpha in _WORD_ALPHAS]
     second = _best(task, rest, words.table(task.validation), onto=first.predict(validation))
     return predicted + second.predict(words.table(task.test))
+
+
+def best_ridge(task: Task, train: np.ndarray, validation: np.ndarray) -> Pipeline:
+    """Fit a ridge regression to the inputs of the training rooms, with the penalty of the best validation tau."""
+    true = labels_of(task.segments, task.train)
+    return _best(task, [_linear(alpha).fit(train, true) for alpha in _ALPHAS], validation)
 
 
 def boosting(task: Task, table: Table, *, seed: int) -> np.ndarray:

@@ -142,6 +142,7 @@ def markdown(results: Sequence[LineResult], *, title: str, source: str, seeds: i
         )
         deltas.append([letter, *(f"{_mean(cell.pooled)} / {_mean(cell.per_room)}" for cell in result.cells)])
     measured = next((result.cells for result in results if result.cells), ())
+    printed = any(result.line.paper is not None for result in results)
     names = [f"{'all' if cell.delta is None else cell.delta} ({cell.segments} segments)" for cell in measured]
     head = ["", "tau", "difference", "to", "tau per room", "paper's tau (difference)", "seeds"]
     return (
@@ -150,9 +151,9 @@ def markdown(results: Sequence[LineResult], *, title: str, source: str, seeds: i
                 f"# {title}",
                 "Kendall's tau-b on the test split: mean over seeds and its 95 % interval (Student's t). Tau is pooled "
                 "over all scored segments, tau per room is its mean over rooms; differences are paired by seed. "
-                f"Measured on {source}. The paper's numbers are of its own data, which nobody else has.",
+                f"Measured on {source}." + " The paper's numbers are of its own data, which nobody else has." * printed,
                 _table(head, main),
-                "The same above thresholds Delta on the true LVTR: pooled / per room.",
+                "The same above thresholds Delta on the true label: pooled / per room.",
                 _table(["", *names], [row for row in deltas if len(row) > 1]),
             ]
         )
