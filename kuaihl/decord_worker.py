@@ -6,9 +6,10 @@ its own it can neither hang nor crash the program: the kernel's alarm clock ends
 
 import importlib.util
 import os
+import selectors
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ OPENING_S = 600
 """Opening reads the whole file once."""
 BATCH_S = 60
 """For one batch of pictures."""
+_LOOK_EVERY_S = 0.2
 
 
 class DecordError(Exception):
@@ -32,6 +34,7 @@ class DecordWorker:
     """Pictures of one file by frame number, in the order frames are shown; to be closed.
 
     ``size`` is the side of the pictures. ``starts_s`` (frames,) are the times of the frames from the first one on.
+    ``waiting`` is called now and then while Decord works; what it raises ends the wait.
 
     Raises
     ------
@@ -39,21 +42,22 @@ class DecordWorker:
         Decord cannot open or decode the file, took too long, or died; from any method.
     """
 
-    def __init__(self, path: Path, *, size: int) -> None:
-        self._size = size
+    def __init__(self, path: Path, *, size: int, waiting: Callable[[], None]) -> None:
+        self._size, self._waiting = size, waiting
         package_parent = str(Path(__file__).resolve().parents[1])
         self._process = subprocess.Popen(  # noqa: S603 - this interpreter, this module; the path is one argument
             [sys.executable, "-m", "kuaihl.decord_worker", str(path.absolute()), str(size)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
+            bufsize=0,  # so that nothing waits where a selector does not see it
             cwd=package_parent,
             env={**os.environ, "PYTHONPATH": os.pathsep.join([package_parent, *filter(None, sys.path)])},
         )
         try:
             frames = int.from_bytes(self._receive(8), "little")
             self.starts_s = np.frombuffer(self._receive(4 * frames), np.float32)
-        except DecordError:
+        except BaseException:
             self.close()
             raise
 
@@ -69,10 +73,17 @@ class DecordWorker:
         return np.frombuffer(self._receive(int(np.prod(shape))), np.uint8).reshape(shape)
 
     def _receive(self, size: int) -> bytes:
-        answer = self._process.stdout.read(size)
-        if len(answer) < size:
-            raise DecordError("gave no answer")
-        return answer
+        answer = bytearray()
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._process.stdout, selectors.EVENT_READ)
+            while len(answer) < size:
+                if not selector.select(_LOOK_EVERY_S):
+                    self._waiting()
+                elif part := self._process.stdout.read(size - len(answer)):
+                    answer += part
+                else:
+                    raise DecordError("gave no answer")
+        return bytes(answer)
 
     def close(self) -> None:
         """End the process."""

@@ -1,7 +1,7 @@
 """Pretrained encoders: a picture -> one vector (Swin), a segment's texts -> one vector (BERT)."""
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
@@ -28,6 +28,8 @@ SPEECH_PIECES = 100
 """Word pieces of a segment's speech that are read; the rest of `TEXT_PIECES` is for the comments."""
 TEXT_PIECES = 200
 """Word pieces of a text in all, [CLS] and [SEP] included."""
+_CUTTING_SHARE = 0.1
+"""Of the time, roughly, that is needed to cut texts into pieces, for progress."""
 
 _COMPACT_SHAPE = {
     "img_size": 128,
@@ -210,17 +212,20 @@ class TextEncoder:
 
         ``progress`` is told, before every batch, which share is done; what it raises stops the work.
         """
-        spoken, written = self._speech_pieces(speech), self._comment_pieces(comments)
+        tell = progress or (lambda _: None)
+        spoken = self._speech_pieces(speech)
+        written = self._comment_pieces(comments, lambda share: tell(_CUTTING_SHARE * share))
         choices = [
             self._texts(spoken, None) if spoken is not None else None,
             self._texts(None, written) if written is not None else None,
             self._texts(spoken, written) if spoken is not None and written is not None else None,
         ]
-        vectors = self._vectors([text for texts in choices if texts is not None for text in texts], progress)
+        texts = [text for texts in choices if texts is not None for text in texts]
+        vectors = self._vectors(texts, lambda share: tell(_CUTTING_SHARE + (1 - _CUTTING_SHARE) * share))
         parts = iter(np.split(vectors, max(1, sum(texts is not None for texts in choices))))
         return TextFeatures(*(next(parts) if texts is not None else None for texts in choices))
 
-    def _pieces(self, texts: Sequence[str], *, limit: int) -> list[list[int]]:
+    def _pieces(self, texts: Collection[str], *, limit: int) -> list[list[int]]:
         """Cut texts into word pieces; a "[SEP]" that somebody typed is five signs, not a separator."""
         if not texts:
             return []
@@ -232,7 +237,9 @@ class TextEncoder:
     def _speech_pieces(self, speech: Sequence[str] | None) -> list[list[int]] | None:
         return None if speech is None else self._pieces(speech, limit=SPEECH_PIECES)
 
-    def _comment_pieces(self, comments: Sequence[Sequence[str]] | None) -> list[dict[int, list[int]]] | None:
+    def _comment_pieces(
+        self, comments: Sequence[Sequence[str]] | None, progress: Callable[[float], None] | None = None
+    ) -> list[dict[int, list[int]]] | None:
         """Cut as many comments of each segment as could be used; keys are places in the segment, in `even_order`."""
         if comments is None:
             return None
@@ -241,8 +248,12 @@ class TextEncoder:
             written = [text for text in texts if text and not text.isspace()]
             # A comment has at least one piece, so that more of them could never be used.
             tried.append({i: written[i] for i in even_order(len(written))[:TEXT_PIECES]})
-        pieces = iter(self._pieces([text for texts in tried for text in texts.values()], limit=TEXT_PIECES))
-        return [{i: next(pieces) for i in texts} for texts in tried]
+        cut = []
+        for done, texts in enumerate(tried):
+            if progress is not None:
+                progress(done / len(tried))
+            cut.append(dict(zip(texts, self._pieces(texts.values(), limit=TEXT_PIECES), strict=True)))
+        return cut
 
     def _texts(
         self, spoken: list[list[int]] | None, written: list[dict[int, list[int]]] | None

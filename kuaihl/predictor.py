@@ -2,40 +2,31 @@
 
 import logging
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import astuple
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from kuaihl import comments as comment_logs
-from kuaihl.activity import chat_activity, speech_activity, utterances_by_segment
+from kuaihl.activity import utterances_by_segment
 from kuaihl.alignment import banded_cost, banded_path
 from kuaihl.devices import choose_device
-from kuaihl.encoded import SOURCES, Encoded
+from kuaihl.encoded import SOURCES, Encoded, Source
 from kuaihl.encoders import TextEncoder, VisualEncoder
 from kuaihl.errors import KuaiHLError
-from kuaihl.features import PICTURES, Features, gather_features
+from kuaihl.features import PICTURES, Features
 from kuaihl.highlights import HighlightOptions, select
 from kuaihl.model import KuaiHL, KuaiHLConfig, load, sha256_of
-from kuaihl.recording import Reading, Recording, open_recording
-from kuaihl.records import (
-    Alignment,
-    CheckpointInfo,
-    CommentLog,
-    Prediction,
-    Segment,
-    SegmentPrediction,
-    Skipped,
-)
+from kuaihl.recording import Recording, open_recording
+from kuaihl.records import Alignment, CheckpointInfo, CommentLog, Prediction, SegmentPrediction, Skipped
+from kuaihl.scoring import gathered, swept
 from kuaihl.speech import SpeechRecognizer, read_transcript
 from kuaihl.weights import find_text_encoder, find_visual_encoder
-from kuaihl.words import hashed_words
 
 logger = logging.getLogger(__name__)
 
@@ -134,6 +125,8 @@ class Predictor:
         transcript: str | Path | None = None,
         streamer: str | None = None,
         target: str | None = None,
+        sources: Collection[Source] = SOURCES,
+        counted: Collection[str] = comment_logs.COUNTED,
         comment_offset_s: float = 0.0,
         stream_start: str | datetime | None = None,
         progress: ProgressCallback | None = None,
@@ -153,6 +146,11 @@ class Predictor:
             A name that the checkpoint knows; any other counts as unknown.
         target
             What to predict, of ``config.targets``; the first of them if not given.
+        sources
+            What to predict from, of "pictures", "speech" and "comments". What is left out, or never counts for the
+            target, is not read.
+        counted
+            Which kinds of entries in the log count as comments; see `kuaihl.comments.counting`.
         comment_offset_s, stream_start
             Added to the time of every comment; when the recording starts: for `kuaihl.comments.read`.
         progress
@@ -166,12 +164,16 @@ class Predictor:
             Where a file cannot be read.
         CheckpointError
             Where the checkpoint does not predict the target.
+        KuaiHLError
+            Where a source is unknown, or none is left that the target is predicted from.
         """
-        self.config.target_index(target)  # before what takes long
+        unseen = self.config.targets[self.config.target_index(target)].without
         encoded = self.encode(
             recording,
             comments,
             transcript=transcript,
+            sources=[source for source in sources if source not in unseen],
+            counted=counted,
             comment_offset_s=comment_offset_s,
             stream_start=stream_start,
             progress=progress,
@@ -184,47 +186,60 @@ class Predictor:
         comments: str | Path | CommentLog | None = None,
         *,
         transcript: str | Path | None = None,
+        sources: Collection[Source] = SOURCES,
+        counted: Collection[str] = comment_logs.COUNTED,
         comment_offset_s: float = 0.0,
         stream_start: str | datetime | None = None,
         progress: ProgressCallback | None = None,
     ) -> Encoded:
         """Read and encode a recording; parameters and errors as for `predict`."""
+        if unknown := [source for source in sources if source not in SOURCES]:
+            raise KuaiHLError(f"There is no source {unknown[0]!r}: sources are {', '.join(SOURCES)}.")
         tell = progress or _silent
         timings: dict[str, float] = {}
         skipped: list[Skipped] = []
         with _timed(timings, "opening", tell):
-            opened = recording if isinstance(recording, Recording) else open_recording(recording)
-            segments = opened.segments
-            log = comments
+            # The log first, since one that cannot be read should not cost the time that a recording takes.
+            log = comments if "comments" in sources else None
             if log is not None and not isinstance(log, CommentLog):
-                log = comment_logs.read(log, offset_s=comment_offset_s, stream_start=stream_start)
-            spoken = None if transcript is None else read_transcript(transcript, segments=segments)
+                reading = partial(comment_logs.read, log, offset_s=comment_offset_s, stream_start=stream_start)
+                log = reading(progress=_part(tell, "opening", 0.0, 0.5))
+            log = log and comment_logs.counting(log, counted)
+            opened = recording
+            if not isinstance(opened, Recording):
+                opened = open_recording(opened, progress=_part(tell, "opening", 0.5, 1.0))
+            segments, listens = opened.segments, "speech" in sources
+            spoken = read_transcript(transcript, segments=segments) if listens and transcript is not None else None
         with _timed(timings, "listening", tell):
-            if spoken is None and opened.has_sound:
+            if listens and spoken is None and opened.has_sound:
                 sound, count = opened.sound(), len(segments)
                 spoken = self.recognizer.transcribe(sound, progress=lambda done: tell("listening", done / count))
                 skipped += sound.skipped
             speech = None if spoken is None else utterances_by_segment(spoken, segments)
         with _timed(timings, "looking", tell):
             pictures = None
-            if opened.has_pictures:
-                reading = opened.pictures()
-                pictures = self._look(reading, count=len(segments), tell=tell)
-                skipped += reading.skipped
+            if "pictures" in sources and opened.has_pictures:
+                pictures, unseen = self._look(opened, tell=partial(tell, "looking"))
+                skipped += unseen
         with _timed(timings, "reading", tell):
-            written = None if log is None else comment_logs.by_segment(comment_logs.spoken(log.comments), segments)
+            written = None if log is None else comment_logs.by_segment(log.comments, segments)
             text = self.text_encoder.encode_segments(
                 None if speech is None else [" ".join(u.text for u in part) for part in speech],
                 None if written is None else [[c.text for c in part] for part in written],
                 progress=lambda done: tell("reading", done),
             )
-        skipped = [*opened.skipped, *skipped, *(() if log is None else _passed_over(log, segments))]
+        skipped = [*opened.skipped, *skipped]
+        if log is not None:
+            skipped += [*log.skipped, *comment_logs.outside(log.comments, segments)]
         return Encoded(opened.info, segments, speech, written, pictures, text, tuple(skipped), timings)
 
-    def _look(self, reading: Reading, *, count: int, tell: ProgressCallback) -> np.ndarray:
-        """Encode the pictures of all ``count`` segments, a few at a time: (segments, 3, picture_dim) float16."""
+    def _look(self, recording: Recording, *, tell: Callable[[float], None]) -> tuple[np.ndarray, tuple[Skipped, ...]]:
+        """Encode the pictures, a few segments at a time: (segments, 3, picture_dim) float16, and what was skipped."""
+        count = len(recording.segments)
         out = np.empty((count, PICTURES, self.visual_encoder.dim), dtype=np.float16)
         waiting: list[np.ndarray] = []
+        done = 0
+        reading = recording.pictures(waiting=lambda: tell((done - len(waiting)) / count))
         for segment, pictures in reading:
             waiting.append(pictures)
             done = segment.index + 1
@@ -232,8 +247,8 @@ class Predictor:
                 features = self.visual_encoder.encode(np.concatenate(waiting))
                 out[done - len(waiting) : done] = features.reshape(len(waiting), PICTURES, -1)
                 waiting.clear()
-            tell("looking", (done - len(waiting)) / count)
-        return out
+            tell((done - len(waiting)) / count)
+        return out, reading.skipped
 
     def score(
         self,
@@ -252,9 +267,11 @@ class Predictor:
             needed = " or ".join(source for source in SOURCES if source not in unseen)
             raise KuaiHLError(f"There is nothing to predict {name} from, which takes {needed}.")
         timings = dict(encoded.timings_s)
-        with _timed(timings, "predicting", progress or _silent):
-            features = self.features(encoded, streamer=streamer, target=target)
-            curve = self.model.sweep(features, target=index).tolist()
+        tell = progress or _silent
+        with _timed(timings, "predicting", tell):
+            halves = (_part(tell, "predicting", begin, begin + 0.5) for begin in (0.0, 0.5))
+            features = self.features(encoded, streamer=streamer, target=target, progress=next(halves))
+            curve = swept(self.model, features, target=index, progress=next(halves)).tolist()
             lvtr = [None, *curve[1:-1]]
             alignment = self._align(features)
         return Prediction(
@@ -279,24 +296,21 @@ class Predictor:
             timings_s=timings,
         )
 
-    def features(self, encoded: Encoded, *, streamer: str | None = None, target: str | None = None) -> Features:
-        """Gather the model's input, a batch of one, with what is missing, or not for this target, marked as such."""
-        encoded = self.seen(encoded, target=target)
-        nothing = [[]] * len(encoded.segments)
-        words, counts = hashed_words(encoded.comments or nothing)
-        return gather_features(
-            pictures=encoded.pictures,
-            picture_dim=self.config.picture_dim,
-            text=encoded.text.fitting(),
-            text_dim=self.config.text_dim,
-            chat=chat_activity(encoded.comments or nothing, encoded.segments),
-            speech=speech_activity(encoded.speech or nothing),
-            words=words,
-            counts=counts,
-            has_speech=encoded.speech is not None,
-            has_comments=encoded.comments is not None,
-            streamer=torch.tensor([self.model.streamer_index(streamer)]),
-        )
+    def features(
+        self,
+        encoded: Encoded,
+        *,
+        streamer: str | None = None,
+        target: str | None = None,
+        progress: Callable[[float], None] | None = None,
+    ) -> Features:
+        """Gather the model's input, a batch of one, with what is missing, or not for this target, marked as such.
+
+        ``progress`` is told which share is done; what it raises stops the work.
+        """
+        streamer_index = self.model.streamer_index(streamer)
+        seen = self.seen(encoded, target=target)
+        return gathered(self.config, seen, streamer_index=streamer_index, progress=progress)
 
     def seen(self, encoded: Encoded, *, target: str | None = None) -> Encoded:
         """Leave out what the model was trained without where it predicts this target."""
@@ -316,15 +330,13 @@ class Predictor:
         return Alignment(path=tuple(path), distance=distance, band=ALIGNMENT_BAND, cost=cost)
 
 
-def _passed_over(log: CommentLog, segments: Sequence[Segment]) -> tuple[Skipped, ...]:
-    """Everything in a log that no segment shows."""
-    kinds = Counter(c.kind for c in log.comments if not comment_logs.is_text(c))
-    kept_out = (Skipped(f"{kind}, left out of the text", count) for kind, count in kinds.items())
-    return (*log.skipped, *kept_out, *comment_logs.outside(comment_logs.spoken(log.comments), segments))
-
-
 def _silent(stage: str, fraction: float) -> None:
     """Tell nobody."""
+
+
+def _part(tell: ProgressCallback, stage: str, begin: float, end: float) -> Callable[[float], None]:
+    """Tell of a part of a stage."""
+    return lambda share: tell(stage, begin + share * (end - begin))
 
 
 @contextmanager

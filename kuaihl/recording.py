@@ -3,7 +3,7 @@
 import logging
 from array import array
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from itertools import chain, islice
@@ -51,6 +51,7 @@ DECORD_KINDS = {"mov", "matroska", "flv"}
 """Where Decord finds the right frame; in MPEG-TS, which has no index, it silently returns others."""
 TRIAL_PACKETS = 300
 """A stream that shows no picture within so many packets cannot be decoded."""
+PACKETS_PER_REPORT, DECODED_PER_REPORT = 500, 20
 LOST_S = 2.0
 """An end that comes earlier than the container promises by more than this is a cut."""
 
@@ -81,15 +82,16 @@ class Recording:
         """Whether it has sound that can be decoded."""
         return self.info.audio_codec is not None
 
-    def pictures(self, *, size: int = PICTURE_SIZE) -> Reading:
+    def pictures(self, *, size: int = PICTURE_SIZE, waiting: Callable[[], None] | None = None) -> Reading:
         """Read the pictures of each segment: (3, size, size, 3) uint8 RGB, the whole frame scaled to a square.
 
         They are those at 1/6, 1/2 and 5/6 of the segment, by the keyframe nearest where one is near, never from
         outside the segment. A picture that cannot be had is the nearest other one of its segment, or black.
-        A recording without pictures yields nothing.
+        A recording without pictures yields nothing. ``waiting`` is called several times a second while pictures are
+        decoded; what it raises stops the reading.
         """
         faults = Faults()
-        return Reading(_pictures(self, size, faults), faults)
+        return Reading(_pictures(self, size, faults, waiting or _patient), faults)
 
     def sound(self) -> Reading:
         """Read the sound of each segment: (samples,) float32, mono, ``SAMPLE_RATE_HZ``; silence where there is none."""
@@ -97,8 +99,10 @@ class Recording:
         return Reading(_sound(self, faults), faults)
 
 
-def open_recording(path: str | Path) -> Recording:
+def open_recording(path: str | Path, *, progress: Callable[[float], None] | None = None) -> Recording:
     """Recognise a recording by its content, read through its packets once, and cut it into segments.
+
+    ``progress`` is told often which share of the file was read; what it raises stops the reading.
 
     Raises
     ------
@@ -112,7 +116,7 @@ def open_recording(path: str | Path) -> Recording:
         video, audio = chosen_streams(container)
         if video is None and audio is None:
             raise RecordingError(f"{path} has neither pictures nor sound that can be decoded.")
-        frames, heard, duration_s = _scan(container, video, audio, faults)
+        frames, heard, duration_s = _scan(container, video, audio, faults, progress)
         promised_s = ((container.duration or 0) - (container.start_time or 0)) / av.time_base
         info = RecordingInfo(
             name=path.name,
@@ -152,12 +156,17 @@ def _scan(
     video: av.video.stream.VideoStream | None,
     audio: av.audio.stream.AudioStream | None,
     faults: Faults,
+    progress: Callable[[float], None] | None,
 ) -> tuple[FrameIndex | None, bool, float]:
     """Read all packets: the index of the pictures, whether there is sound, and where the last ends, in seconds."""
     stamps, times_s, key, hidden = array("q"), array("d"), array("B"), array("B")
     ticks_s = {stream.index: float(stream.time_base) for stream in (video, audio) if stream is not None}
-    heard, end_s = False, 0.0
-    for packet, offset_s in timed_packets(container, [s for s in (video, audio) if s is not None], faults):
+    heard, end_s, read, size = False, 0.0, 0, max(container.size, 1)
+    packets = timed_packets(container, [s for s in (video, audio) if s is not None], faults)
+    for number, (packet, offset_s) in enumerate(packets):
+        read = max(read, packet.pos or 0)
+        if progress is not None and number % PACKETS_PER_REPORT == 0:
+            progress(min(read / size, 1.0))
         tick_s = ticks_s[packet.stream_index]
         stamp = packet.dts if packet.pts is None else packet.pts
         time_s = stamp * tick_s + offset_s
@@ -207,29 +216,39 @@ def _sound(recording: Recording, faults: Faults) -> Iterator[tuple[Segment, np.n
         yield from read_sound(packets, audio, recording.segments, faults)
 
 
-def _pictures(recording: Recording, size: int, faults: Faults) -> Iterator[tuple[Segment, np.ndarray]]:
+def _patient() -> None:
+    """Go on."""
+
+
+def _pictures(
+    recording: Recording, size: int, faults: Faults, waiting: Callable[[], None]
+) -> Iterator[tuple[Segment, np.ndarray]]:
     if recording.frames is None:
         return
     chosen = [(segment, choose(recording.frames, segment)) for segment in recording.segments]
     done = 0
     if is_installed() and recording.kind.demuxer in DECORD_KINDS and recording.frames.is_plain and not recording.turn:
         try:
-            for item in _by_decord(recording, chosen, size, faults):
+            for item in _by_decord(recording, chosen, size, faults, waiting):
                 yield item
                 done += 1
         except DecordError as error:
             log.info("%s: decord %s after %d segments, PyAV goes on", recording.path, error, done)
     if done < len(chosen):
-        yield from _by_av(recording, chosen[done:], size, faults)
+        yield from _by_av(recording, chosen[done:], size, faults, waiting)
 
 
 def _by_decord(
-    recording: Recording, chosen: list[tuple[Segment, tuple[int, ...]]], size: int, faults: Faults
+    recording: Recording,
+    chosen: list[tuple[Segment, tuple[int, ...]]],
+    size: int,
+    faults: Faults,
+    waiting: Callable[[], None],
 ) -> Iterator[tuple[Segment, np.ndarray]]:
     index = recording.frames
     rank = np.empty(len(index.shown), np.int64)
     rank[index.shown] = np.arange(len(rank))
-    with closing(DecordWorker(recording.path, size=size)) as worker:
+    with closing(DecordWorker(recording.path, size=size, waiting=waiting)) as worker:
         mine_s = index.shown_s - index.shown_s[0]
         theirs_s = worker.starts_s - worker.starts_s[:1]
         if len(mine_s) != len(theirs_s) or not np.allclose(mine_s, theirs_s, rtol=1e-6, atol=1e-3):
@@ -243,22 +262,35 @@ def _by_decord(
 
 
 def _by_av(
-    recording: Recording, chosen: list[tuple[Segment, tuple[int, ...]]], size: int, faults: Faults
+    recording: Recording,
+    chosen: list[tuple[Segment, tuple[int, ...]]],
+    size: int,
+    faults: Faults,
+    waiting: Callable[[], None],
 ) -> Iterator[tuple[Segment, np.ndarray]]:
-    waiting = deque(chosen)
+    left = deque(chosen)
     got: dict[int, np.ndarray] = {}
     with opened(recording.path, recording.kind) as container:
         video, _ = chosen_streams(container)
         wanted = [number for _, numbers in chosen for number in numbers]
-        for number, frame in decode(packets_of(container, video), video, recording.frames, wanted, faults):
-            while waiting and max(waiting[0][1], default=-1) < number:
-                segment, numbers = waiting.popleft()
+        packets = _with_waits(packets_of(container, video), waiting)
+        for number, frame in decode(packets, video, recording.frames, wanted, faults):
+            while left and max(left[0][1], default=-1) < number:
+                segment, numbers = left.popleft()
                 yield segment, _complete(segment, numbers, got, size, faults)
                 got.clear()
             got[number] = upright(frame, size, size, recording.turn)
-    while waiting:
-        segment, numbers = waiting.popleft()
+    while left:
+        segment, numbers = left.popleft()
         yield segment, _complete(segment, numbers, got, size, faults)
+
+
+def _with_waits(packets: Iterator[av.Packet], waiting: Callable[[], None]) -> Iterator[av.Packet]:
+    """Call ``waiting`` now and then between packets."""
+    for number, packet in enumerate(packets):
+        if number % DECODED_PER_REPORT == 0:
+            waiting()
+        yield packet
 
 
 def _complete(

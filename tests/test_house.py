@@ -44,9 +44,10 @@ ROOMS = {
     "ranking": set(),
     "highlights": {"records"},
     "targets": {"errors", "encoded", "model"},
+    "scoring": {"activity", "words", "encoded", "features", "model"},
     "predictor": {
         "errors", "records", "comments", "recording", "weights", "speech", "devices", "activity", "encoders", "encoded",
-        "features", "model", "alignment", "highlights", "words",
+        "features", "model", "scoring", "alignment", "highlights",
     },
     "session": {"records", "comments", "activity", "words", "encoded", "features", "predictor"},
     "explain": {"records", "encoded", "predictor"},

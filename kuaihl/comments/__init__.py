@@ -4,6 +4,7 @@ A family of formats is a file that offers a ``Format`` for each; ``FORMATS`` her
 """
 
 import math
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
@@ -88,7 +89,13 @@ READ_FORMATS = (
 """All of them, for messages."""
 
 
-def read(path: str | Path, *, offset_s: float = 0.0, stream_start: str | datetime | None = None) -> CommentLog:
+def read(
+    path: str | Path,
+    *,
+    offset_s: float = 0.0,
+    stream_start: str | datetime | None = None,
+    progress: Callable[[float], None] | None = None,
+) -> CommentLog:
     """Read a comment log; its format is found by content.
 
     Comments come in order of time; those from before the recording have a negative one. Damaged parts are left out
@@ -102,6 +109,8 @@ def read(path: str | Path, *, offset_s: float = 0.0, stream_start: str | datetim
         Added to every time.
     stream_start
         When the recording starts, a date with a time and a time zone: needed by logs that tell the time of the day.
+    progress
+        Told, for every megabyte of the log, which share is done; what it raises stops the work.
 
     Raises
     ------
@@ -112,7 +121,7 @@ def read(path: str | Path, *, offset_s: float = 0.0, stream_start: str | datetim
     if not math.isfinite(offset_s):
         raise CommentLogError(f"The comment offset must be a number of seconds, not {offset_s}.")
     report = Report(None if stream_start is None else read_start(stream_start))
-    source = open_source(path, report)
+    source = open_source(path, report, progress)
     found = _sniff(source)
     comments: list[Comment] = []
     names: dict[str, str] = {}

@@ -2,9 +2,10 @@
 
 import codecs
 import io
+import os
 import re
 import zlib
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
@@ -78,13 +79,21 @@ class _Chunks(io.RawIOBase):
         return size
 
 
+Progress = Callable[[float], None]
+"""Told, at every megabyte or less, which share is done; what it raises stops the work."""
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A comment log that is text: where it is, its encoding, and its first ``HEAD_CHARS`` characters."""
+    """A comment log that is text: where it is, its encoding, and its first ``HEAD_CHARS`` characters.
+
+    ``progress`` is told which share of the file was read whenever it is.
+    """
 
     path: Path
     encoding: str
     head: str = field(repr=False)
+    progress: Progress | None = field(default=None, repr=False)
 
     @property
     def name(self) -> str:
@@ -93,7 +102,7 @@ class Source:
 
     def open(self) -> io.TextIOWrapper:
         """Text from the beginning; characters that cannot be decoded are U+FFFD."""
-        binary = io.BufferedReader(_Chunks(_unpacked(self.path, Report())), CHUNK)
+        binary = io.BufferedReader(_Chunks(_unpacked(self.path, Report(), self.progress)), CHUNK)
         return io.TextIOWrapper(binary, encoding=self.encoding, errors="replace")
 
     def lines(self, report: Report) -> Iterator[tuple[int, str]]:
@@ -110,8 +119,10 @@ class Source:
                 long = not whole
 
 
-def open_source(path: str | Path, report: Report) -> Source:
+def open_source(path: str | Path, report: Report, progress: Progress | None = None) -> Source:
     """Look through a file once: it must be text. What cannot be decoded goes into ``report``.
+
+    ``progress`` is told of this first half of reading a log, and of the second by the source.
 
     Raises
     ------
@@ -120,7 +131,7 @@ def open_source(path: str | Path, report: Report) -> Source:
     """
     path = Path(path)
     try:
-        encoding = _find_encoding(path, report)
+        encoding = _find_encoding(path, report, progress and (lambda share: progress(share / 2)))
         source = Source(path, encoding, "")
         with source.open() as stream:
             head = stream.read(HEAD_CHARS)
@@ -130,18 +141,19 @@ def open_source(path: str | Path, report: Report) -> Source:
     if not head.strip():
         why = "".join(f" ({found.reason})" for found in report.skipped())
         raise CommentLogError(f"{path.name}: the comment log is empty{why}.")
-    return Source(path, encoding, head)
+    return Source(path, encoding, head, progress and (lambda share: progress(0.5 + share / 2)))
 
 
-def _unpacked(path: Path, report: Report) -> Generator[bytes, None, None]:
+def _unpacked(path: Path, report: Report, progress: Progress | None) -> Generator[bytes, None, None]:
     """Yield the bytes of a file, through gzip where it is packed."""
     with path.open("rb") as file:
+        size = max(os.fstat(file.fileno()).st_size, 1)
         packed = file.read(len(_GZIP)) == _GZIP
         file.seek(0)
-        if packed:
-            yield from _gunzip(file, path.name, report)
-        else:
-            yield from iter(lambda: file.read(CHUNK), b"")
+        for chunk in _gunzip(file, path.name, report) if packed else iter(lambda: file.read(CHUNK), b""):
+            if progress is not None:
+                progress(min(file.tell() / size, 1.0))
+            yield chunk
 
 
 def _gunzip(file: BinaryIO, name: str, report: Report) -> Iterator[bytes]:
@@ -174,8 +186,8 @@ def _gunzip(file: BinaryIO, name: str, report: Report) -> Iterator[bytes]:
                 return
 
 
-def _find_encoding(path: Path, report: Report) -> str:
-    chunks = _unpacked(path, report)
+def _find_encoding(path: Path, report: Report, progress: Progress | None) -> str:
+    chunks = _unpacked(path, report, progress)
     first = next(chunks, b"")
     for magic, what in _NOT_LOGS:
         if first.startswith(magic):
