@@ -7,7 +7,7 @@ import re
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
@@ -179,7 +179,7 @@ class _IsDocumentError(Exception):
 class _Text(Source):
     """A part of a log, in place of the whole, for its parser."""
 
-    text: str
+    text: str = field(kw_only=True)
 
     def open(self) -> io.StringIO:
         return io.StringIO(self.text)
@@ -189,7 +189,7 @@ class _Text(Source):
 class _Arriving(Source):
     """A log for its parser, whose lines come when they are written: until then ``next_line`` does not return."""
 
-    next_line: Callable[[], str | None]
+    next_line: Callable[[], str | None] = field(kw_only=True)
 
     def open(self) -> io.StringIO:
         raise _IsDocumentError
@@ -215,7 +215,7 @@ class _Elements:
         if not data:
             return None
         text = data.decode(self._source.encoding, "replace")
-        part = _Text(self._source.path, self._source.encoding, self._source.head, text)
+        part = _Text(self._source.path, self._source.encoding, self._source.head, text=text)
         return list(self._format.parse(part, self.report))
 
     def close(self) -> None:
@@ -233,7 +233,7 @@ class _Lines:
         self._is_finished = self._is_over = False
         self._error: Exception | None = None
         self._more, self._paused = threading.Semaphore(0), threading.Semaphore(0)
-        arriving = _Arriving(source.path, source.encoding, source.head, self._next_line)
+        arriving = _Arriving(source.path, source.encoding, source.head, next_line=self._next_line)
         threading.Thread(target=self._run, args=(arriving,), daemon=True).start()
         self._go_on()  # to where it wants a line
         self._tail = EntryTail(source.path, _LINE_END)
