@@ -75,7 +75,9 @@ def test_the_log_of_the_simulator(tmp_path: Path) -> None:
     assert np.median(np.abs(found.label - made.lvtr)) < 1e-9
 
 
-@pytest.mark.parametrize("form", ["start and end", "clock", "wall clock", "naive", "epoch_ms", "parquet", "semicolons"])
+@pytest.mark.parametrize(
+    "form", ["start and end", "clock", "wall clock", "naive", "epoch_ms", "parquet", "spans", "semicolons"]
+)
 def test_the_same_log_in_other_forms(tmp_path: Path, form: str) -> None:
     rows = impressions()
     expected = from_impressions(
@@ -100,6 +102,9 @@ def test_the_same_log_in_other_forms(tmp_path: Path, form: str) -> None:
     elif form == "parquet":
         times, views = zip(*rows, strict=True)
         pq.write_table(pa.table({"Time": [wall(t) for t in times], "view_s": [Decimal(str(v)) for v in views]}), log)
+    elif form == "spans":
+        table = {"start_s": [t for t, _ in rows], "end_s": [timedelta(seconds=t + v) for t, v in rows]}
+        pq.write_table(pa.table(table), log)
     else:
         text = "\n".join(["time_s;view_s", *(f"{t:.2f};{v:.2f}".replace(".", ",") for t, v in rows)])
         log.write_bytes(text.encode("utf-16"))

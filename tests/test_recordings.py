@@ -17,6 +17,7 @@ from kuaihl.predictor import DEFAULT_CHECKPOINT, Predictor
 from kuaihl.weights import sha256_file
 from tests.conftest import COMMENTS_PER_SEGMENT
 from tests.media import write_recording
+from train import prepare
 from train.dataset import Segments
 from train.labels import LabelOptions
 from train.manifest import read_manifest, split_by_date, with_kinds
@@ -146,6 +147,33 @@ def test_the_command_ends_with_1_where_something_was_passed_over(
         Recordings(channel / "manifest.csv", out=channel / "out", labels=FEW).run()
     assert end.value.code == 1
     assert "[1/4] a-stream: kept as it is" in capsys.readouterr().out
+
+
+def test_interrupted_in_a_recording_it_goes_on_with_that_one(
+    channel: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole, seen = Predictor.encode, []
+
+    def interrupted(self: Predictor, recording: Path, *given: object, **more: object) -> object:
+        seen.append(recording.parent.name)
+        if len(seen) == 2:
+            raise KeyboardInterrupt
+        return whole(self, recording, *given, **more)
+
+    monkeypatch.setattr(Predictor, "encode", interrupted)
+    command = ["prepare", "recordings", str(channel / "manifest.csv"), "--out", str(tmp_path), "--min-impressions", "1"]
+    monkeypatch.setattr("sys.argv", command)
+    with pytest.raises(SystemExit) as stopped:
+        prepare.main()
+    assert stopped.value.code == 130
+    assert capsys.readouterr().err.endswith("stopped; what was written whole is kept\n")
+    assert [shard.name for shard in (tmp_path / "rooms").iterdir()] == ["a-stream.parquet"]
+    with pytest.raises(SystemExit) as ended:
+        prepare.main()
+    assert ended.value.code == 1  # the lost one
+    assert "[1/4] a-stream: kept as it is" in capsys.readouterr().out
+    assert seen == ["a", "b", "b", "c"]
+    assert [room.name for room in Segments(tmp_path).rooms] == ["a-stream", "b-stream", "c-stream"]
 
 
 def manifest(folder: Path, *lines: str) -> Path:
