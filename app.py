@@ -1,14 +1,13 @@
 """The page: a recording and its comment log in; the curve, the highlights and the alignment out."""
 
 import argparse
-import asyncio
 import logging
 import os
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from html import escape
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,57 +22,36 @@ from kuaihl.comments import COUNTED
 from kuaihl.endpoints import Endpoints
 from kuaihl.errors import KuaiHLError, RecordingError
 from kuaihl.fitting import Fitting
-from kuaihl.given import LOOPBACK, check_enough, from_this_machine, inputs_of, settings_of, source_of, told
-from kuaihl.layout import DOWNLOADS, SOURCES
+from kuaihl.given import LOOPBACK, check_enough, from_this_machine, inputs_of, settings_of, source_of, telling, told
+from kuaihl.jobs import Job, Jobs
+from kuaihl.layout import DOWNLOADS, NOTHING_YET, SOURCES
+from kuaihl.reasons import Reasons
 from kuaihl.visits import Limits, Visits
+from kuaihl.zero_gpu import Borrower, is_lent
 
 if TYPE_CHECKING:
     from kuaihl.predictor import Predictor
-    from kuaihl.runs import Inputs, Material, Run, Settings
+    from kuaihl.runs import Given, Inputs, Material, Run, Settings
 
-    Finish = Callable[[Predictor, Material, Path], Any]
-
-logger = logging.getLogger(__name__)
+    Finish = Callable[[Predictor, Given, Material, Job], Any]
 
 ASSETS = Path(__file__).parent / "assets"
 EXAMPLE = [str(ASSETS / "example" / name) for name in ("recording.mp4", "comments.json")]
-STAGES = {
-    "opening": "Opening the recording",
-    "listening": "Listening to the speech",
-    "looking": "Looking at the pictures",
-    "reading": "Reading the comments",
-    "predicting": "Predicting",
-}
-TOO_OLD = "<p>This result was removed, an hour after its run. Press Run again.</p>"
 ASK_IF_DARK = "(...given) => [...given.slice(0, -1), document.body.classList.contains('dark')]"
 SCROLL_ON_A_PHONE = "() => { if (innerWidth <= 640) document.querySelector('#run').scrollIntoView(); }"
-SHOWN = 10  # parts of the page that a result fills
+SHOWN = 11  # parts of the page that a result fills
 QUIET = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
-
-
-class Stopped(BaseException):
-    """The visitor pressed Cancel; no error, so that nothing on the way takes it for one."""
 
 
 class Demo:
     """What the visitors share: the models, and whether they may name files on the machine that serves the page."""
 
-    def __init__(self, shelf: Shelf, *, own_machine: bool) -> None:
+    def __init__(self, shelf: Shelf, *, own_machine: bool, borrower: Borrower | None = None) -> None:
         self.shelf, self.own_machine = shelf, own_machine
-        self.limits, self.visits = Limits.of(os.environ), Visits()
-        self.cache = Path(gr.HTML(render=False).GRADIO_CACHE)
-        self.sweep()
-        self.infer = self._infer
-        if "SPACES_ZERO_GPU" in os.environ:
-            import spaces  # Hugging Face's, which has to come before torch
-
-            self.infer = spaces.GPU(duration=120)(self._infer)
-
-    def sweep(self) -> None:
-        """Remove what is left of old runs: of programs, which have no session, and of a server before this one."""
-        for folder in self.cache.glob("run-*"):
-            if time.time() - folder.stat().st_mtime > self.limits.keep_s:
-                shutil.rmtree(folder, ignore_errors=True)
+        self.encode = borrower or self._encode
+        self.limits, self.visits, self.reasons = Limits.of(os.environ), Visits(), Reasons(self.model)
+        cache = Path(gr.HTML(render=False).GRADIO_CACHE)
+        self.jobs = Jobs(cache, keep_s=self.limits.keep_s, swept=self.visits.forget)
 
     def admit(self, request: gr.Request, name: str | None) -> str:
         """Let a visitor name a model: one of the list, and on their own machine any."""
@@ -87,55 +65,47 @@ class Demo:
         """Return an admitted model, loaded."""
         return self.shelf.get(name, anywhere=self.own_machine)
 
-    def _infer(
-        self, stop: Path, progress: gr.Progress, inputs: "Inputs", settings: "Settings", before: "Run | None"
+    def _encode(
+        self, job: Job, given: "Given", settings: "Settings", before: "Material | None", **options: Any
     ) -> "Material":
         from kuaihl import runs
 
-        def report(stage: str, fraction: float) -> None:
-            if stop.exists():  # a file, since on ZeroGPU this runs in another process
-                raise Stopped
-            progress(fraction, desc=f"{STAGES[stage]} ({list(STAGES).index(stage) + 1} of {len(STAGES)})")
-
         predictor = self.model(settings.model)
-        check_enough(predictor.config, inputs, settings)
-        return runs.encode(predictor, inputs, settings, before=before, progress=report)
+        return runs.encode(predictor, given, settings, before=before, progress=job, **options)
+
+    def begin(self, progress: gr.Progress, inputs: "Inputs") -> Job:
+        """Begin the work on a visitor's files."""
+        job = self.jobs.begin(progress, *inputs.files)
+        job.say(0.0, "Waiting for the model")
+        return job
 
     async def run(
         self,
+        job: Job,
         inputs: "Inputs",
         settings: "Settings",
         finish: "Finish",
         *,
-        progress: gr.Progress,
         before: "Run | None" = None,
+        spare: bool = False,
+        keep: bool = False,
     ) -> Any:
-        """Encode ``inputs`` in a thread, then let ``finish`` make of it what is asked for, in a folder of its own."""
-        if self.cache in inputs.recording.parents:
-            os.utime(inputs.recording)  # it may have waited long in the queue: its hour begins now
-        progress(0, desc="Waiting for the model")
-        self.cache.mkdir(parents=True, exist_ok=True)
-        self.sweep()
-        folder = Path(tempfile.mkdtemp(prefix="run-", dir=self.cache))
+        """Encode ``inputs`` in a thread, then let ``finish`` make of it what is asked for.
+
+        With ``spare`` only what the settings need is encoded; with ``keep`` the job's folder stays.
+        """
 
         def work() -> Any:
-            try:
-                material = self.infer(folder / "stop", progress, inputs, settings, before)
-                return finish(self.model(settings.model), material, folder)
-            except KuaiHLError as error:
-                raise told(error, inputs.recording, inputs.comments, inputs.transcript) from error
-            except Exception as error:
-                logger.exception("a run failed")
-                raise gr.Error("A fault of ours, which the server's log describes.", print_exception=False) from error
+            from kuaihl import runs
 
-        job = asyncio.create_task(asyncio.to_thread(work))
-        try:
-            return await asyncio.shield(job)
-        except BaseException:  # of the work, or that of a visitor who cancels: then it stops before the next one's turn
-            (folder / "stop").touch()
-            job.add_done_callback(lambda _: shutil.rmtree(folder, ignore_errors=True))
-            await asyncio.wait([job])
-            raise
+            predictor = self.model(settings.model)
+            needed = check_enough(predictor.config, inputs, settings)
+            given = runs.read(inputs, progress=job)
+            options = {"sources": needed} if spare else {}
+            material = self.encode(job, given, settings, before and before.material, **options)
+            return finish(predictor, given, material, job)
+
+        return await self.jobs.do(job, partial(telling, work, *inputs.files), keep=keep)
 
     async def submit(
         self,
@@ -168,11 +138,12 @@ class Demo:
         settings = settings_of(streamer, sources, *figures, counted, model, target)
         inputs = inputs_of(source, comments, transcript, stream_start)
 
-        def finish(predictor: "Predictor", material: "Material", folder: Path) -> "Run":
-            return runs.begin(predictor, source, material, settings, folder)
+        def finish(predictor: "Predictor", given: "Given", material: "Material", job: Job) -> "Run":
+            return runs.begin(predictor, given.recording, material, settings, job.folder, progress=job)
 
-        visit = self.visits.begin(tab, progress)
-        run = await visit.follow(self.run(inputs, settings, finish, progress=visit.told, before=before))
+        job = self.begin(progress, inputs)
+        visit = self.visits.begin(tab, job)
+        run = await visit.follow(self.run(job, inputs, settings, finish, before=before, keep=True))
         if path and run.player == source:
             gr.set_static_paths([source])  # played from where it is: hours of video are not copied
         return [run, *(str(run.folder / name) for name in DOWNLOADS)]
@@ -203,64 +174,36 @@ class Demo:
             for s in run.prediction.segments
         ]
         true = runs.truth_beside(run.opened.path, target=run.prediction.target)
-        player, still, why, alignment = self.choose(run, dark, gr.EventData(None, {"rank": 1}))
         return [
             page.summary(run.prediction),
             gr.update(visible=True),
-            player | {"value": run.player and str(run.player), "visible": run.player is not None},
-            still | {"visible": run.player is None},
-            why,
-            alignment,
+            *self.reasons.best(run, dark),
             page.highlights(run.prediction, run.stills),
             plots.curve(run.prediction, dark=dark, true=true),
             gr.update(value=table, headers=["Time", plots.target_name(run.prediction.target), "Comments", "Speech"]),
             None,
-        ]
-
-    def choose(self, run: Any, dark: bool, event: gr.EventData) -> list[dict[str, Any]]:  # noqa: FBT001 - as above
-        """Turn player (or the still in its place), reasons and alignment to the highlight that was clicked."""
-        from kuaihl import page, plots, runs
-
-        if run is None:
-            return [gr.update(visible=False), gr.update(value=TOO_OLD, visible=True), gr.update(), gr.update()]
-        prediction = run.prediction
-        chosen = next((h for h in prediction.highlights if h.rank == event.rank), None)
-        peak_s = chosen.peak_s if chosen else 0.0
-        still = run.stills[chosen.rank - 1] if chosen else ""
-        around = next((s.segment.index for s in prediction.segments if s.segment.end_s > peak_s), 0)
-        figure = plots.alignment(prediction, around=around, dark=dark) if prediction.alignment else None
-        found = prediction.segments[around]
-        reasons = ""
-        if found.lvtr is not None:
-            moments = runs.why(self.model(run.settings.model), run, around)
-            reasons = page.why(found.segment, found.lvtr, run.contributions.added(around), moments)
-        return [
-            gr.update(playback_position=chosen.start_s if chosen else 0.0),
-            gr.update(value=page.stand_in(prediction.recording, still, rank=chosen.rank if chosen else 1)),
-            gr.update(value=reasons),
-            gr.update(value=figure, visible=figure is not None),
+            NOTHING_YET,
         ]
 
     def live(self, run: "Run | None", pause_s: float, dark: bool) -> Iterator[Any]:  # noqa: FBT001 - a checkbox's value
         """Play a result as it would have arrived, segment after segment."""
-        from kuaihl import plots, runs
+        from kuaihl import page, plots, runs
 
         if run is None:
             return
         for prediction in runs.play(self.model(run.settings.model), run):
-            yield plots.curve(prediction, dark=dark, live=True)
+            yield plots.curve(prediction, dark=dark, live=True), page.arrived(prediction)
             time.sleep(pause_s)
 
-    def cut(self, run: Any, progress: gr.Progress = gr.Progress()) -> dict[str, Any]:  # noqa: B008 - as above
+    async def cut(self, run: Any, progress: gr.Progress = gr.Progress()) -> dict[str, Any]:  # noqa: B008 - as above
         """Cut the highlights of a result out of its recording, into a zip to download."""
         from kuaihl import runs
 
         if run is None or not run.prediction.highlights:
             raise gr.Error("There is no highlight to cut out.", print_exception=False)
-        try:
-            zipped = runs.clips(run, progress=lambda _, share: progress(share, desc="Cutting clips"))
-        except KuaiHLError as error:
-            raise gr.Error(escape(str(error).replace(str(run.folder), "")), print_exception=False) from error
+        job = self.jobs.begin(progress, run.opened.path)
+        work = partial(runs.clips, run, progress=job)
+        zipped = await self.jobs.do(job, partial(telling, work, run.opened.path, run.folder))
         return gr.update(value=str(zipped), visible=True)
 
     def build(self) -> gr.Blocks:
@@ -272,7 +215,7 @@ class Demo:
                 time_to_live=keep_s, delete_callback=lambda run: run and shutil.rmtree(run.folder, ignore_errors=True)
             )
             dark = gr.Checkbox(visible=False)
-            fitting = Fitting(own_machine=self.own_machine, keep_s=keep_s)
+            fitting = Fitting(self.jobs, own_machine=self.own_machine)
             with gr.Row(elem_id="head"):
                 gr.HTML((ASSETS / "header.html").read_text("utf-8"))
                 about = gr.HTML('<p class="model">Loading the model …</p>')
@@ -287,32 +230,33 @@ class Demo:
                         shown, rows, files, (cut, clips), (pause_s, play, stop) = layout.results(ASSETS)
             streamer, *others, offset, counted, model, target = settings
             tab, found = self.visits.lay_out(page, [result, *files], start, cancel, status)
+            self.visits.busy(start, cut, fitting.start, start=start, cancel=cancel)
             given = [result, *files_in, *settings, tab, *paths]
             work = {"concurrency_id": "work", "concurrency_limit": 1}  # one at a time, for the page and for programs
             done = start.click(
                 self.submit, given, [result, *files], show_progress_on=[status], api_visibility="private", **work
             )
             filled = {"fn": self.show, "inputs": [result, dark], "outputs": [status, body, *shown], **QUIET}
-            self.visits.connect([done, found], tab, start, cancel)
             start.click(None, None, None, js=SCROLL_ON_A_PHONE)
             once = {"show_progress": "hidden", "api_visibility": "private"}
             again = {"fn": self.change, "inputs": [result, *settings], "outputs": [result], **once}
             parts = [streamer, *others, offset, counted]
             changes = [part.release if isinstance(part, gr.Slider) else part.input for part in parts]
-            taken = fitting.connect(files_in, paths, offset, counted, dark, js=ASK_IF_DARK)
+            taken, checked = fitting.connect(files_in, paths, offset, counted, dark, js=ASK_IF_DARK)
             changed = gr.on(changes, **again, trigger_mode="always_last")
             choosing = Choosing(self.admit, self.model)
             chosen = choosing.connect([model, target, streamer], [about, target, streamer], files_in[1], page)
             for filling in (done, found, changed, taken.success(**again), chosen.success(**again)):
                 filling.success(**filled, js=ASK_IF_DARK)
                 filling.success(lambda: gr.update(visible=False), None, [clips], **QUIET)
-            rows.seek(self.choose, [result, dark], shown[:4], js=ASK_IF_DARK, **QUIET)
+            self.reasons.connect([result, dark], rows, shown[7], shown[:5], js=ASK_IF_DARK)
             playing = play.click(
-                self.live, [result, pause_s, dark], shown[-1], js=ASK_IF_DARK, concurrency_limit=8, **once
+                self.live, [result, pause_s, dark], shown[-2:], js=ASK_IF_DARK, concurrency_limit=8, **once
             )
             stop.click(None, None, None, cancels=[playing])
-            cut.click(self.cut, [result], [clips], show_progress_on=[cut], api_visibility="private")
-            Endpoints(self.run, self.admit).lay_out(shared=work)
+            cutting = cut.click(self.cut, [result], [clips], show_progress_on=[cut], api_visibility="private")
+            self.visits.connect([done, found, cutting, checked], tab, start, cancel)
+            Endpoints(self.begin, self.run, self.admit).lay_out(shared=work)
         return page.queue(max_size=self.limits.waiting, default_concurrency_limit=1)
 
 
@@ -331,9 +275,12 @@ def main() -> None:
     theme = gr.themes.Base(primary_hue="teal", secondary_hue="teal", neutral_hue="slate", **fonts)
     look = {"theme": theme, "css_paths": ASSETS / "app.css", "footer_links": ["api", "settings"]}
     folder = os.environ.get("KUAIHL_CHECKPOINTS")
-    shelf = Shelf(Path(folder) if folder else None)
-    demo = Demo(shelf, own_machine=not on_space and host in LOOPBACK)
+    places, own_machine, lent = Path(folder) if folder else None, not on_space and host in LOOPBACK, is_lent(os.environ)
+    borrower = Borrower(Shelf(places), anywhere=own_machine) if lent else None
+    shelf = Shelf(places, device="cpu" if lent else None)  # where nobody lends a GPU, there is none
+    demo = Demo(shelf, own_machine=own_machine, borrower=borrower)
     serving = {"prevent_thread_lock": True, "mcp_server": mcp, "max_file_size": demo.limits.upload}
+    serving |= {"app_kwargs": {"lifespan": demo.jobs.sweeping}}
     (page := demo.build()).launch(server_name=host, share=False, run_history=False, **serving, **look)
     with suppress(KuaiHLError):  # then the page says it
         shelf.get()  # only now, since the model takes longer to load than the page

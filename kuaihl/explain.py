@@ -1,6 +1,7 @@
 """Why a segment is predicted as it is: what each source adds, and which moments before it mattered (occlusion)."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -8,6 +9,7 @@ import torch
 from kuaihl.encoded import SOURCES, Encoded, Source
 from kuaihl.predictor import Predictor
 from kuaihl.records import Segment
+from kuaihl.scoring import swept
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,32 +30,50 @@ class Contributions:
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """A source of one earlier segment, and how much lower a prediction is without it (higher where below zero).
+    """An earlier segment, and how much lower a prediction is without each of its sources (higher where below zero).
 
-    ``text`` is what was said or written then; empty for pictures.
+    ``speech`` is what was said in it and ``comments`` what was written, as far as these sources are there.
     """
 
     segment: Segment
-    source: Source
-    added: float
-    text: str
+    added: dict[Source, float]
+    speech: str
+    comments: tuple[str, ...]
+
+    @property
+    def greatest(self) -> float:
+        """The effect of the source that mattered most, without its sign."""
+        return max(map(abs, self.added.values()))
 
 
 def contributions(
-    predictor: Predictor, encoded: Encoded, *, streamer: str | None = None, target: str | None = None
+    predictor: Predictor,
+    encoded: Encoded,
+    *,
+    streamer: str | None = None,
+    target: str | None = None,
+    progress: Callable[[float], None] | None = None,
 ) -> Contributions:
-    """Predict the recording once more without each of its sources; nothing is encoded again."""
+    """Predict the recording once more without each of its sources; nothing is encoded again.
+
+    ``progress`` is told which share is done; what it raises stops the work.
+    """
     model, row = predictor.model, predictor.config.target_index(target)
     encoded = predictor.seen(encoded, target=target)
     present = [name for name in SOURCES if getattr(encoded.modalities, name)]
+    sweeps = len(present) + 2
+    told = iter(range(sweeps + 1))
 
-    def sweep(given: Encoded, name: str | None) -> np.ndarray:
-        return model.sweep(predictor.features(given, streamer=name, target=target), target=row).numpy()
+    def part() -> Callable[[float], None] | None:
+        number = next(told)
+        return progress and (lambda share: progress((number + share) / (sweeps + 1)))
 
-    without = {name: sweep(encoded.without(name), streamer) for name in present}
+    whole = predictor.features(encoded, streamer=streamer, target=target, progress=part())
+    cases = {name: whole.without(name, text=encoded.without(name).text.fitting()) for name in present}
     if model.streamer_index(streamer):
-        without["streamer"] = sweep(encoded, None)
-    return Contributions(lvtr=sweep(encoded, streamer), without=without)
+        cases["streamer"] = replace(whole, streamer=torch.zeros_like(whole.streamer))
+    without = {name: swept(model, given, target=row, progress=part()).numpy() for name, given in cases.items()}
+    return Contributions(lvtr=swept(model, whole, target=row, progress=part()).numpy(), without=without)
 
 
 @torch.inference_mode()
@@ -66,7 +86,7 @@ def moments(
     target: str | None = None,
     top: int = 5,
 ) -> tuple[Moment, ...]:
-    """Find the ``top`` moments before segment ``index`` that mattered most to its prediction, the greatest first.
+    """Find the ``top`` segments before segment ``index`` that mattered most to its prediction, the greatest first.
 
     Each source of each segment in the window is left out in turn (Zeiler and Fergus, 2014). The forecast has the index
     after the last segment.
@@ -87,25 +107,20 @@ def moments(
         return model.gather_all(features.cut(first, index), target=row)
 
     whole = gathered(encoded)
-    windows, keys = [whole], []
-    for source in SOURCES:
-        if not getattr(encoded.modalities, source):
-            continue
+    present = [source for source in SOURCES if getattr(encoded.modalities, source)]
+    windows = [whole]
+    for source in present:
         left = gathered(encoded.without(source))
-        for i in range(len(whole)):
-            windows.append(torch.cat([whole[:i], left[i : i + 1], whole[i + 1 :]]))
-            keys.append((source, first + i))
-    lvtr = model.decode(torch.stack(windows), target=row)[:, -1].tolist()
+        windows += [torch.cat([whole[:i], left[i : i + 1], whole[i + 1 :]]) for i in range(len(whole))]
+    lvtr = model.decode(torch.stack(windows), target=row)[:, -1]
+    added = (lvtr[0] - lvtr[1:]).reshape(len(present), len(whole)).T.tolist()
     found = [
-        Moment(encoded.segments[i], source, lvtr[0] - without, _text(encoded, source, i))
-        for (source, i), without in zip(keys, lvtr[1:], strict=True)
+        Moment(
+            encoded.segments[i],
+            dict(zip(present, values, strict=True)),
+            speech=" ".join(u.text for u in encoded.speech[i]) if encoded.speech is not None else "",
+            comments=tuple(c.text for c in encoded.comments[i]) if encoded.comments is not None else (),
+        )
+        for i, values in enumerate(added, first)
     ]
-    return tuple(sorted(found, key=lambda moment: -abs(moment.added))[:top])
-
-
-def _text(encoded: Encoded, source: Source, index: int) -> str:
-    if source == "speech":
-        return " ".join(utterance.text for utterance in encoded.speech[index])
-    if source == "comments":
-        return " · ".join(comment.text for comment in encoded.comments[index])
-    return ""
+    return tuple(sorted(found, key=lambda moment: -moment.greatest)[:top])

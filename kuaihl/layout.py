@@ -15,6 +15,7 @@ DOWNLOADS = (
 )  # fmt: skip
 EXAMPLE_LABEL = "A simulated stream and its chat"
 SOMEBODY_NEW = ("Somebody new", "")
+NOTHING_YET = "<p>The recording as it would have arrived. What was predicted never changes afterwards.</p>"
 SOURCES = ("pictures", "speech", "comments")
 KINDS = [("Messages", "message"), ("Commands (!…)", "command"), ("Paid", "paid"), ("Gifts", "gift"), ("Bots", "bot"),
          ("Notices", "notice")]  # fmt: skip
@@ -63,33 +64,34 @@ def inputs(
 
 def results(assets: Path) -> tuple[Any, ...]:
     """Lay out what a result fills, the rows of highlights, the files, and what plays it live."""
-    with gr.Row():
+    with gr.Row(elem_id="result"):
         with gr.Column(scale=2, min_width=300):
             player = gr.Video(show_label=False, interactive=False, height=212, buttons=[], elem_id="player")
             still = gr.HTML(visible=False, elem_id="still")
             rows = gr.HTML(js_on_load=(assets / "highlights.js").read_text("utf-8"), elem_id="highlights")
-        with gr.Column(scale=3, min_width=300):
-            curve = gr.Plot(show_label=False, elem_id="curve")
+        with gr.Column(scale=3, min_width=300), gr.Tabs(elem_id="tabs"):
+            with gr.Tab("Curve"):
+                curve = gr.Plot(show_label=False, elem_id="curve")
+            with gr.Tab("Why"):
+                which = gr.Dropdown([], label="Prediction to explain", container=False, elem_id="which")
+                why = gr.HTML(elem_id="why")
+            with gr.Tab("Live"):
+                with gr.Row(elem_id="playing"):
+                    play = gr.Button("Play", size="sm", min_width=64, scale=1, elem_id="play")
+                    stop = gr.Button("Stop", size="sm", min_width=64, scale=1, elem_id="stop")
+                    pause_s = gr.Slider(0, 2, 0.3, step=0.1, label="Seconds a segment", min_width=240, scale=4)
+                live = gr.Plot(show_label=False, elem_id="live-curve")
+                arrived = gr.HTML(NOTHING_YET, elem_id="arrived")
+            with gr.Tab("Alignment"):
+                alignment = gr.Plot(show_label=False, elem_id="alignment")
+            with gr.Tab("Segments"):
+                widths = ["19%", "17%", "24%", "40%"]
+                table = gr.Dataframe(wrap=True, column_widths=widths, max_height=440, elem_id="table")
     # gr.Video would transcode, whole, what it takes for unplayable; playable() has decided that already.
     player.postprocess = lambda value: value and FileData(path=value, orig_name=Path(value).name)
     with gr.Row(elem_id="downloads"):
         files = [gr.DownloadButton(name, size="sm", min_width=96) for name in DOWNLOADS]
         cut = gr.Button("Cut clips", size="sm", min_width=96, elem_id="cut")
         clips = gr.DownloadButton("clips.zip", size="sm", min_width=96, visible=False, elem_id="clips")
-    with gr.Tabs():
-        with gr.Tab("Why", elem_id="reasons"), gr.Row():
-            with gr.Column(min_width=300):
-                why = gr.HTML(elem_id="why")
-            with gr.Column(min_width=300):
-                alignment = gr.Plot(show_label=False, elem_id="alignment")
-        with gr.Tab("Live", elem_id="live"):
-            gr.Markdown("Play the recording as it would have arrived: what was predicted never changes afterwards.")
-            with gr.Row():
-                play = gr.Button("Play", min_width=100, elem_id="play")
-                stop = gr.Button("Stop", min_width=100, elem_id="stop")
-                pause_s = gr.Slider(0, 2, 0.3, step=0.1, label="Seconds for each segment of 30 s", min_width=200)
-            live = gr.Plot(show_label=False, elem_id="live-curve")
-        with gr.Tab("Segments"):
-            widths = ["19%", "17%", "24%", "40%"]
-            table = gr.Dataframe(wrap=True, column_widths=widths, elem_id="table")
-    return [player, still, why, alignment, rows, curve, table, live], rows, files, (cut, clips), (pause_s, play, stop)
+    shown = [player, still, which, why, alignment, rows, curve, table, live, arrived]
+    return shown, rows, files, (cut, clips), (pause_s, play, stop)

@@ -1,12 +1,13 @@
-"""The page's HTML: a prediction in four numbers, highlights as rows of buttons, why one is, the player's stand-in."""
+"""The page's HTML: a prediction in four numbers, highlights as rows of buttons, why a value is, what comes live."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
 from kuaihl.check import LogCheck, lag_text
 from kuaihl.plots import clock, target_name
-from kuaihl.records import Prediction, RecordingInfo, Segment
+from kuaihl.records import Prediction, RecordingInfo
 
 if TYPE_CHECKING:
     from kuaihl.explain import Moment
@@ -91,31 +92,61 @@ def highlights(prediction: Prediction, stills: Sequence[str]) -> str:
     return f"<h3>Highlights <small>predicted {name}; click to play</small></h3><ol>{''.join(rows)}</ol>"
 
 
-def stand_in(info: RecordingInfo, still: str, *, rank: int) -> str:
-    """Write what stands for the player where browsers cannot play the recording: the picture of a highlight."""
+def stand_in(info: RecordingInfo, still: str, *, start_s: float) -> str:
+    """Write what stands for the player where browsers cannot play the recording: a picture of it."""
     codec = escape(f"{info.video_codec or info.audio_codec} in {info.container}")
-    picture = f'<img src="{still}" alt="The recording at highlight {rank}">' if still else ""
+    picture = f'<img src="{still}" alt="The recording at {clock(start_s)}">' if still else ""
     return f"{picture}<p>Browsers do not play {codec}, so stills stand for the player.</p>"
 
 
-def why(segment: Segment, lvtr: float, added: Mapping[str, float], moments: "Sequence[Moment]") -> str:
-    """Write what each source adds to a prediction (in LVTR), and which moments before it mattered."""
+def why(when: str, lvtr: float, added: Mapping[str, float], moments: "Sequence[Moment]") -> str:
+    """Write what each source adds to a prediction (in LVTR), and which segments before it mattered.
+
+    ``when`` tells what is predicted: a segment's time, or that it is the forecast.
+    """
     widest = max((abs(value) for value in added.values()), default=0.0) or 1.0
     bars = "".join(
-        f"<tr><th>{escape(name)}</th><td>{100 * value:+.1f}</td>"
+        f"<tr><th>{escape(name)}</th><td>{_points(value)}</td>"
         f'<td class="effect"><i class="{"up" if value >= 0 else "down"}" style="width:{50 * abs(value) / widest:.0f}%">'
         "</i></td></tr>"
         for name, value in added.items()
     )
-    items = "".join(
-        f"<li><b>{clock(m.segment.start_s)}</b> {m.source} <span>{100 * m.added:+.1f}</span> {_quote(m.text)}</li>"
-        for m in moments
-    )
     return (
-        f"<h3>Why {lvtr:.1%} at {clock(segment.start_s)} <small>percentage points that each source adds, found by "
-        f"leaving it out</small></h3><table>{bars}</table>"
-        "<h3>What came before <small>moments that mattered</small></h3>"
-        f"<ol>{items}</ol>"
+        f"<h3>Why {lvtr:.1%} {escape(when)} <small>percentage points that each source adds</small></h3>"
+        f"<table>{bars}</table>"
+        "<h3>Segments before that mattered <small>by the points that their sources add</small></h3>"
+        f"<ol>{''.join(_moment(moment) for moment in moments)}</ol>"
+    )
+
+
+def _moment(moment: "Moment") -> str:
+    """Write what a segment's sources add, what was said in it and what was written, the most frequent first."""
+    effects = " ".join(f"<span>{name} <b>{_points(value)}</b></span>" for name, value in moment.added.items())
+    written = Counter(moment.comments).most_common()
+    chat = " · ".join(text if count == 1 else f"{text} × {count}" for text, count in written)
+    quotes = "".join(
+        f"<p><small>{source}</small> <q>{escape(_shortened(text))}</q></p>"
+        for source, text in (("speech", moment.speech), ("comments", chat))
+        if text
+    )
+    return f"<li><p><b>{clock(moment.segment.start_s)}</b> {effects}</p>{quotes}</li>"
+
+
+def _points(value: float) -> str:
+    """Write a difference in percentage points."""
+    return f"{100 * value:+.1f}".replace("-", "−")
+
+
+def arrived(prediction: Prediction) -> str:
+    """Write what a recording that is played live has just brought, and what is expected next."""
+    last = prediction.segments[-1]
+    span = f"{clock(last.segment.start_s)} – {clock(last.segment.end_s)}"
+    expected = "nothing was expected of it" if last.lvtr is None else f"expected was {last.lvtr:.1%}"
+    comments = f", {last.comments:,} comment{'' if last.comments == 1 else 's'}" * prediction.modalities.comments
+    said = f" <q>{escape(_shortened(last.speech))}</q>" if last.speech else ""
+    return (
+        f"<p><b>{span}</b> has come: {expected}{comments}.{said}</p>"
+        f"<p>Forecast for the next 30 s: <b>{prediction.forecast:.1%}</b></p>"
     )
 
 
@@ -128,6 +159,5 @@ def fit(check: LogCheck, *, given_s: float) -> str:
     return "".join(f"<p>{escape(text)}</p>" for text in told)
 
 
-def _quote(text: str) -> str:
-    shown = text if len(text) <= _MOMENT_LETTERS else text[: _MOMENT_LETTERS - 1] + "…"
-    return f"<q>{escape(shown)}</q>" if shown else ""
+def _shortened(text: str) -> str:
+    return text if len(text) <= _MOMENT_LETTERS else text[: _MOMENT_LETTERS - 1] + "…"

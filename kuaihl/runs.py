@@ -3,19 +3,20 @@
 import hashlib
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from kuaihl import comments as comment_logs
 from kuaihl import explain
 from kuaihl.checkpoints import OWN
-from kuaihl.encoded import Encoded, Source
+from kuaihl.encoded import SOURCES, Encoded, Source
 from kuaihl.errors import CheckpointError, RecordingError
-from kuaihl.export import Recording, open_recording, playable, still, write_prediction, zip_clips
+from kuaihl.export import Recording, open_recording, playable, still, stills_of, write_prediction, zip_clips
 from kuaihl.highlights import HighlightOptions
 from kuaihl.predictor import Predictor, ProgressCallback
-from kuaihl.records import CommentLog, Prediction
+from kuaihl.records import Comment, CommentLog, Prediction
 from kuaihl.session import replay
 
 _PIECE = 2**24
@@ -30,7 +31,12 @@ class Inputs:
     transcript: Path | None = None
     stream_start: str | None = None
 
-    def key(self, progress: ProgressCallback) -> tuple[str | None, ...]:
+    @property
+    def files(self) -> tuple[Path | None, ...]:
+        """All of them."""
+        return self.recording, self.comments, self.transcript
+
+    def key(self, progress: Callable[[float], None]) -> tuple[str | None, ...]:
         """Tell recordings and transcripts apart by what is in them, wherever they lie.
 
         Raises
@@ -69,6 +75,16 @@ class Settings:
 
 
 @dataclass(frozen=True, slots=True)
+class Given:
+    """What was given, opened: the recording, the log as it was read, and what tells recording and transcript apart."""
+
+    recording: Recording
+    log: CommentLog | None = field(repr=False)
+    transcript: Path | None
+    key: tuple[str | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Material:
     """What was found in files: ``footage``, pictures and speech, takes long; ``log`` is as it was read.
 
@@ -101,34 +117,57 @@ class Run:
         return self.material.encoded.without(*self.settings.without)
 
 
+def read(inputs: Inputs, *, progress: ProgressCallback) -> Given:
+    """Open the files, which takes no GPU and not long.
+
+    Raises
+    ------
+    RecordingError, CommentLogError
+        One of them cannot be read.
+    """
+    log = inputs.comments
+    if log is not None:
+        log = comment_logs.read(log, stream_start=inputs.stream_start, progress=_third(progress, 0))
+    opened = open_recording(inputs.recording, progress=_third(progress, 1))
+    return Given(opened, log, inputs.transcript, inputs.key(_third(progress, 2)))
+
+
+def _third(progress: ProgressCallback, number: int) -> Callable[[float], None]:
+    return lambda share: progress("opening", (number + share) / 3)
+
+
 def encode(
     predictor: Predictor,
-    inputs: Inputs,
+    given: Given,
     settings: Settings,
     *,
-    before: Run | None = None,
+    before: Material | None = None,
+    sources: Collection[Source] = SOURCES,
     progress: ProgressCallback,
 ) -> Material:
-    """Encode the files; pictures and speech are taken from the run before if it found them in the same ones."""
-    # First, since a log that cannot be read should not cost the time that it takes to encode a recording.
-    log = inputs.comments and comment_logs.read(inputs.comments, stream_start=inputs.stream_start)
-    key, encoders = inputs.key(progress), encoders_of(predictor)
-    if before is not None and (before.material.key, before.material.encoders) == (key, encoders):
-        footage = before.material.footage
+    """Encode what was given; pictures and speech are taken from what was found before if it was in the same files.
+
+    Only ``sources`` are encoded, all of them for who may want to change what is predicted from.
+    """
+    encoders = encoders_of(predictor)
+    if before is not None and (before.key, before.encoders) == (given.key, encoders):
+        footage = before.footage
     else:
-        footage = predictor.encode(inputs.recording, transcript=inputs.transcript, progress=progress)
+        footage = predictor.encode(given.recording, transcript=given.transcript, sources=[*sources], progress=progress)
+    log = given.log if "comments" in sources else None
     encoded = _with_comments(predictor, footage, log, settings, progress=progress)
-    return Material(key, encoders, footage, log, encoded)
+    return Material(given.key, encoders, footage, log, encoded)
 
 
-def _content(file: Path, progress: ProgressCallback) -> str:
+def _content(file: Path, progress: Callable[[float], None]) -> str:
     """Sum up what is in a file, for a small part of the time that encoding it takes; ``progress`` can stop it."""
     digest = hashlib.sha256()
     try:
         with file.open("rb") as opened:
+            size = max(file.stat().st_size, 1)
             while piece := opened.read(_PIECE):
                 digest.update(piece)
-                progress("opening", 0.0)
+                progress(min(opened.tell() / size, 1.0))
     except OSError as error:
         raise RecordingError(f"{file} cannot be read: {error.strerror}") from error
     return digest.hexdigest()
@@ -146,14 +185,16 @@ def encoders_of(predictor: Predictor) -> str:
 
 def begin(
     predictor: Predictor,
-    recording: Path,
+    opened: Recording,
     material: Material,
     settings: Settings,
     folder: Path,
+    *,
+    progress: ProgressCallback,
 ) -> Run:
     """Predict from what was encoded, and lay what a page shows into ``folder``."""
-    opened = open_recording(recording)
-    return _predict(predictor, opened, material, settings, folder, player=playable(opened, folder))
+    player = playable(opened, folder, progress=partial(progress, "predicting"))
+    return _predict(predictor, opened, material, settings, folder, player=player, progress=progress)
 
 
 def again(predictor: Predictor, run: Run, settings: Settings) -> Run:
@@ -172,12 +213,17 @@ def again(predictor: Predictor, run: Run, settings: Settings) -> Run:
     if settings.of_comments != run.settings.of_comments:
         encoded = _with_comments(predictor, material.footage, material.log, settings)
         material = replace(material, encoded=encoded)
-    return _predict(predictor, run.opened, material, settings, run.folder, player=run.player)
+    return _predict(predictor, run.opened, material, settings, run.folder, player=run.player, progress=_silent)
 
 
 def why(predictor: Predictor, run: Run, index: int, *, top: int = 5) -> tuple[explain.Moment, ...]:
-    """Find the moments before a segment that mattered most to its prediction."""
+    """Find the segments before one, or before the forecast, that mattered most to its prediction."""
     return explain.moments(predictor, run.shown, index, **run.settings.as_asked, top=top)
+
+
+def picture(run: Run, time_s: float) -> str:
+    """Take a picture of a recording that the page cannot play, as a data URI; empty where a player shows it."""
+    return still(run.opened, time_s) if run.player is None else ""
 
 
 def play(predictor: Predictor, run: Run) -> Iterator[Prediction]:
@@ -211,8 +257,9 @@ def truth_beside(recording: Path, *, target: str) -> tuple[float, ...] | None:
 
 def placed(log: CommentLog, settings: Settings) -> CommentLog:
     """Move and choose the comments of a log as the settings say."""
-    offset_s = settings.comment_offset_s
-    moved = tuple(replace(c, time_s=c.time_s + offset_s) for c in log.comments) if offset_s else log.comments
+    offset_s, moved = settings.comment_offset_s, log.comments
+    if offset_s:
+        moved = tuple(Comment(c.time_s + offset_s, c.text, c.user, c.kind) for c in moved)
     return comment_logs.counting(replace(log, comments=moved), settings.counted)
 
 
@@ -249,17 +296,27 @@ def _predict(
     folder: Path,
     *,
     player: Path | None,
+    progress: ProgressCallback,
 ) -> Run:
     shown = material.encoded.without(*settings.without)
-    prediction = predictor.score(shown, **settings.as_asked, options=settings.options)
-    write_prediction(prediction, folder, recording=opened)
+    prediction = predictor.score(shown, **settings.as_asked, options=settings.options, progress=progress)
+    contributions = explain.contributions(
+        predictor, shown, **settings.as_asked, progress=partial(progress, "predicting")
+    )
+    writing = partial(progress, "writing")
+    stills = stills_of(opened, prediction, progress=writing)
+    write_prediction(prediction, folder, recording=opened, stills=stills, progress=writing)
     return Run(
         folder=folder,
         opened=opened,
         material=material,
         settings=settings,
         prediction=prediction,
-        contributions=explain.contributions(predictor, shown, **settings.as_asked),
+        contributions=contributions,
         player=player,
-        stills=tuple(still(opened, highlight.peak_s) for highlight in prediction.highlights),
+        stills=stills,
     )
+
+
+def _silent(stage: str, share: float) -> None:
+    """Tell nobody."""

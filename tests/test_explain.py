@@ -42,7 +42,7 @@ def test_a_target_is_explained_by_what_its_head_has_seen(predictor: Predictor) -
     np.testing.assert_array_equal(found.lvtr[1:-1], np.float32(both.score(given, target=target).curve[1:]))
     assert not np.isclose(found.lvtr[1:], contributions(both, given).lvtr[1:]).any()
     seen = moments(both, given, 27, target=target, top=60)
-    assert {m.source for m in seen} == {"comments"}
+    assert {source for m in seen for source in m.added} == {"comments"}
     assert len(seen) == 20
 
 
@@ -57,18 +57,19 @@ def test_without_text_of_one_kind_the_other_remains(predictor: Predictor) -> Non
 
 def test_occlusion_is_the_prediction_without_one_source_of_one_segment(predictor: Predictor) -> None:
     given, index = encoded(predictor.config, 30), 27
-    found = moments(predictor, given, index, top=3 * 20)
-    assert len(found) == 60
+    found = moments(predictor, given, index, top=30)
     assert {m.segment.index for m in found} == set(range(7, 27))
-    assert [abs(m.added) for m in found] == sorted((abs(m.added) for m in found), reverse=True)
-    one = next(m for m in found if m.source == "pictures")
+    assert [m.greatest for m in found] == sorted((max(map(abs, m.added.values())) for m in found), reverse=True)
+    assert all(set(m.added) == set(SOURCES) for m in found)
+    assert found[:5] == moments(predictor, given, index)
+    one = found[3]
     features = predictor.features(given)
     features.has_pictures[0, one.segment.index] = False
     with torch.inference_mode():
         expected = predictor.model.sweep(predictor.features(given))[index] - predictor.model.sweep(features)[index]
-    assert one.added == pytest.approx(float(expected), abs=1e-6)
-    said = next(m for m in found if m.source == "speech" and m.text)
-    assert said.text.startswith("hello there")
+    assert one.added["pictures"] == pytest.approx(float(expected), abs=1e-6)
+    assert one.speech == " ".join(u.text for u in given.speech[one.segment.index])
+    assert one.comments == tuple(c.text for c in given.comments[one.segment.index])
 
 
 class CommentsAlone(KuaiHL):
@@ -90,11 +91,11 @@ def test_the_known_cause_is_found(predictor: Predictor, monkeypatch: pytest.Monk
     found = contributions(predictor, given)
     assert found.added(16)["comments"] > 0.1
     assert (found.added(16)["pictures"], found.added(16)["speech"]) == (0.0, 0.0)
-    seen = moments(predictor, given, 16, top=48)
-    assert (seen[0].segment.index, seen[0].source) == (13, "comments")
-    assert seen[0].text.startswith("WOW · WOW")
-    assert seen[0].added > 3 * seen[1].added
-    assert all(m.added == 0.0 for m in seen if m.source != "comments")
+    seen = moments(predictor, given, 16, top=16)
+    assert seen[0].segment.index == 13
+    assert seen[0].comments[:2] == ("WOW", "WOW")
+    assert seen[0].added["comments"] > 3 * seen[1].greatest
+    assert all(m.added["pictures"] == m.added["speech"] == 0.0 for m in seen)
 
 
 @pytest.mark.parametrize("index", [-1, 0, 6])

@@ -50,7 +50,7 @@ ROOMS = {
         "features", "model", "scoring", "alignment", "highlights",
     },
     "session": {"records", "comments", "activity", "words", "encoded", "features", "predictor"},
-    "explain": {"records", "encoded", "predictor"},
+    "explain": {"records", "encoded", "scoring", "predictor"},
     "plots": {"records", "activity"},
     "page": {"records", "model", "plots", "explain", "check"},
     "folders": {"errors"},
@@ -62,18 +62,22 @@ ROOMS = {
         "errors", "records", "comments", "encoded", "explain", "export", "highlights", "predictor", "session",
         "checkpoints",
     },
+    "reasons": {"plots", "page", "predictor", "runs"},
     "choosing": {"errors", "targets", "predictor", "layout", "page"},
-    "visits": {"layout", "runs"},
+    "jobs": set(),
+    "visits": {"layout", "runs", "jobs"},
     "given": {"errors", "comments", "model", "targets", "highlights", "layout", "checkpoints", "runs"},
-    "fitting": {"errors", "comments", "recording", "lag", "check", "plots", "page", "given"},
+    "zero_gpu": {"errors", "checkpoints", "runs", "jobs"},
+    "fitting": {"errors", "comments", "recording", "lag", "check", "plots", "page", "given", "jobs"},
     "endpoints": {
         "errors", "comments", "recording", "check", "predictor", "export", "layout", "checkpoints", "runs", "given",
+        "jobs",
     },
     "console": {"records", "comments"},
     "options": {"errors"},
     "batch": {
-        "errors", "records", "comments", "recording", "encoded", "model", "targets", "highlights", "predictor",
-        "folders", "export", "console", "options",
+        "errors", "records", "comments", "recording", "model", "targets", "highlights", "predictor", "folders",
+        "export", "console", "options",
     },
     "watch": {
         "errors", "records", "comments", "containers", "sound", "pictures", "console", "activity", "encoded",
@@ -86,7 +90,7 @@ ROOMS = {
 }  # fmt: skip
 APP = {
     "errors", "comments", "predictor", "plots", "page", "layout", "checkpoints", "runs", "given", "fitting",
-    "endpoints", "visits", "choosing",
+    "endpoints", "visits", "choosing", "reasons", "jobs", "zero_gpu",
 }  # fmt: skip
 
 

@@ -70,21 +70,31 @@ def test_highlights_are_buttons_with_their_rank_and_picture() -> None:
 
 
 def test_why_lists_sources_by_points_and_quotes_as_text() -> None:
-    segment = Segment(9, 270.0, 300.0)
-    moments = [Moment(Segment(4, 120.0, 150.0), "comments", 0.021, "<i>wow</i> " + "la " * 100)]
-    tree = parse(page.why(segment, 0.412, {"pictures": 0.03, "speech": -0.06}, moments))
+    comments = ("<i>wow</i>", "hm", "<i>wow</i>", *(f"la {k}" for k in range(100)))
+    moment = Moment(Segment(4, 120.0, 150.0), {"pictures": -0.001, "comments": 0.021}, "so & so", comments)
+    tree = parse(page.why("at 0:04:30", 0.412, {"pictures": 0.03, "speech": -0.06}, [moment]))
     told = " ".join("".join(tree.itertext()).split())
     assert "Why 41.2% at 0:04:30" in told
     assert "pictures+3.0" in told
-    assert "speech-6.0" in told
-    assert "0:02:00 comments +2.1 <i>wow</i> la" in told
+    assert "speech−6.0" in told
+    assert "0:02:00 pictures −0.1 comments +2.1speech so & socomments <i>wow</i> × 2 · hm · la 0" in told
     assert told.endswith("…")
     widths = {bar.get("class"): bar.get("style") for bar in tree.findall(".//td/i")}
     assert widths == {"up": "width:25%", "down": "width:50%"}
 
 
+def test_what_arrives_live_is_told_with_what_was_expected_of_it() -> None:
+    second, first = made_up(segments=2), made_up(segments=2, comments=False)
+    first = dataclasses.replace(first, segments=first.segments[:1])
+    told = ["".join(parse(page.arrived(prediction)).itertext()) for prediction in (second, first)]
+    assert told[0].startswith("0:00:30 – 0:00:47 has come: expected was 40.0%, ")
+    assert told[0].endswith("Forecast for the next 30 s: 42.1%")
+    assert "nothing was expected of it" in told[1]
+    assert "comment" not in told[1].partition(".")[0]
+
+
 @pytest.mark.parametrize("still", ["", "data:image/jpeg;base64,AA=="])
 def test_the_stand_in_names_what_browsers_cannot_play(still: str) -> None:
-    html = page.stand_in(RecordingInfo("a.mkv", 60.0, "matroska", "mpeg4", "aac", 320, 180), still, rank=2)
+    html = page.stand_in(RecordingInfo("a.mkv", 60.0, "matroska", "mpeg4", "aac", 320, 180), still, start_s=90.0)
     assert "mpeg4 in matroska" in html
-    assert ("highlight 2" in html) == bool(still)
+    assert ("at 0:01:30" in html) == bool(still)

@@ -25,11 +25,17 @@ def quiet(stage: str, fraction: float) -> None:
     """Tell nobody."""
 
 
+def given(*files: Path) -> runs.Given:
+    return runs.read(runs.Inputs(*files), progress=quiet)
+
+
 @pytest.fixture(scope="module")
 def first(predictor: Predictor, short_recording: Path, short_log: Path, tmp_path_factory) -> runs.Run:
     settings = runs.Settings()
-    material = runs.encode(predictor, runs.Inputs(short_recording, short_log), settings, progress=quiet)
-    return runs.begin(predictor, short_recording, material, settings, tmp_path_factory.mktemp("run"))
+    found = given(short_recording, short_log)
+    material = runs.encode(predictor, found, settings, progress=quiet)
+    folder = tmp_path_factory.mktemp("run")
+    return runs.begin(predictor, found.recording, material, settings, folder, progress=quiet)
 
 
 def test_a_run_holds_what_a_page_shows(first: runs.Run) -> None:
@@ -56,22 +62,22 @@ def test_pictures_and_speech_of_the_same_files_are_not_encoded_again(
 ) -> None:
     monkeypatch.setattr(predictor, "encode", lambda *_, **__: pytest.fail("it was encoded again"), raising=False)
     moved = runs.Settings(comment_offset_s=30.0)
-    material = runs.encode(predictor, runs.Inputs(short_recording, short_log), moved, before=first, progress=quiet)
+    material = runs.encode(predictor, given(short_recording, short_log), moved, before=first.material, progress=quiet)
     assert material.footage is first.material.footage
     assert [len(part) for part in material.encoded.comments] == [0, 2, 1, 3, 0]
     (copied := tmp_path / "copied.mp4").write_bytes(short_recording.read_bytes())
-    material = runs.encode(predictor, runs.Inputs(copied, short_log), moved, before=first, progress=quiet)
+    material = runs.encode(predictor, given(copied, short_log), moved, before=first.material, progress=quiet)
     assert material.footage is first.material.footage, "what counts is what is in a file, not its place or time"
     changed = bytearray(short_recording.read_bytes())
     changed[-1] ^= 1
     (other := tmp_path / "other.mp4").write_bytes(changed)
     with pytest.raises(pytest.fail.Exception, match="encoded again"):
-        runs.encode(predictor, runs.Inputs(other, short_log), moved, before=first, progress=quiet)
+        runs.encode(predictor, given(other, short_log), moved, before=first.material, progress=quiet)
 
 
 def test_a_file_that_is_gone_is_named(predictor: Predictor, tmp_path: Path) -> None:
-    with pytest.raises(RecordingError, match=r"gone\.mp4 cannot be read: No such file"):
-        runs.encode(predictor, runs.Inputs(tmp_path / "gone.mp4"), runs.Settings(), progress=quiet)
+    with pytest.raises(RecordingError, match=r"There is no file .*gone\.mp4"):
+        given(tmp_path / "gone.mp4")
 
 
 def test_comments_are_moved_and_chosen_without_encoding_again(
@@ -125,7 +131,7 @@ def test_live_values_never_change_and_end_as_the_whole(predictor: Predictor, fir
 
 def test_reasons_are_of_the_sources_shown(predictor: Predictor, first: runs.Run) -> None:
     other = runs.again(predictor, first, runs.Settings(without=("pictures",)))
-    assert {m.source for m in runs.why(predictor, other, 3, top=20)} == {"speech", "comments"}
+    assert {source for m in runs.why(predictor, other, 3) for source in m.added} == {"speech", "comments"}
 
 
 def test_truth_lies_beside_recordings_of_the_simulator(example: Path, short_recording: Path, tmp_path: Path) -> None:

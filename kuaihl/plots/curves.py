@@ -23,6 +23,8 @@ CHAT_SPIKE = 2.0
 _HOVER_WIDTH, _HOVER_LINES = 30, 5
 # Up to this many segments each value is drawn as a dot too.
 _DOTTED_SEGMENTS = 120
+# In a live figure the forecast's label stands right of it up to this share of the recording.
+_ROOM = 0.6
 
 
 def curve(
@@ -43,7 +45,8 @@ def curve(
     true
         What the LVTR of each segment turned out to be (segments,), ``None`` where unknown; drawn beside the prediction.
     live
-        Whether more segments are to come: then the axes are those of the whole recording from the start.
+        Whether more segments are to come: then the axes are those of the whole recording from the start, and the title
+        is left to the page.
     """
     rows = 2 if prediction.modalities.comments else 1
     figure = make_subplots(
@@ -77,7 +80,7 @@ def curve(
             row=1,
             col=1,
         )
-    _add_forecast(figure, prediction, middles, values)
+    _add_forecast(figure, prediction, middles, values, live=live)
     for highlight in prediction.highlights:
         _add_highlight(figure, highlight)
     if rows == 2:
@@ -94,15 +97,15 @@ def curve(
     figure.update_yaxes(title=f"predicted {_target(prediction)}", range=rates, tickformat=".1~%", row=1)
     style(
         figure,
-        title=f"Predicted {_target(prediction)} of {prediction.recording.name}",
-        subtitle=f"Learned from: {prediction.trained_on.partition(':')[0]}",
+        title="" if live else f"Predicted {_target(prediction)} of {prediction.recording.name}",
+        subtitle="" if live else f"Learned from: {prediction.trained_on.partition(':')[0]}",
         dark=dark,
     )
     # Rank labels stand between title and curve.
-    figure.update_layout(height=460 if rows == 1 else 540, hovermode="x", margin_t=figure.layout.margin.t + 24)
-    return figure.update_layout(
-        legend={"orientation": "h", "x": 0, "y": -0.24 if rows == 1 else -0.18, "yanchor": "top"}
-    )
+    height = 320 if live else 380 if rows == 1 else 440
+    figure.update_layout(height=height, hovermode="x", margin_t=figure.layout.margin.t + 20)
+    legend = {"orientation": "h", "x": 0, "xref": "container", "y": 0, "yref": "container", "yanchor": "bottom"}
+    return figure.update_layout(legend=legend, margin_b=104)
 
 
 def _target(prediction: Prediction) -> str:
@@ -139,7 +142,7 @@ def _add_comments(figure: go.Figure, prediction: Prediction, middles: np.ndarray
         y=counts,
         width=widths,
         customdata=hover,
-        name="comments in a segment of 30 s",
+        name="comments in 30 s",
         marker={"color": _GREEN, "line": {"width": 0}},
         hovertemplate="%{customdata}<extra></extra>",
         row=2,
@@ -150,7 +153,7 @@ def _add_comments(figure: go.Figure, prediction: Prediction, middles: np.ndarray
         x=middles[spikes],
         y=counts[spikes],
         width=widths[spikes],
-        name=f"chat spike, the usual rule (z ≥ {CHAT_SPIKE:g})",
+        name=f"chat-spike baseline (z ≥ {CHAT_SPIKE:g})",
         marker={"color": _PURPLE, "line": {"width": 0}},
         hoverinfo="skip",
         row=2,
@@ -159,7 +162,9 @@ def _add_comments(figure: go.Figure, prediction: Prediction, middles: np.ndarray
     figure.update_layout(barmode="overlay")
 
 
-def _add_forecast(figure: go.Figure, prediction: Prediction, middles: np.ndarray, values: Sequence[float]) -> None:
+def _add_forecast(
+    figure: go.Figure, prediction: Prediction, middles: np.ndarray, values: Sequence[float], *, live: bool
+) -> None:
     """Continue the curve by a dashed line to a hollow marker: the segment after the last."""
     if not math.isfinite(prediction.forecast):
         return
@@ -169,7 +174,7 @@ def _add_forecast(figure: go.Figure, prediction: Prediction, middles: np.ndarray
     figure.add_scatter(
         x=[middles[-1], ahead] if values else [ahead],
         y=[values[-1], prediction.forecast] if values else [prediction.forecast],
-        name="forecast: the next 30 s",
+        name="forecast, next 30 s",
         mode="lines+markers",
         line={"color": _VERMILION, "width": 2, "dash": "dot"},
         marker={"size": [0, 11] if values else 11, "symbol": "circle-open", "line": {"width": 2}},
@@ -177,18 +182,16 @@ def _add_forecast(figure: go.Figure, prediction: Prediction, middles: np.ndarray
         row=1,
         col=1,
     )
-    # An annotation, since a trace's text would be cut off at the right edge; at the edge that is further away.
+    # An annotation, since a trace's text would be cut off at the right edge.
+    label = {"x": ahead, "xref": "x", "text": text, "showarrow": False}
+    if live and end_s < _ROOM * prediction.recording.duration_s:  # beside the marker, while there is room
+        figure.add_annotation(label, y=prediction.forecast, yref="y", xanchor="left", yanchor="middle", xshift=10)
+        return
+    # At the edge that is further away from the curve.
     low, high = _span([*values, prediction.forecast])
     below = prediction.forecast > (low + high) / 2
     figure.add_annotation(
-        x=ahead,
-        y=0.02 if below else 0.98,
-        xref="x",
-        yref="y domain",
-        text=text,
-        showarrow=False,
-        xanchor="right",
-        yanchor="bottom" if below else "top",
+        label, y=0.02 if below else 0.98, yref="y domain", xanchor="right", yanchor="bottom" if below else "top"
     )
 
 
@@ -208,7 +211,7 @@ def _add_highlight(figure: go.Figure, highlight: Highlight) -> None:
         opacity=0.35,
         # The outline keeps a short highlight of a long recording visible.
         line={"color": _ORANGE, "width": 1},
-        name="highlight, with its rank",
+        name="highlight",
         legendgroup="highlights",
         showlegend=highlight.rank == 1,
     )
