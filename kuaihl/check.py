@@ -1,6 +1,7 @@
 """What was understood of a comment log, and whether it fits its recording: for the page, programs and command line."""
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -59,16 +60,23 @@ class LogCheck:
         )
 
 
-def check_log(name: str, log: CommentLog, *, recording: Recording | None = None, bins: int = BINS) -> LogCheck:
+def check_log(
+    name: str,
+    log: CommentLog,
+    *,
+    recording: Recording | None = None,
+    bins: int = BINS,
+    progress: Callable[[float], None] | None = None,
+) -> LogCheck:
     """Sum up the log called ``name``, its rate in so many ``bins``; compare it with length and sound of a recording.
 
-    The sound is read once, from beginning to end.
+    The sound is read once, from beginning to end. ``progress`` is told of it; what it raises stops the work.
     """
     if recording is None:
         return LogCheck(name, log, summarize(log, bins=bins))
     duration_s = recording.info.duration_s
     misfit = mismatch(log.comments, duration_s)
-    level_db = sound_level(recording)
+    level_db = sound_level(recording, progress=progress)
     # What looks like a wrong time zone is too far for a lag, which is then looked for around it.
     around_s = (misfit.offset_s if misfit else None) or 0.0
     lag = estimate_offset(level_db, [c.time_s + around_s for c in spoken(log.comments)])

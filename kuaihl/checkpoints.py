@@ -3,6 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
@@ -24,14 +25,22 @@ class Shelf:
     ----------
     folder
         Each checkpoint in it is offered by the name of its folder, beside the project's own.
+    device
+        Where they compute; the first GPU if there is one, else the CPU, if not given.
     load
         Loads one, from a path or an id on the Hub; with nothing given the project's own.
     """
 
-    def __init__(self, folder: Path | None = None, *, load: "Callable[..., Predictor] | None" = None) -> None:
+    def __init__(
+        self,
+        folder: Path | None = None,
+        *,
+        device: str | None = None,
+        load: "Callable[..., Predictor] | None" = None,
+    ) -> None:
         found = sorted(file.parent for file in folder.glob("*/config.json")) if folder else []
         self.places = {place.name: place for place in found if (place / "model.safetensors").is_file()}
-        self._load = load or _load
+        self._load = load or partial(_load, device=device)
         self._loaded: OrderedDict[str, Future[Predictor]] = OrderedDict()
         self._lock = Lock()
 
@@ -74,7 +83,7 @@ class Shelf:
         return promised.result()
 
 
-def _load(*place: str | Path) -> "Predictor":
+def _load(*place: str | Path, device: str | None) -> "Predictor":
     from kuaihl.predictor import Predictor
 
-    return Predictor.from_pretrained(*place)
+    return Predictor.from_pretrained(*place, device=device)

@@ -19,11 +19,12 @@ from kuaihl.checkpoints import OWN
 from kuaihl.comments import COUNTED, KINDS
 from kuaihl.errors import KuaiHLError
 from kuaihl.given import inputs_of, settings_of, told
+from kuaihl.jobs import Job
 from kuaihl.layout import DOWNLOADS, SOURCES
 
 if TYPE_CHECKING:
     from kuaihl.predictor import Predictor
-    from kuaihl.runs import Material
+    from kuaihl.runs import Given, Material
 
 
 class Endpoints:
@@ -31,14 +32,19 @@ class Endpoints:
 
     Parameters
     ----------
-    run
-        Encodes inputs and lets a function finish the work, as `app.Demo.run`.
+    begin, run
+        Begin the work on inputs; encode them and let a function finish it: as `app.Demo.begin` and `app.Demo.run`.
     admit
         Refuses models that whoever makes a request may not name, as `app.Demo.admit`.
     """
 
-    def __init__(self, run: Callable[..., Awaitable[Any]], admit: Callable[[gr.Request, str], str]) -> None:
-        self._run, self._admit = run, admit
+    def __init__(
+        self,
+        begin: Callable[..., Job],
+        run: Callable[..., Awaitable[Any]],
+        admit: Callable[[gr.Request, str], str],
+    ) -> None:
+        self._begin, self._run, self._admit = begin, run, admit
 
     async def predict(
         self,
@@ -94,16 +100,15 @@ class Endpoints:
         )
         inputs = inputs_of(Path(recording), comments, transcript, stream_start)
 
-        def finish(predictor: "Predictor", material: "Material", folder: Path) -> dict[str, Any]:
-            from kuaihl.export import open_recording, to_json, write_prediction
+        def finish(predictor: "Predictor", given: "Given", material: "Material", job: Job) -> dict[str, Any]:
+            from kuaihl.export import to_json, write_prediction
 
-            shown = material.encoded.without(*settings.without)
-            prediction = predictor.score(shown, **settings.as_asked, options=settings.options)
-            write_prediction(prediction, folder, recording=open_recording(inputs.recording))
-            files = {name: FileData(path=str(folder / name), orig_name=name).model_dump() for name in DOWNLOADS}
+            prediction = predictor.score(material.encoded, **settings.as_asked, options=settings.options, progress=job)
+            write_prediction(prediction, job.folder, recording=given.recording, progress=partial(job, "writing"))
+            files = {name: FileData(path=str(job.folder / name), orig_name=name).model_dump() for name in DOWNLOADS}
             return {**json.loads(to_json(prediction)), "files": files}
 
-        return await self._run(inputs, settings, finish, progress=progress)
+        return await self._run(self._begin(progress, inputs), inputs, settings, finish, spare=True, keep=True)
 
     async def highlights(
         self,
@@ -159,14 +164,12 @@ class Endpoints:
         )
         inputs = inputs_of(Path(recording), comments, transcript, stream_start)
 
-        def finish(predictor: "Predictor", material: "Material", folder: Path) -> list[dict[str, Any]]:
-            shown = material.encoded.without(*settings.without)
-            found = predictor.score(shown, **settings.as_asked, options=settings.options)
-            folder.rmdir()
+        def finish(predictor: "Predictor", _: "Given", material: "Material", job: Job) -> list[dict[str, Any]]:
+            found = predictor.score(material.encoded, **settings.as_asked, options=settings.options, progress=job)
             model = {"target": found.target, "trained_on": found.trained_on}
             return [{**dataclasses.asdict(highlight), **model} for highlight in found.highlights]
 
-        return await self._run(inputs, settings, finish, progress=progress)
+        return await self._run(self._begin(progress, inputs), inputs, settings, finish, spare=True)
 
     def comments(
         self, log: str, recording: str | None = None, comment_offset_s: float = 0.0, stream_start: str = ""

@@ -1,6 +1,6 @@
 """What the model reads of segments: what encoders made of them, and which sources there were at all."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
@@ -49,6 +49,16 @@ class Features:
         """Keep segments ``start`` to ``stop`` (exclusive)."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         return Features(**{k: v if k == "streamer" else v[:, start:stop] for k, v in values.items()})
+
+    def without(self, source: str, *, text: np.ndarray | None) -> "Features":
+        """Leave out pictures, speech or comments, as if there had never been any.
+
+        ``text`` (segments, text_dim) is of what is left; None where neither speech nor comments are.
+        """
+        empty = {"pictures": ["pictures"], "speech": ["speech"], "comments": ["chat", "words", "counts"]}[source]
+        gone = {name: torch.zeros_like(getattr(self, name)) for name in (*empty, f"has_{source}")}
+        left = torch.zeros_like(self.text) if text is None else torch.from_numpy(text)[None]
+        return replace(self, **gone, text=left)
 
     def padded(self, segments: int) -> "Features":
         """Fill up with zeros, which count as absent, to ``segments`` segments."""

@@ -1,5 +1,6 @@
 """The page's part that fits a comment log to its recording: rate beside sound, and the offset they suggest."""
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -7,6 +8,7 @@ import gradio as gr
 
 from kuaihl.errors import KuaiHLError
 from kuaihl.given import source_of, told
+from kuaihl.jobs import Jobs
 
 if TYPE_CHECKING:
     from kuaihl.check import LogCheck
@@ -15,12 +17,12 @@ if TYPE_CHECKING:
 class Fitting:
     """Reads a log and the sound of its recording once, then shows both for any offset."""
 
-    def __init__(self, *, own_machine: bool, keep_s: int) -> None:
-        self.own_machine, self.keep_s = own_machine, keep_s
+    def __init__(self, jobs: Jobs, *, own_machine: bool) -> None:
+        self.jobs, self.own_machine = jobs, own_machine
 
     def lay_out(self) -> None:
         """Lay out the button, and under it what it shows."""
-        self.checked = gr.State(time_to_live=self.keep_s)
+        self.checked = gr.State(time_to_live=self.jobs.keep_s)
         self.start = gr.Button("Check against the sound", size="sm", elem_id="check")
         self.figure = gr.Plot(show_label=False, visible=False, elem_id="fit-figure")
         self.words = gr.HTML(elem_id="fit")
@@ -36,7 +38,7 @@ class Fitting:
         *,
         js: str,
     ) -> Any:
-        """Connect the parts; returns the event of an offset that was taken over. ``js`` finds out ``dark``."""
+        """Connect the parts; returns the events of an offset taken over and of reading. ``js`` finds out ``dark``."""
         quiet = {"show_progress": "hidden", "api_visibility": "private"}
         shown = {
             "fn": self.show,
@@ -53,9 +55,9 @@ class Fitting:
         forgotten.then(**shown, js=js, queue=False, **quiet)
         taken = self.take.click(self.offset, [self.checked, offset], offset, queue=False, **quiet)
         taken.success(**shown, js=js, queue=False, **quiet)
-        return taken
+        return taken, read
 
-    def read(
+    async def read(
         self,
         request: gr.Request,
         recording: str | None,
@@ -63,6 +65,7 @@ class Fitting:
         transcript: Any,  # noqa: ARG002 - comes with the other files
         stream_start: str,
         path: str = "",
+        progress: gr.Progress = gr.Progress(),  # noqa: B008 - how gradio is told to track progress
     ) -> Any:
         """Read the log and the sound."""
         from kuaihl.check import check_log
@@ -73,11 +76,18 @@ class Fitting:
         if not comments:
             raise gr.Error("Choose a comment log first.", print_exception=False)
         log = Path(comments)
-        try:
-            found = read(log, stream_start=stream_start.strip() or None)
-            return check_log(log.name, found, recording=open_recording(source))
-        except KuaiHLError as error:
-            raise told(error, source, log) from error
+        job = self.jobs.begin(progress, source, log)
+
+        def work() -> "LogCheck":
+            opening, comparing = (partial(job, stage) for stage in ("opening", "comparing"))
+            try:
+                found = read(log, stream_start=stream_start.strip() or None, progress=opening)
+                opened = open_recording(source, progress=opening)
+                return check_log(log.name, found, recording=opened, progress=comparing)
+            except KuaiHLError as error:
+                raise told(error, source, log) from error
+
+        return await self.jobs.do(job, work)
 
     def show(self, checked: Any, offset_s: float | None, counted: list[str], dark: bool) -> list[Any]:  # noqa: FBT001 - a checkbox's value
         """Show what counts of the log, moved by an offset, beside the sound, and say what fits better."""

@@ -1,9 +1,10 @@
 """What a visitor or a program gives: checked, gathered, and wrong parts told in words that fit a page."""
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Sequence
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import gradio as gr
 
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from kuaihl.model import KuaiHLConfig
     from kuaihl.runs import Inputs, Settings
 
+logger = logging.getLogger(__name__)
+
+_T = TypeVar("_T")
 LOOPBACK = {"localhost", "127.0.0.1", "::1", "[::1]"}
 _FLAGS = "--stream-start ", " (in Python stream_start=)"
 
@@ -78,12 +82,14 @@ def settings_of(
     )
 
 
-def check_enough(config: "KuaiHLConfig", inputs: "Inputs", settings: "Settings") -> None:
-    """Refuse a run that has nothing to predict its target from: NothingToPredictFromError."""
-    from kuaihl.targets import check_sources
+def check_enough(config: "KuaiHLConfig", inputs: "Inputs", settings: "Settings") -> list[str]:
+    """Refuse a run that has nothing to predict its target from: NothingToPredictFromError; return what it needs."""
+    from kuaihl.targets import check_sources, sources_of
 
     left = [name for name in SOURCES if name not in settings.without]
     check_sources(config, settings.target, left if inputs.comments else [name for name in left if name != "comments"])
+    counting = sources_of(config.targets[config.target_index(settings.target)])
+    return [name for name in left if name in counting]
 
 
 def told(error: KuaiHLError, *files: Path | None) -> gr.Error:
@@ -94,3 +100,16 @@ def told(error: KuaiHLError, *files: Path | None) -> gr.Error:
     for flag in _FLAGS:
         text = text.replace(flag, "")
     return gr.Error(escape(text, quote=False), duration=None, print_exception=False)
+
+
+def telling(work: Callable[[], _T], *files: Path | None) -> _T:
+    """Do the work on a visitor's files; of what goes wrong, tell what they can mend, and log what is our own fault."""
+    try:
+        return work()
+    except KuaiHLError as error:
+        raise told(error, *files) from error
+    except gr.Error:  # of those who lend a GPU, too
+        raise
+    except Exception as error:
+        logger.exception("a visitor's work failed")
+        raise gr.Error("A fault of ours, which the server's log describes.", print_exception=False) from error

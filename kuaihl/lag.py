@@ -4,7 +4,7 @@ Viewers write more just after something happens, which is often heard; where tha
 a clear peak at the lag between them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,16 +48,19 @@ class Lag:
         return Lag(None if self.offset_s is None else self.offset_s + by_s, self.score, self.best_s + by_s)
 
 
-def sound_level(recording: Recording) -> np.ndarray:
+def sound_level(recording: Recording, *, progress: Callable[[float], None] | None = None) -> np.ndarray:
     """Measure the loudness of a recording, in dB of full scale for each ``BIN_S``: (bins,) float32; none without sound.
 
-    The sound is read piece by piece; memory does not grow with its length but for the result.
+    The sound is read piece by piece; memory does not grow with its length but for the result. ``progress`` is told
+    which share was read; what it raises stops the work.
     """
     if not recording.has_sound:
         return np.zeros(0, np.float32)
     size = round(BIN_S * SAMPLE_RATE_HZ)
     levels = []
-    for _, sound in recording.sound():
+    for segment, sound in recording.sound():
+        if progress is not None:
+            progress(segment.index / len(recording.segments))
         power = np.square(sound[: len(sound) // size * size].reshape(-1, size)).mean(1)
         levels.append(np.maximum(10 * np.log10(np.maximum(power, 1e-12)), _QUIET_DB))
     return np.concatenate(levels).astype(np.float32)

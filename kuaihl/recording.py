@@ -336,15 +336,15 @@ def thumbnail(recording: Recording, time_s: float, *, width: int = 320) -> np.nd
     return np.zeros((height, width, 3), np.uint8)
 
 
-def playable(recording: Recording, out_dir: str | Path) -> Path | None:
+def playable(recording: Recording, out_dir: Path, *, progress: Callable[[float], None] | None = None) -> Path | None:
     """Return a file that browsers play: the recording itself, or a copy rewrapped as MP4 in ``out_dir``.
 
-    Nothing is encoded anew: None where that would be needed (HEVC, say).
+    Nothing is encoded anew: None where that would be needed (HEVC, say). ``progress`` is told the share of a copy.
     """
     path = recording.path
     if plays_as_is(path, recording.kind):
         return path
-    target = Path(out_dir) / f"{path.stem}.mp4"
+    target = out_dir / f"{path.stem}.mp4"
     if target.resolve() == path.resolve():
         target = target.with_stem(f"{path.stem}-playable")
-    return target if remux(path, recording.kind, target) else None
+    return target if remux(path, recording.kind, target, progress=progress) else None

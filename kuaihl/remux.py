@@ -1,6 +1,7 @@
 """Rewrap a recording as an MP4 that browsers play, without encoding anything anew."""
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
 import av
@@ -15,6 +16,7 @@ _AUDIO = {"aac", "mp3", "opus", "flac"}
 _PIXELS = {"yuv420p", "yuvj420p"}
 _REORDERED = 4
 """How many frames are at most decoded ahead of being shown, where the container does not tell."""
+_PACKETS_PER_REPORT = 500
 _PLAYED_AS_IS = {
     "MP4": ({".mp4", ".m4v", ".m4a"}, _VIDEO, _AUDIO),
     "WebM": ({".webm"}, {"vp8", "vp9", "av1"}, {"opus", "vorbis"}),
@@ -32,16 +34,17 @@ def plays_as_is(path: Path, kind: Kind) -> bool:
     return path.suffix.lower() in suffixes and _codecs_within(path, kind, videos, audios)
 
 
-def remux(path: Path, kind: Kind, target: Path) -> bool:
+def remux(path: Path, kind: Kind, target: Path, *, progress: Callable[[float], None] | None = None) -> bool:
     """Copy pictures and sound into an MP4 at ``target``, packet by packet, its index in front.
 
-    False, and nothing written, where browsers could not play its codecs or MP4 cannot hold them.
+    False, and nothing written, where browsers could not play its codecs or MP4 cannot hold them. ``progress`` is told
+    which share is done; what it raises stops the work, and nothing is left of it.
     """
     if not _codecs_within(path, kind, _VIDEO, _AUDIO):
         return False
     part = target.with_suffix(".part")
     try:
-        _copy(path, kind, part)
+        _copy(path, kind, part, progress or (lambda _: None))
         part.replace(target)
     except (av.error.FFmpegError, OSError, ValueError) as error:
         log.warning("%s cannot be rewrapped as MP4: %s", path, error)
@@ -60,7 +63,7 @@ def _codecs_within(path: Path, kind: Kind, videos: set[str], audios: set[str]) -
         ) and (audio is None or audio.codec_context.codec.canonical_name in audios)
 
 
-def _copy(path: Path, kind: Kind, part: Path) -> None:
+def _copy(path: Path, kind: Kind, part: Path, progress: Callable[[float], None]) -> None:
     with (
         opened(path, kind) as source,
         av.open(str(part.absolute()), "w", format="mp4", options={"movflags": "faststart"}) as copy,
@@ -69,7 +72,11 @@ def _copy(path: Path, kind: Kind, part: Path) -> None:
         copies = {stream.index: copy.add_stream_from_template(stream, opaque=True) for stream in streams}
         ticks_s = {stream.index: float(stream.time_base) for stream in streams}
         latest: dict[int, int] = {}
-        for packet, offset_s in timed_packets(source, streams, Faults()):
+        read, size = 0, max(source.size, 1)
+        for number, (packet, offset_s) in enumerate(timed_packets(source, streams, Faults())):
+            read = max(read, packet.pos or 0)
+            if number % _PACKETS_PER_REPORT == 0:
+                progress(min(read / size, 1.0))
             at = packet.stream_index
             if packet.pts is None or packet.is_corrupt or (at not in latest and not packet.is_keyframe):
                 continue

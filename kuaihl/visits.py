@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +10,7 @@ import gradio as gr
 from gradio.components import Component
 from gradio.events import Dependency
 
+from kuaihl.jobs import Job
 from kuaihl.layout import DOWNLOADS
 
 if TYPE_CHECKING:
@@ -44,25 +45,11 @@ class Limits:
 
 
 @dataclass(slots=True)
-class Told:
-    """A progress bar that remembers what it was told."""
-
-    bar: Callable[..., object] = field(repr=False)
-    share: float = 0.0
-    what: str = ""
-
-    def __call__(self, share: float, desc: str) -> None:
-        """Tell which share is done, and what is being done."""
-        self.share, self.what = share, desc
-        self.bar(share, desc=desc)
-
-
-@dataclass(slots=True)
 class Visit:
     """A run that a tab asked for: how far it is, and what became of it."""
 
-    told: Told
-    task: "asyncio.Task[Any]" = field(repr=False)
+    job: Job
+    task: "asyncio.Task[Any] | None" = field(repr=False)
     run: "Run | None" = field(default=None, repr=False)
     wrong: str = ""
     over: bool = False
@@ -77,7 +64,7 @@ class Visit:
             self.wrong = error.message
             raise
         finally:
-            self.over = True
+            self.over, self.task = True, None  # which holds all that the work came upon
         return self.run
 
 
@@ -87,10 +74,10 @@ class Visits:
     def __init__(self) -> None:
         self._of: dict[str, Visit] = {}
 
-    def begin(self, tab: str, bar: Callable[..., object]) -> Visit:
+    def begin(self, tab: str, job: Job) -> Visit:
         """Note that a tab asks for a run, in the task of that run; what is no tab is not found again."""
-        self._forget()
-        visit = Visit(Told(bar), asyncio.current_task())
+        self.forget()
+        visit = Visit(job, asyncio.current_task())
         if _TAB.fullmatch(tab):
             self._of[tab] = visit
         return visit
@@ -104,7 +91,7 @@ class Visits:
 
     def arrive(self, tab: str) -> list[Any]:
         """Greet a page that was loaded: a tab that asked for a run before may wait for it again, or cancel it."""
-        self._forget()
+        self.forget()
         visit = self._of.get(tab)
         if visit is None:
             return [tab, gr.skip(), gr.skip(), gr.skip()]
@@ -117,7 +104,8 @@ class Visits:
         if visit is None:
             return gr.skip()
         while not visit.over:
-            progress(visit.told.share, desc=visit.told.what)
+            share, words = visit.job.said()
+            progress(share, desc=words)
             await asyncio.sleep(_LOOK_EVERY_S)
         if visit.wrong:
             raise gr.Error(visit.wrong, duration=None, print_exception=False)
@@ -143,9 +131,12 @@ class Visits:
         found = known.change(
             self.wait, [tab], given, show_progress_on=[bar], concurrency_limit=None, api_visibility="private"
         )
-        # Before the run, since what one click does is done in order.
-        start.click(lambda: [gr.update(interactive=False), gr.update(visible=True)], None, [start, cancel], **_QUIET)
         return tab, found
+
+    def busy(self, *buttons: gr.Button, start: gr.Button, cancel: gr.Button) -> None:
+        """Offer Cancel when a button is pressed; to be connected before its work, since all is done in order."""
+        pressed = [button.click for button in buttons]
+        gr.on(pressed, lambda: [gr.update(interactive=False), gr.update(visible=True)], None, [start, cancel], **_QUIET)
 
     def connect(self, runs: Sequence[Dependency], tab: gr.State, start: gr.Button, cancel: gr.Button) -> None:
         """Let the visitor cancel what runs, and start again when it is over."""
@@ -154,7 +145,8 @@ class Visits:
             run.failure(_idle, None, [start, cancel], **_QUIET)  # then() is not called after an error
         cancel.click(self.give_up, [tab], [start, cancel], cancels=list(runs), **_QUIET)
 
-    def _forget(self) -> None:
+    def forget(self) -> None:
+        """Let go of runs whose files are gone."""
         kept = {tab: v for tab, v in self._of.items() if not v.over or (v.run is not None and v.run.folder.exists())}
         self._of = kept
 

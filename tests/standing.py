@@ -1,7 +1,7 @@
 """A stand-in for the predictor, for the tests of the command line: it notes how it is called, and predicts at once."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,17 +21,6 @@ NAMES = sorted(WRITTEN.split(", "))
 """The files of results."""
 
 
-@dataclass(frozen=True)
-class Found:
-    """What stands for the features of a recording: which one it was, and the sources that were left out of them."""
-
-    recording: Recording
-    left_out: tuple[str, ...] = ()
-
-    def without(self, *sources: str) -> "Found":
-        return replace(self, left_out=sources)
-
-
 @dataclass
 class Standing:
     """Which checkpoints were loaded, what was predicted with which arguments, and what to return or raise."""
@@ -46,20 +35,15 @@ class Standing:
         )
     )
 
-    def encode(
+    def predict(
         self, recording: Recording, comments: object, *, progress: Callable[[str, float], None], **options: Any
-    ) -> Found:
+    ) -> Prediction:
         self.calls.append({"recording": recording.path, "comments": comments, **options})
-        for stage in STAGES[:-1]:
+        for stage in STAGES:
             progress(stage, 0.5)
         if isinstance(self.outcome, BaseException):
             raise self.outcome
-        return Found(recording)
-
-    def score(self, encoded: Found, *, progress: Callable[[str, float], None], **options: Any) -> Prediction:
-        self.calls[-1] |= {"left_out": encoded.left_out, **options}
-        progress(STAGES[-1], 0.5)
-        return self.outcome if isinstance(self.outcome, Prediction) else self.outcome(encoded.recording)
+        return self.outcome if isinstance(self.outcome, Prediction) else self.outcome(recording)
 
 
 def stand_in(monkeypatch: pytest.MonkeyPatch, folder: Path, *, recording: Path) -> Standing:

@@ -14,7 +14,6 @@ import app
 from kuaihl import layout
 from kuaihl.checkpoints import Shelf
 from kuaihl.choosing import Choosing
-from kuaihl.errors import RecordingError
 from kuaihl.given import settings_of
 from kuaihl.highlights import HighlightOptions
 from kuaihl.model import KuaiHLConfig, Target
@@ -58,7 +57,7 @@ def test_cancelling_stops_the_work_and_removes_its_files(here, short_recording):
         work = asyncio.create_task(demo.submit(here, None, str(short_recording)))
         while not steps:
             await asyncio.sleep(0.01)
-        assert list(demo.cache.glob("run-*"))
+        assert list(demo.jobs.folder.glob("run-*"))
         work.cancel()
         with pytest.raises(asyncio.CancelledError):
             await asyncio.wait_for(work, 5)
@@ -68,7 +67,7 @@ def test_cancelling_stops_the_work_and_removes_its_files(here, short_recording):
     done = len(steps)
     time.sleep(0.1)
     assert len(steps) == done
-    assert not list(demo.cache.glob("run-*"))
+    assert not list(demo.jobs.folder.glob("run-*"))
 
 
 def test_our_own_faults_are_logged_and_not_shown(here, short_recording, caplog):
@@ -83,13 +82,10 @@ def test_our_own_faults_are_logged_and_not_shown(here, short_recording, caplog):
 
 def test_errors_are_shown_as_text_not_as_markup(here, tmp_path):
     (upload := tmp_path / "<img src=x>.mp4").write_bytes(b"")
-
-    def encode(recording, *files, **options):
-        raise RecordingError(f"{recording} is empty.")
-
+    demo = demo_of(lambda *_, **__: pytest.fail("it was read"))
     with pytest.raises(gr.Error) as caught:
-        asyncio.run(demo_of(encode).submit(here, None, str(upload)))
-    assert caught.value.message == "&lt;img src=x&gt;.mp4 is empty."
+        asyncio.run(demo.submit(here, None, str(upload)))
+    assert caught.value.message == "&lt;img src=x&gt;.mp4 is empty: the recorder wrote nothing to it."
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from kuaihl.comments import COUNTED, counting
+from kuaihl.encoded import SOURCES
 from kuaihl.errors import CheckpointError, RecordingError
 from kuaihl.highlights import HighlightOptions
 from kuaihl.predictor import DEFAULT_CHECKPOINT
@@ -41,7 +43,8 @@ def test_predict_passes_everything_on_and_writes(predictor, short_recording, cap
     assert cli.run(arguments.split()) == 0
     wanted = HighlightOptions(top_k=2, min_gap_s=90.0, max_length_s=120.0, padding_s=5.0)
     assert predictor.calls[-1].pop("options") == wanted
-    assert predictor.calls[-1].pop("left_out") == ("pictures",)
+    assert predictor.calls[-1].pop("sources") == ("speech", "comments")
+    assert predictor.calls[-1].pop("counted") == COUNTED
     assert [(c.time_s, c.user) for c in predictor.calls[-1].pop("comments").comments] == [(0.5, "Ann"), (13.5, "Bo")]
     assert predictor.calls[-1] == {
         "recording": short_recording,
@@ -58,7 +61,8 @@ def test_predict_with_nothing_but_a_recording(predictor, short_recording):
     assert cli.run(["predict", "stream.mp4"]) == 0
     assert predictor.calls[-1] == {
         "options": HighlightOptions(),
-        "left_out": (),
+        "sources": SOURCES,
+        "counted": COUNTED,
         "recording": short_recording,
         "comments": None,
         "transcript": None,
@@ -81,7 +85,8 @@ def test_predict_with_nothing_but_a_recording(predictor, short_recording):
 def test_predict_reads_the_kinds_that_count(predictor, given, counts):
     Path("talk.txt").write_text("[0:00:01] Ann: hi\n[0:00:02] Bo: !drops\n[0:00:03] Nightbot: drops are on\n")
     assert cli.run(["predict", "stream.mp4", "--comments", "talk.txt", *given.split()]) == 0
-    assert [c.text for c in predictor.calls[-1]["comments"].comments] == counts
+    call = predictor.calls[-1]
+    assert [c.text for c in counting(call["comments"], call["counted"]).comments] == counts
 
 
 def test_predict_from_too_little_is_refused_before_it_takes_long(predictor, capsys):

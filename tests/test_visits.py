@@ -1,11 +1,14 @@
 """A tab's run is found again by that tab alone, and limits are read from the environment."""
 
 import asyncio
+import shutil
+import weakref
 from types import SimpleNamespace
 
 import gradio as gr
 import pytest
 
+from kuaihl.jobs import Job
 from kuaihl.layout import DOWNLOADS
 from kuaihl.visits import Limits, Visits
 
@@ -19,16 +22,20 @@ def run(tmp_path):
     return SimpleNamespace(folder=folder)
 
 
+class Held(SimpleNamespace):
+    """A run that can be looked for in memory."""
+
+
 class Work:
     """A run that goes on until it is told how it ends."""
 
-    def __init__(self, visits, tab=TAB):
+    def __init__(self, visits, folder, tab=TAB):
         self.told, self.end = [], asyncio.get_running_loop().create_future()
-        self.task = asyncio.create_task(self._submit(visits, tab))
+        self.task = asyncio.create_task(self._submit(visits, folder, tab))
 
-    async def _submit(self, visits, tab):
-        visit = visits.begin(tab, lambda share, desc: self.told.append((share, desc)))
-        visit.told(0.25, desc="Listening")
+    async def _submit(self, visits, folder, tab):
+        visit = visits.begin(tab, job := Job(folder, steps(self.told)))
+        job.say(0.25, "Listening")
         return await visit.follow(self.end)
 
 
@@ -39,7 +46,7 @@ def steps(bar):
 def test_a_page_loaded_again_waits_for_its_run_and_gets_its_files(run):
     async def scenario():
         visits, bar = Visits(), []
-        work = Work(visits)
+        work = Work(visits, run.folder)
         await asyncio.sleep(0)
         assert visits.arrive(OTHER) == [OTHER, *NEW_PAGE]
         _, known, start, cancel = visits.arrive(TAB)
@@ -57,10 +64,10 @@ def test_a_page_loaded_again_waits_for_its_run_and_gets_its_files(run):
     asyncio.run(scenario())
 
 
-def test_what_goes_wrong_is_told_to_a_page_loaded_again():
+def test_what_goes_wrong_is_told_to_a_page_loaded_again(tmp_path):
     async def scenario():
         visits = Visits()
-        work = Work(visits)
+        work = Work(visits, tmp_path)
         await asyncio.sleep(0)
         waiting = asyncio.create_task(visits.wait(TAB, steps([])))
         await asyncio.sleep(0)
@@ -76,7 +83,7 @@ def test_what_goes_wrong_is_told_to_a_page_loaded_again():
 def test_cancel_reaches_a_run_only_from_its_tab_and_only_when_gradio_does_not(run):
     async def scenario():
         visits = Visits()
-        work = Work(visits)
+        work = Work(visits, run.folder)
         await asyncio.sleep(0)
         await visits.give_up(TAB)  # the page that started it: gradio cancels
         visits.arrive(TAB)
@@ -94,22 +101,26 @@ def test_cancel_reaches_a_run_only_from_its_tab_and_only_when_gradio_does_not(ru
 def test_a_result_is_found_as_long_as_its_files_are_there_and_with_its_newest_settings(run):
     async def scenario():
         visits = Visits()
-        work = Work(visits)
+        work = Work(visits, run.folder)
         work.end.set_result(run)
         await work.task
-        newer = visits.changed(SimpleNamespace(folder=run.folder))
+        newer = visits.changed(Held(folder=run.folder))
         assert (await visits.wait(TAB, steps([])))[0] is newer
-        run.folder.rmdir()
+        kept = weakref.ref(newer)
+        del work, newer
+        shutil.rmtree(run.folder)
+        visits.forget()
+        assert kept() is None, "memory is held for nobody"
         assert visits.arrive(TAB) == [TAB, *NEW_PAGE]
 
     asyncio.run(scenario())
 
 
 @pytest.mark.parametrize("tab", ["", "guess", TAB.upper(), TAB + "0"])
-def test_what_no_browser_drew_finds_nothing(tab):
+def test_what_no_browser_drew_finds_nothing(tab, tmp_path):
     async def scenario():
         visits = Visits()
-        work = Work(visits, tab)
+        work = Work(visits, tmp_path, tab)
         await asyncio.sleep(0)
         assert visits.arrive(tab) == [tab, *NEW_PAGE]
         work.task.cancel()

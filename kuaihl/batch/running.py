@@ -13,7 +13,6 @@ from kuaihl.batch.finding import name_results
 from kuaihl.batch.options import Options
 from kuaihl.batch.summary import DONE, DONE_BEFORE, FAILED, Row, read_summary, write_summary
 from kuaihl.console import warning_text
-from kuaihl.encoded import SOURCES
 from kuaihl.errors import CommentLogError, NothingToPredictFromError, RecordingError
 from kuaihl.export import Clip, check_writable, cut_clips, open_recording, write_prediction
 from kuaihl.model import fetch, sha256_of
@@ -49,13 +48,15 @@ def predict_one(
         Something cannot be read or written.
     """
     opened = open_recording(recording)
-    counted = log and logs.counting(log, options.counted)
     given = {"pictures": opened.has_pictures, "speech": opened.has_sound or options.transcript, "comments": log}
     # Before what takes long.
     check_sources(predictor.config, options.target, [name for name in options.sources if given[name]])
-    encoded = predictor.encode(opened, counted, transcript=options.transcript, progress=progress)
-    prediction = predictor.score(
-        encoded.without(*(source for source in SOURCES if source not in options.sources)),
+    prediction = predictor.predict(
+        opened,
+        log,
+        transcript=options.transcript,
+        sources=options.sources,
+        counted=options.counted,
         streamer=options.streamer,
         target=options.target,
         progress=progress,

@@ -25,7 +25,7 @@ _VIDEO = {"h264", "hevc", "av1", "vp9", "mpeg4"}
 _AUDIO = {"mp4": {"aac", "mp3", "opus", "flac", "ac3", "eac3"}, "ipod": {"aac"}, "mp3": {"mp3"}}
 """What each muxer holds and its players know."""
 _ENCODERS = {"mp4": "aac", "ipod": "aac", "mp3": "libmp3lame"}
-_PIECES_PER_REPORT = 50
+_PIECES_PER_REPORT = 10
 _DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG}
 
 

@@ -6,7 +6,7 @@ from kuaihl.export.editors import to_edl, to_otio
 from kuaihl.export.pages import alignment_page, curve_page
 from kuaihl.export.report import report_page, still
 from kuaihl.export.tables import SCHEMA_VERSION, to_csv, to_json
-from kuaihl.export.writing import write_prediction
+from kuaihl.export.writing import stills_of, write_prediction
 from kuaihl.folders import check_writable
 from kuaihl.recording import Recording, open_recording, playable, thumbnail
 
@@ -22,6 +22,7 @@ __all__ = [
     "playable",
     "report_page",
     "still",
+    "stills_of",
     "thumbnail",
     "to_csv",
     "to_edl",
