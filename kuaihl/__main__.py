@@ -44,6 +44,7 @@ def command(function: Callable[..., int | None]) -> Callable[..., int | None]:
 
 
 command(predict)
+command(watch)
 
 
 @command
@@ -165,9 +166,6 @@ def pull(
     print(fetch(repo, revision=revision))
 
 
-command(watch)
-
-
 def _streamers(config: "KuaiHLConfig") -> list[str]:
     """Name the streamers that a checkpoint knows, by target where it tells them apart."""
     from kuaihl.targets import streamers_of
@@ -225,7 +223,8 @@ def _parse(arguments: Sequence[str]) -> Callable[[], int | None]:
         told, *more = _sections(box.getvalue())
         guess = next((words[3] for words in more if words[:3] == ["Perhaps", "you", "meant:"]), None)
         hint = f" (perhaps {guess}?)" if guess else ""
-        raise KuaiHLError(f"{' '.join(told).rstrip('.')}{hint}; see kuaihl --help") from None
+        name = "".join(f" {name}" for name in arguments[:1] if not name.startswith("-") and name not in told)
+        raise KuaiHLError(f"{' '.join(told).rstrip('.')}{hint}; see kuaihl{name} --help") from None
 
 
 def _sections(box: str) -> list[list[str]]:

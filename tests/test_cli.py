@@ -19,9 +19,10 @@ def predictor(monkeypatch, tmp_path, short_recording):
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        ([], "predict, comments, info, pull"),
+        ([], "predict, watch, comments, info, pull"),
         (["predict"], "RECORDING"),
-        (["forecast"], "forecast"),
+        (["predict"], "see kuaihl predict --help"),
+        (["forecast"], "forecast; see kuaihl --help"),
         (["predict", "stream.mp4", "--commnts", "talk.json"], "--commnts, talk.json (perhaps --comments?)"),
         (["predict", "stream.mp4", "--top", "many"], "--top"),
         (["predict", "stream.mp4", "--top", "0"], "--top must be at least 1"),

@@ -14,7 +14,7 @@ import pytest
 
 import kuaihl.recording
 from kuaihl.containers import Faults
-from kuaihl.errors import RecordingError
+from kuaihl.errors import CommentLogError, RecordingError
 from kuaihl.recording import open_recording
 from kuaihl.watch.live import Arrival, follow
 from kuaihl.watch.tail import FileTail, PipeTail, Tail
@@ -202,3 +202,20 @@ def test_ctrl_c_while_it_waits(tmp_path: Path) -> None:
     threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
     with pytest.raises(KeyboardInterrupt):
         list(follow(FileTail(path, until_idle_s=60.0), Faults()))
+
+
+def test_something_else_is_done_meanwhile(tmp_path: Path) -> None:
+    """Again and again while nothing comes; what it raises ends the recording, and is told."""
+    path = media.write_recording(tmp_path / "a.mkv", duration_s=10.0)
+    tail, calls = FileTail(path, until_idle_s=60.0), []
+
+    def meanwhile() -> None:
+        calls.append(tail.position)
+        if len(calls) == 3:
+            raise CommentLogError("the log is gone")
+
+    tail.meanwhile = meanwhile
+    with pytest.raises(CommentLogError, match="the log is gone"):
+        list(follow(tail, Faults()))
+    assert calls == [path.stat().st_size] * 3
+    assert tail.ended

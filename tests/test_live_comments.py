@@ -217,3 +217,32 @@ def test_a_log_must_be_there_but_may_be_empty(tmp_path: Path) -> None:
     live.read(finished=True)
     assert taken(live) == []
     assert live.skipped[0].reason == "comment logs that are empty or of no known format"
+
+
+def test_a_log_is_looked_at_between_segments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A log that is cut to nothing twice before a segment ends loses no more than came since the last glance."""
+    now_s = [100.0]
+    monkeypatch.setattr("kuaihl.watch.comments.time.monotonic", lambda: now_s[0])
+    path = tmp_path / "chat.jsonl"
+    path.touch()
+    live = LiveComments(path)
+    for number in range(3):
+        path.write_text(json.dumps(row(number)) + "\n")
+        live.glance()
+        now_s[0] += 0.5  # too early for another
+        path.write_text(json.dumps(row(number + 10)) + "\n")
+        live.glance()
+        now_s[0] += 0.6
+    assert [c.time_s for c in live.take(Segment(0, 0.0, 30.0))] == [0.0, 1.0, 2.0]
+
+
+def test_a_log_read_as_a_whole_is_not_read_at_a_glance(tmp_path: Path) -> None:
+    path = tmp_path / "chat.json"
+    path.write_text(LOGS["JSON list"])
+    live = LiveComments(path)
+    live.read()
+    path.write_text(json.dumps([row(0.5), row(31.0)]))
+    live.glance()
+    assert len(live.take(Segment(0, 0.0, 30.0))) > 1
+    live.read()
+    assert [c.time_s for c in live.take(Segment(1, 30.0, 60.0))] == [31.0]

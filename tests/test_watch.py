@@ -141,7 +141,7 @@ def test_after_a_sudden_death_it_goes_on_as_if_nothing_had_been(
     with subprocess.Popen(
         [*command, "--out", str(out)], stdout=subprocess.PIPE, text=True, cwd=ROOT, env=os.environ | {"COLUMNS": "200"}
     ) as process:
-        first = process.stdout.readline()
+        first = next(line for line in process.stdout if line.startswith("0:00:00"))
         process.send_signal(signal.SIGKILL)
         assert process.stdout.read() == ""
     assert first.rstrip("\n") == told(undisturbed[0])[: len(first) - 1]
@@ -248,9 +248,28 @@ def test_a_full_disk_leaves_nothing_half_written(folder: Path, tmp_path: Path, f
 def test_whoever_reads_along_may_go(folder: Path) -> None:
     command = [sys.executable, "-m", "kuaihl", "watch", str(folder / "a.mkv"), "--until-idle-s", "1"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT) as process:
-        assert process.stdout.readline().startswith("0:00:00")
+        assert any(line.startswith("0:00:00") for line in process.stdout)
         process.stdout.close()
         assert process.stderr.read() == ""
+
+
+def test_what_will_be_watched_is_told_first(predictor: Predictor, folder: Path, tmp_path: Path) -> None:
+    options = {"comments": folder / "chat.jsonl", "state": tmp_path / "state", **AT_ONCE}
+    watch = Watch(str(folder / "a.mkv"), **options)
+    lines = " ".join(watch.introduction(predictor).split())
+    assert f"watching {folder / 'a.mkv'}, until nothing comes for 0.3 s comments chat.jsonl, JSON" in lines
+    assert "which learned LVTR from simulated rooms" in lines
+    assert "nine tenths of the last two hours' forecasts, from the 21st on" in lines
+    assert "goes on" not in lines
+    next(watch.run(predictor))
+    lines = Watch(str(folder / "a.mkv"), **options).introduction(predictor)
+    assert "goes on        at 0:00:30" in lines
+    (tmp_path / "empty.log").touch()
+    watch = Watch(str(folder / "a.mkv"), comments=tmp_path / "empty.log", threshold=0.4, target="participation")
+    lines = watch.introduction(predictor)
+    assert "empty.log, which is empty so far" in lines
+    assert "participation from" in lines
+    assert "raised above 40.0%" in lines
 
 
 def test_a_closed_standard_input_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -265,6 +284,7 @@ def test_a_closed_standard_input_is_told(monkeypatch: pytest.MonkeyPatch) -> Non
         ({"recording": "gone.mkv"}, RecordingError, "gone.mkv is not there: start the recorder first"),
         ({"recording": "."}, RecordingError, "is a folder"),
         ({"comments": Path("gone.log")}, CommentLogError, "start its recorder first"),
+        ({"comments": Path(__file__)}, CommentLogError, "not a comment log of a known format"),
         ({"until_idle_s": 0.0}, KuaiHLError, "--until-idle-s must be"),
         ({"comment_wait_s": -1.0}, KuaiHLError, "--comment-wait-s must be"),
         ({"threshold": float("nan")}, KuaiHLError, "--threshold must be"),

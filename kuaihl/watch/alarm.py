@@ -46,6 +46,13 @@ class Alarm:
         self._highlight = highlight
 
     @property
+    def told(self) -> str:
+        """When a highlight is raised."""
+        if self._threshold is not None:
+            return f"raised above {self._threshold:.1%}"
+        return f"raised above nine tenths of the last two hours' forecasts, from the {WARM_UP + 1}st on"
+
+    @property
     def state(self) -> dict[str, Any]:
         """Keyword arguments, fit for JSON, for an alarm that goes on from here."""
         return {"past": list(self._past), "highlight": self._highlight}

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from itertools import chain
 from pathlib import Path
 from typing import Annotated
 
@@ -29,7 +30,8 @@ def watch(
 ) -> None:
     """Watch a recording in progress, and tell when a highlight is about to come.
 
-    Prints a line for each segment when it has ended, with the forecast for the next 30 s.
+    Prints a line for each segment of 30 s when it has ended, with the forecast for the next. Give it the file that a
+    recorder writes; a finished one is better predicted.
 
     Parameters
     ----------
@@ -57,9 +59,9 @@ def watch(
     threshold
         A forecast above it raises a highlight, once until it was clearly lower.
     until_idle_s
-        When the recording has not grown for so long it has ended.
+        The recording counts as ended when it has not grown for so long.
     out
-        File to which a line of JSON is appended for each segment.
+        File to which a line of JSON is appended per segment.
     state
         File that notes how far this is: started again with it, a watch goes on where it was.
     """
@@ -86,8 +88,8 @@ def watch(
 
     predictor = Predictor.from_pretrained(checkpoint) if checkpoint else Predictor.from_pretrained()
     try:
-        for seen in watching.run(predictor):
-            if not _tell(told(seen)) and out is None:
+        for text in chain([watching.introduction(predictor)], map(told, watching.run(predictor))):
+            if not _tell(text) and out is None:
                 break
     finally:
         _tell(watching.summary())

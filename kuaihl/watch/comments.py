@@ -5,6 +5,7 @@ import logging
 import math
 import re
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -25,6 +26,8 @@ MAX_WHOLE_BYTES = 64 * 2**20
 """A log that must be read anew whenever it changed is not read any further when it is larger."""
 MAX_WAITING = 1_000_000
 """As long as so many comments of later segments are held, the log is not read any further."""
+GLANCE_S = 1.0
+"""How often a log is looked at between segments: what a log that is cut to nothing held until then is lost."""
 _SNIFF_BYTES = 8192
 """A log whose format cannot be told from so much of it has none."""
 _GZIP = b"\x1f\x8b"
@@ -67,11 +70,17 @@ class LiveComments:
         self._from_s = self._done_s = from_s
         self._late = 0
         self._last_s = -math.inf
+        self._glanced_s = -math.inf
 
     def close(self) -> None:
         """Close the log."""
         if self._reader is not None:
             self._reader.close()
+
+    @property
+    def told(self) -> str:
+        """Which log it is, and its format, if that can be told yet."""
+        return f"{self._path.name}, {self._reader.name if self._reader else 'which is empty so far'}"
 
     @property
     def skipped(self) -> tuple[Skipped, ...]:
@@ -91,6 +100,13 @@ class LiveComments:
     def has_passed(self, time_s: float) -> bool:
         """Whether a comment of ``time_s`` or later has come."""
         return self._last_s >= time_s
+
+    def glance(self) -> None:
+        """Read what is new every `GLANCE_S`, unless all would have to be read anew for it."""
+        now_s = time.monotonic()
+        if now_s - self._glanced_s >= GLANCE_S and not isinstance(self._reader, _Whole):
+            self._glanced_s = now_s
+            self.read()
 
     def read(self, *, finished: bool = False) -> None:
         """Read what is new in the log; if it is ``finished``, a last entry counts even if it does not look complete."""
@@ -163,6 +179,7 @@ class _Reader(Protocol):
     """Reads a log piece by piece."""
 
     report: Report
+    name: str
 
     def read(self, *, finished: bool) -> list[Comment] | None:
         """Return new comments, None where nothing was written; if ``finished``, of a last incomplete entry as well."""
@@ -206,7 +223,7 @@ class _Elements:
     """XML, whose elements do not depend on each other: what is new is parsed by itself."""
 
     def __init__(self, source: Source, found: Format, report: Report) -> None:
-        self.report, self._format = report, found
+        self.report, self.name, self._format = report, found.name, found
         self._source = source
         self._tail = EntryTail(source.path, _ELEMENT_END)
 
@@ -226,7 +243,7 @@ class _Lines:
     """A log of lines. Its parser pulls them, so it has a thread of its own, which stands still where they end."""
 
     def __init__(self, source: Source, found: Format, report: Report) -> None:
-        self.report, self._format = report, found
+        self.report, self.name, self._format = report, found.name, found
         self._encoding = source.encoding
         self._lines: deque[str] = deque()
         self._comments: list[Comment] = []
@@ -284,7 +301,7 @@ class _Whole:
     """A log that makes sense only as a whole: all of it, whenever it changed."""
 
     def __init__(self, path: Path, found: Format, report: Report) -> None:
-        self.report, self._format = report, found
+        self.report, self.name, self._format = report, found.name, found
         self._path = path
         self._seen: tuple[int, int, int] | None = None
 

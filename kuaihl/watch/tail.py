@@ -6,11 +6,12 @@ import re
 import select
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from kuaihl.errors import RecordingError
+from kuaihl.errors import KuaiHLError, RecordingError
 
 POLL_S = 0.1
 """How long to wait before looking for new bytes again."""
@@ -58,6 +59,8 @@ class Tail(ABC):
         Why there is no more; empty as long as there may be.
     mark
         How far a file was read; None for a pipe.
+    meanwhile
+        What to do again and again while a reading waits.
     """
 
     mark: Mark | None = None
@@ -68,6 +71,7 @@ class Tail(ABC):
         self.waited = False
         self.ended = ""
         self._until_idle_s = until_idle_s
+        self.meanwhile: Callable[[], None] | None = None
         self._head = b""
         self._error: BaseException | None = None
 
@@ -91,6 +95,8 @@ class Tail(ABC):
         ------
         RecordingError
             The recording cannot be read any further.
+        KuaiHLError
+            What ``meanwhile`` raised.
         """
         if self._error is not None:
             raise self._error
@@ -102,6 +108,8 @@ class Tail(ABC):
                 if data := self._take(size):
                     return data
                 self.waited = True
+                if self.meanwhile is not None:
+                    self.meanwhile()
                 if not self.ended and time.monotonic() - since_s > self._until_idle_s:
                     self.ended = f"nothing came for {self._until_idle_s:g} s"
         except KeyboardInterrupt as stop:
@@ -109,7 +117,7 @@ class Tail(ABC):
         except OSError as error:
             self.ended = "it cannot be read any further"
             self._error = RecordingError(f"{self.name} cannot be read any further: {error.strerror or error}.")
-        except RecordingError as error:
+        except KuaiHLError as error:
             self.ended, self._error = "it cannot be read any further", error
         return b""
 

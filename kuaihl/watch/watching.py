@@ -30,7 +30,10 @@ STDIN = "-"
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A finished segment: the LVTR predicted for it before it came, and the forecast of the ``SEGMENT_S`` after it."""
+    """A finished segment: what was predicted for it before it came, and the forecast of the ``SEGMENT_S`` after it.
+
+    ``target`` names what these are: LVTR, which gave its name to the first, or another share.
+    """
 
     segment: int
     start_s: float
@@ -42,6 +45,7 @@ class Seen:
     begins: bool
     comments: int
     speech: str
+    target: str
 
 
 class Watch:
@@ -101,7 +105,7 @@ class Watch:
     ) -> None:
         _check(recording, until_idle_s, comment_wait_s, threshold, out=out, state=state)
         self._wait_s, self._streamer, self._target, self._threshold = comment_wait_s, streamer, target, threshold
-        self._out, self._state = out, state
+        self._out, self._state, self._until_idle_s = out, state, until_idle_s
         self._counted = frozenset(counted)
         self._sources = frozenset(sources) - ({"comments"} if comments is None else set())
         self._of = {
@@ -134,7 +138,10 @@ class Watch:
         self._comments = None
         if comments is not None and "comments" in sources:
             self._comments = LiveComments(comments, offset_s=comment_offset_s, stream_start=stream_start, from_s=from_s)
+            self._comments.read()  # at once, so that what is wrong with it is told before the models are loaded
+            self._tail.meanwhile = self._comments.glance
         self._faults = Faults()
+        self._predicts = ""
         self.segments = self.highlights = 0
 
     @property
@@ -154,6 +161,7 @@ class Watch:
             from other sources.
         """
         check_sources(predictor.config, self._target, self._sources)
+        self._predicts = predictor.config.targets[predictor.config.target_index(self._target)].name
         session = ResumableSession(predictor, streamer=self._streamer, target=self._target)
         alarm = Alarm(self._threshold)
         self._of["checkpoint"] = predictor.checkpoint.sha256
@@ -172,6 +180,27 @@ class Watch:
             finally:
                 if self._comments is not None:
                     self._comments.close()
+
+    def introduction(self, predictor: Predictor) -> str:
+        """Tell in a few lines what will be watched and predicted, and until when.
+
+        Raises
+        ------
+        KuaiHLError
+            The checkpoint has not learned the target.
+        """
+        target = predictor.config.targets[predictor.config.target_index(self._target)]
+        name = target.name.upper() if target.name == "lvtr" else target.name
+        end = " or its writer ends it" if self._tail.mark is None else ""
+        told = [
+            ("watching", f"{self._tail.name}, until nothing comes for {self._until_idle_s:g} s{end}"),
+            ("comments", self._comments.told if self._comments else "none"),
+            ("checkpoint", f"{predictor.checkpoint.name}, which learned {name} from {target.trained_on}"),
+            ("highlights", Alarm(self._threshold).told),
+        ]
+        if self._first:
+            told.append(("goes on", f"at {as_clock(self._first * SEGMENT_S)}, as {self._state} notes"))
+        return rows(told)
 
     def summary(self) -> str:
         """Tell in a few lines what was watched, and why it ended."""
@@ -197,7 +226,7 @@ class Watch:
         alert, found, segment = alarm.hear(step.forecast), step.found, arrival.segment
         return Seen(
             segment.index, segment.start_s, segment.end_s, found.lvtr, step.forecast, alert.threshold, alert.highlight,
-            alert.begins, found.comments, found.speech,
+            alert.begins, found.comments, found.speech, self._predicts,
         )  # fmt: skip
 
     def _written(self, log: LiveComments, segment: Segment) -> list[Comment]:
