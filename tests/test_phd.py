@@ -88,6 +88,7 @@ def test_what_is_missing_or_bad_is_said_and_what_is_done_is_kept(
     told = capsys.readouterr().out
     assert "testing.csv: 4 users, 2 distinct last videos of theirs, 2 videos in all" in told
     assert "3 of 4 videos are in" in told
+    assert told.endswith(f"2 videos are in {dataset}; 1 could not be read\n")
     assert f"{SHORT}.mp4 holds 3.0 s" in caplog.text
     assert {file: file.stat().st_mtime_ns for file in stamps} == stamps
     with pytest.raises(LabelError, match="no folder"):

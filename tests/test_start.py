@@ -96,6 +96,15 @@ def test_a_new_model_fits_its_dataset(dataset: Path, info: DatasetInfo, tmp_path
     assert (model.config.text_encoder, model.config.text_dim) == (info.text_encoder, info.text_dim)
 
 
+def test_rooms_without_a_streamers_name_add_none(dataset: Path) -> None:
+    """As videos of PHD: whom nobody names is the unknown one, in training and ever after."""
+    (part,) = open_parts([dataset])
+    rooms = [replace(room, streamer="" if k else "Ann") for k, room in enumerate(part.train)]
+    model = new_model([replace(part, train=rooms)], config=PRESETS["debug"])
+    assert model.config.streamers == ("Ann",)
+    assert model.streamer_index("") == 0
+
+
 def test_a_new_model_has_a_head_for_each_dataset(dataset: Path, chats: Path, tmp_path: Path) -> None:
     model = built(config((chats, dataset), tmp_path, without=("comments",)))
     chat, lvtr = model.config.targets

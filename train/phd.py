@@ -148,6 +148,7 @@ class Prepare:
             parameters={"unit_s": UNIT_S},
         )
         open_dataset(self.out, info, visual_file)
+        bad = 0
         for name, (split, gifs) in tqdm(here.items(), unit="video"):
             shard = self.out / "rooms" / f"{name}.parquet"
             if shard.exists():
@@ -156,8 +157,10 @@ class Prepare:
                 values = _columns(name, split, videos[name], captions.get(name), gifs, visual=visual, text=text)
             except KuaiHLError as error:
                 logger.warning("passed over: %s", error)
+                bad += 1
                 continue
             write_shard(shard, info, values)
+        print(f"{len(here) - bad} videos are in {self.out}{f'; {bad} could not be read' if bad else ''}")
 
 
 def _columns(

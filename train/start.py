@@ -182,4 +182,7 @@ def _hidden(parts: Sequence[Part], without: Sequence[str]) -> dict[str, list[str
 
 
 def _streamers(parts: Sequence[Part], *, without: Sequence[str]) -> tuple[str, ...]:
-    return () if "streamer" in without else tuple(sorted({room.streamer for part in parts for room in part.train}))
+    """Names of those who are to be known; rooms without a name, as of PHD, have the unknown streamer."""
+    if "streamer" in without:
+        return ()
+    return tuple(sorted({room.streamer for part in parts for room in part.train} - {""}))
