@@ -96,6 +96,11 @@ def test_stopped_and_resumed(dataset: Path, whole: Path, tmp_path: Path, monkeyp
     assert steps == 51  # all is there
 
 
+def test_two_at_once_train_the_same(dataset: Path, whole: Path, tmp_path: Path) -> None:
+    ablate.ablate(config(dataset, tmp_path, processes=2))
+    assert (tmp_path / "table2.md").read_bytes() == (whole / "table2.md").read_bytes()
+
+
 def test_what_is_printed(whole: Path) -> None:
     printed = (whole.parent / "printed.txt").read_text()
     assert printed.count("| (b) without dropout |") == 2  # a table for each seed
@@ -184,6 +189,9 @@ def test_differences_are_over_the_seeds_that_both_have() -> None:
     text = markdown([first, second], title="Two", source="numbers", seeds=5)
     assert "Measured on numbers." in text
     assert "| (b) without dropout | 0.5000 | +0.3000 | (a) | 0.5000 | 0.5900 (+0.0139) | 1 of 5 |" in text
+    assert "The paper's numbers" in text
+    plain = compare([replace(line, paper=None) for line in LINES], {(r.run, r.seed): r for r in rows})
+    assert "The paper's numbers" not in markdown(plain, title="Two", source="numbers", seeds=5)
 
 
 def test_a_tau_that_is_not_defined_leaves_no_mean() -> None:

@@ -5,8 +5,10 @@ Run as `python -m train.ablate table2|table3|beyond|participation ...`.
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, fields
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Literal
 
@@ -130,8 +132,8 @@ class AblateConfig:
     preset, dropout, epochs, batch, rate, decay, warmup, align, pair, streamer_dropout, modality_dropout, patience
         As for train.fit, for all rows alike but for what a row is about. Tokens of activity and words and the
         recurrent layer are off where pictures are read, on for participation.
-    threads
-        Of the processor.
+    threads, processes
+        Threads of the processor for each training, and how many are trained at once.
     """
 
     table: tyro.conf.Positional[Literal["table2", "table3", "beyond", "participation"]]
@@ -153,6 +155,7 @@ class AblateConfig:
     modality_dropout: float = FitConfig.modality_dropout
     patience: int = FitConfig.patience
     threads: int = 1
+    processes: int = 1
 
 
 def ablate(config: AblateConfig) -> list[LineResult]:
@@ -176,18 +179,27 @@ def ablate(config: AblateConfig) -> list[LineResult]:
             else:
                 missing.append((run, seed))
     results, text = _write_table(config, finished)
-    while missing:
-        run, seed = missing.pop(0)
-        print(f"{run}, seed {seed}", flush=True)
-        finished[run, seed] = _train(config, run, seed)
+    for row in _trained(config, missing):
+        finished[row.run, row.seed] = row
+        missing.remove((row.run, row.seed))
         results, text = _write_table(config, finished)
-        left_s = time_left_s(finished.values(), [run for run, _ in missing])
+        left_s = time_left_s(finished.values(), [run for run, _ in missing]) / config.processes
         hours, minutes = divmod(round(left_s / 60), 60)
         print(f"trainings to go: {len(missing)}, about {hours} h {minutes} min", flush=True)
-        if missing and missing[0][1] > seed:
+        if missing and all(seed > row.seed for _, seed in missing):
             print(f"\n{text}", flush=True)
     print(text)
     return results
+
+
+def _trained(config: AblateConfig, missing: Sequence[tuple[str, int]]) -> Iterator[Finished]:
+    """Train what is missing, as many at once as there are processes."""
+    if config.processes == 1:
+        yield from (_train(config, run, seed) for run, seed in tuple(missing))
+        return
+    with ProcessPoolExecutor(config.processes, get_context("spawn"), torch.set_num_threads, (config.threads,)) as pool:
+        for training in as_completed([pool.submit(_train, config, run, seed) for run, seed in missing]):
+            yield training.result()
 
 
 def fit_config(config: AblateConfig, run: str, seed: int) -> FitConfig:
@@ -204,6 +216,7 @@ def fit_config(config: AblateConfig, run: str, seed: int) -> FitConfig:
 
 def _train(config: AblateConfig, run: str, seed: int) -> Finished:
     """Train, test, and write the JSON; the state to go on from is not needed any more then."""
+    print(f"{run}, seed {seed}", flush=True)
     settings = fit_config(config, run, seed)
     model, _ = load(fit(settings))
     segments = Segments(config.dataset)
