@@ -22,6 +22,7 @@ bench: .venv/bench.done
 	$(BIN)/python -m tests.benchmarks.alignment
 	$(BIN)/python -m tests.benchmarks.speech $(RECORDING)
 	$(BIN)/python -m tests.benchmarks.pipeline $(RECORDING)
+	$(BIN)/python -m tests.benchmarks.session
 	$(BIN)/python -m tests.benchmarks.training
 
 clean:
