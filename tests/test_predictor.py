@@ -8,12 +8,13 @@ import av
 import numpy as np
 import pytest
 
+from kuaihl.comments import COUNTED
 from kuaihl.encoded import Encoded
 from kuaihl.errors import CheckpointError, CommentLogError, KuaiHLError, RecordingError
 from kuaihl.highlights import HighlightOptions
 from kuaihl.model import Target
 from kuaihl.predictor import ALIGNMENT_BAND, STAGES, Predictor
-from kuaihl.recording import open_recording
+from kuaihl.recording import Recording, open_recording
 from kuaihl.session import replay
 from tests.conftest import COMMENTS_PER_SEGMENT
 from tests.encodings import two_targets
@@ -133,6 +134,46 @@ def test_known_streamers_count_and_others_are_strangers(predictor: Predictor, en
     known = predictor.score(encoded, streamer=predictor.config.streamers[0])
     assert stranger.curve == nobody.curve
     assert known.curve != nobody.curve
+
+
+def test_what_is_left_out_is_not_read(
+    predictor: Predictor, encoded: Encoded, short_recording: Path, short_log: Path, tmp_path: Path, monkeypatch
+) -> None:
+    def read(*_, **__):
+        pytest.fail("it was read")
+
+    monkeypatch.setattr(Recording, "pictures", read)
+    said = predictor.predict(short_recording, tmp_path / "none.json", sources=["speech"])
+    assert said.curve == predictor.score(encoded.without("pictures", "comments")).curve
+    monkeypatch.setattr(Recording, "sound", read)
+    written = predictor.predict(short_recording, short_log, sources=["comments"], transcript=tmp_path / "none.srt")
+    assert written.curve == predictor.score(encoded.without("pictures", "speech")).curve
+    by_chat = predictor.predict(short_recording, short_log, target="participation")
+    assert by_chat.curve == predictor.score(encoded, target="participation").curve
+
+
+def test_what_counts_as_a_comment_can_be_chosen(predictor: Predictor, short_recording: Path, tmp_path: Path) -> None:
+    (log := tmp_path / "log.txt").write_text("[0:00:01] Ann: hi\n[0:00:02] Bo: !drops\n[0:00:03] Nightbot: drops\n")
+    for counted, first in [(COUNTED, 2), (["message"], 1), (["bot"], 1), (["message", "command", "bot"], 3)]:
+        found = predictor.predict(short_recording, log, sources=["comments"], counted=counted)
+        assert found.segments[0].comments == first
+        assert sum(skipped.count for skipped in found.skipped) == 3 - first
+
+
+@pytest.mark.parametrize(
+    ("wrong", "why"),
+    [
+        ({"sources": ["smell"]}, "no source 'smell': sources are pictures, speech, comments"),
+        ({"sources": []}, "nothing to predict lvtr from"),
+        ({"sources": ["speech"], "target": "participation"}, "nothing to predict participation from"),
+        ({"counted": ["smell"]}, "kinds are message"),
+    ],
+)
+def test_choices_that_leave_nothing_are_told(
+    predictor: Predictor, short_recording: Path, short_log: Path, wrong: dict, why: str
+) -> None:
+    with pytest.raises(KuaiHLError, match=why):
+        predictor.predict(short_recording, short_log, **wrong)
 
 
 def test_progress_names_the_stages_and_can_stop(predictor: Predictor, short_recording: Path, short_log: Path) -> None:

@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 import torch
 
-from kuaihl import runs
+from kuaihl import jobs, runs
 from kuaihl.errors import CheckpointError, RecordingError
 from kuaihl.highlights import HighlightOptions
 from kuaihl.predictor import Predictor
+from kuaihl.recording import open_recording, playable
+from tests.media import write_recording
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +75,45 @@ def test_pictures_and_speech_of_the_same_files_are_not_encoded_again(
     (other := tmp_path / "other.mp4").write_bytes(changed)
     with pytest.raises(pytest.fail.Exception, match="encoded again"):
         runs.encode(predictor, given(other, short_log), moved, before=first.material, progress=quiet)
+
+
+@pytest.mark.parametrize("stage", jobs.STAGES)
+def test_every_stage_can_be_stopped_and_leaves_nothing(
+    predictor: Predictor, short_recording: Path, short_log: Path, tmp_path: Path, stage: str
+) -> None:
+    def until(reached: str, share: float) -> None:
+        if reached == stage and share > 0:
+            raise jobs.Stopped
+
+    def run() -> None:
+        found = runs.read(runs.Inputs(short_recording, short_log), progress=until)
+        material = runs.encode(predictor, found, runs.Settings(), progress=until)
+        runs.begin(predictor, found.recording, material, runs.Settings(), tmp_path, progress=until)
+
+    with pytest.raises(jobs.Stopped):
+        run()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_stopped_copy_for_the_player_leaves_nothing(tmp_path: Path) -> None:
+    def stop(share: float) -> None:
+        raise jobs.Stopped
+
+    stream = write_recording(tmp_path / "stream.ts", duration_s=20.0, fps=5)
+    (out := tmp_path / "out").mkdir()
+    with pytest.raises(jobs.Stopped):
+        playable(open_recording(stream), out, progress=stop)
+    assert not list(out.iterdir())
+
+
+def test_stopped_clips_leave_nothing(first: runs.Run, tmp_path: Path) -> None:
+    def stop(stage: str, share: float) -> None:
+        raise jobs.Stopped
+
+    with pytest.raises(jobs.Stopped):
+        runs.clips(first, progress=stop)
+    assert not (first.folder / "clips.zip").exists()
+    assert not [file for file in first.folder.iterdir() if file.name.startswith(".kuaihl")]
 
 
 def test_a_file_that_is_gone_is_named(predictor: Predictor, tmp_path: Path) -> None:
