@@ -241,7 +241,7 @@ class Demo:
             once = {"show_progress": "hidden", "api_visibility": "private"}
             again = {"fn": self.change, "inputs": [result, *settings], "outputs": [result], **once}
             parts = [streamer, *others, offset, counted]
-            changes = [part.release if isinstance(part, gr.Slider) else part.input for part in parts]
+            changes = [part.input for part in parts]  # of a slider too: a keyboard never releases one
             taken, checked = fitting.connect(files_in, paths, offset, counted, dark, js=ASK_IF_DARK)
             changed = gr.on(changes, **again, trigger_mode="always_last")
             choosing = Choosing(self.admit, self.model)

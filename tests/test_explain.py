@@ -1,16 +1,19 @@
 """Explanations: against predictions made anew, and where the cause is known because the test built it."""
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from kuaihl.encoded import SOURCES
+from kuaihl.encoded import SOURCES, Encoded
 from kuaihl.explain import contributions, moments
 from kuaihl.features import Features
 from kuaihl.model import KuaiHL
 from kuaihl.predictor import Predictor
+from kuaihl.recording import open_recording, thumbnail
 from kuaihl.records import Comment
 from tests.encodings import encoded, two_targets
 
@@ -96,6 +99,58 @@ def test_the_known_cause_is_found(predictor: Predictor, monkeypatch: pytest.Monk
     assert seen[0].comments[:2] == ("WOW", "WOW")
     assert seen[0].added["comments"] > 3 * seen[1].greatest
     assert all(m.added["pictures"] == m.added["speech"] == 0.0 for m in seen)
+
+
+@pytest.fixture(scope="module")
+def dull_room(predictor: Predictor, example: Path) -> tuple[Encoded, np.ndarray]:
+    """Six minutes of a simulated room's least appealing pictures, without a word; and its most appealing ones."""
+    recording = open_recording(example / "recording.mp4")
+    truth = json.loads((example / "truth.json").read_text(encoding="utf-8"))["segments"]
+    by_appeal = sorted(truth, key=lambda segment: segment["appeal"])
+
+    def looked_at(segment: dict[str, float]) -> np.ndarray:
+        times_s = (segment["start_s"] + part * 30 for part in (1 / 6, 1 / 2, 5 / 6))
+        return predictor.visual_encoder.encode(np.stack([thumbnail(recording, s, width=224) for s in times_s]))
+
+    worst, best = looked_at(by_appeal[0]), looked_at(by_appeal[-1])
+    silence, quiet = [""] * 12, [[]] * 12
+    given = encoded(predictor.config, 12)
+    text = predictor.text_encoder.encode_segments(silence, quiet)
+    return replace(given, pictures=np.stack([worst] * 12), speech=quiet, comments=quiet, text=text), best
+
+
+@pytest.mark.parametrize("planted", [3, 8, 10])
+def test_appealing_pictures_in_a_dull_room_are_found(
+    predictor: Predictor, dull_room: tuple[Encoded, np.ndarray], planted: int
+) -> None:
+    dull, best = dull_room
+    pictures = dull.pictures.copy()
+    pictures[planted] = best
+    given = replace(dull, pictures=pictures)
+    assert predictor.score(given).curve[11] > predictor.score(dull).curve[11], "the cause has an effect"
+    cause = moments(predictor, given, 11)[0]
+    assert cause.segment.index == planted
+    assert cause.added["pictures"] == cause.greatest > 0
+
+
+def test_a_lively_minute_in_a_quiet_chat_is_found(predictor: Predictor) -> None:
+    given, target = encoded(predictor.config, 16), "participation"
+    chatters = [f"viewer {k}" for k in range(40)]
+    comments = [
+        [Comment(s.start_s + k, "hi", user=chatters[(7 * s.index + k) % 40]) for k in range(4)] for s in given.segments
+    ]
+    quiet = replace(given, comments=comments)
+    comments = [
+        *comments[:14],
+        [Comment(425.0 + k / 10, "WOW", user=user) for k, user in enumerate(chatters)],
+        comments[15],
+    ]
+    lively = replace(given, comments=comments)
+    before, after = (predictor.score(one, target=target).curve[15] for one in (quiet, lively))
+    assert after > before, "the cause has an effect"
+    cause = moments(predictor, lively, 15, target=target)[0]
+    assert (cause.segment.index, set(cause.comments)) == (14, {"WOW"})
+    assert cause.added["comments"] > 0
 
 
 @pytest.mark.parametrize("index", [-1, 0, 6])
