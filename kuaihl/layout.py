@@ -86,7 +86,7 @@ def results(assets: Path) -> tuple[Any, ...]:
                 alignment = gr.Plot(show_label=False, elem_id="alignment")
             with gr.Tab("Segments"):
                 widths = ["19%", "17%", "24%", "40%"]
-                table = gr.Dataframe(wrap=True, column_widths=widths, max_height=440, elem_id="table")
+                table = gr.Dataframe(wrap=True, column_widths=widths, max_height=400, elem_id="table")
     # gr.Video would transcode, whole, what it takes for unplayable; playable() has decided that already.
     player.postprocess = lambda value: value and FileData(path=value, orig_name=Path(value).name)
     with gr.Row(elem_id="downloads"):

@@ -75,7 +75,7 @@ def test_no_state_of_the_page_has_a_serious_violation(page, short_recording, sho
     expect(page.locator("#highlights button").first).to_be_visible(timeout=RUN_MS)
     expect(page.locator("#curve .js-plotly-plot")).to_be_visible()
     expect(page.locator("#status .pending")).to_have_count(0)
-    for tab in ("Live", "Segments", "Why"):
+    for tab in ("Live", "Alignment", "Segments", "Why", "Curve"):
         page.get_by_role("tab", name=tab).click()
         assert_clean(page)  # with a result
     for name in page.locator("#inputs button.label-wrap").all():
@@ -113,8 +113,9 @@ def test_a_keyboard_reaches_everything_in_order_and_shows_where_it_is(page, shor
     assert not unseen
 
 
-def test_a_result_fits_one_screen_of_a_laptop(browser, app_url, example):
-    context = browser.new_context(viewport={"width": 1440, "height": 900})
+@pytest.mark.parametrize("size", [(1440, 900), (1366, 768)], ids=str)
+def test_a_result_fits_one_screen_of_a_laptop(browser, app_url, example, size):
+    context = browser.new_context(viewport=dict(zip(("width", "height"), size, strict=True)))
     context.set_default_timeout(RUN_MS)
     page = context.new_page()
     page.goto(app_url)
@@ -122,6 +123,13 @@ def test_a_result_fits_one_screen_of_a_laptop(browser, app_url, example):
     expect(page.locator("#comments")).to_contain_text("comments")
     page.locator("#run").click()
     expect(page.locator("#curve .js-plotly-plot")).to_be_visible(timeout=RUN_MS)
-    for part in ("#player", "#highlights", "#curve"):
-        assert page.locator(part).evaluate("part => part.getBoundingClientRect().bottom") <= 900
+    parts = {"Curve": "#curve", "Why": "#why", "Live": "#live-curve", "Alignment": "#alignment", "Segments": "#table"}
+    for tab, part in parts.items():
+        page.get_by_role("tab", name=tab).click()
+        if tab == "Live":
+            page.locator("#play").click()
+        expect(page.locator(part)).to_be_visible()
+        for seen in ("#player", "#highlights", part, "#downloads"):
+            bottom = page.locator(seen).evaluate("part => part.getBoundingClientRect().bottom")
+            assert bottom <= size[1], f"{seen} beside {tab}"
     context.close()

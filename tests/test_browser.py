@@ -55,6 +55,10 @@ def run(page, recording, log=None):
     expect(page.locator("#curve .js-plotly-plot")).to_be_visible()
 
 
+def turn_to(page, tab):
+    page.get_by_role("tab", name=tab).click()
+
+
 def seconds(clock):
     hours, minutes, second = map(int, clock.split(":"))
     return 3600 * hours + 60 * minutes + second
@@ -68,8 +72,9 @@ def test_upload_run_and_click_a_highlight(page, short_recording, short_log):
     expect(page.locator("#head .model")).to_contain_text("rained on", timeout=RUN_MS)
     run(page, short_recording, short_log)
     expect(page.locator("#status")).to_contain_text("0:02:20")  # its length
+    turn_to(page, "Alignment")
     expect(page.locator("#alignment .js-plotly-plot")).to_be_visible()
-    page.get_by_role("tab", name="Segments").click()
+    turn_to(page, "Segments")
     expect(page.locator("#table")).to_contain_text("0:01:30")
 
     row = page.locator("#highlights button").last
@@ -89,6 +94,7 @@ def test_upload_run_and_click_a_highlight(page, short_recording, short_log):
 
 def test_settings_predict_again_without_encoding(page, short_recording, short_log):
     run(page, short_recording, short_log)
+    turn_to(page, "Why")
     expect(page.locator("#why")).to_contain_text("comments")
     before = page.locator("#highlights").inner_text()
     page.get_by_text("Settings", exact=True).first.click()
@@ -153,6 +159,7 @@ def test_a_known_streamer_has_an_effect_of_their_own(page, short_recording, shor
     page.locator("#settings button").first.click()
     new, known, *_ = options(page, "#streamer")
     assert new == "Somebody new"
+    turn_to(page, "Why")
     expect(page.locator("#why table")).not_to_contain_text("streamer")
     choose(page, "#streamer", known)
     expect(page.locator("#why table")).to_contain_text("streamer")
@@ -233,14 +240,74 @@ def test_another_model_predicts_from_what_is_encoded(page, tmp_path, short_recor
     expect(page.locator("#head .model.wrong")).to_contain_text("no/such", timeout=RUN_MS)
 
 
-def test_live_replay_ends_in_the_same_forecast(page, short_recording, short_log):
+WATCH_THE_LIVE_CURVE = """() => {
+    window.seen = [];
+    setInterval(() => {
+        const drawn = document.querySelector('#live-curve .js-plotly-plot')?._fullData;
+        const forecast = drawn?.find((trace) => trace.name.startsWith('forecast'));
+        const now = drawn && JSON.stringify([Array.from(drawn[0].y), Array.from(forecast.y), Array.from(forecast.x)]);
+        if (now && now !== window.seen.at(-1)) window.seen.push(now);
+    }, 20);
+}"""
+
+
+def test_live_the_past_never_moves_and_the_forecast_stands_at_the_end(page, short_recording, short_log):
     run(page, short_recording, short_log)
-    page.get_by_role("tab", name="Live").click()
-    page.locator("#play").click()
+    whole = page.evaluate("Array.from(document.querySelector('#curve .js-plotly-plot')._fullData[0].y)")
     forecast = page.locator("#curve .annotation-text", has_text="forecast").first.text_content()
-    live = page.locator("#live-curve .annotation-text", has_text="forecast")
-    expect(live.first).to_have_text(forecast)
-    expect(page.locator("#live-curve .js-plotly-plot")).to_be_visible()
+    turn_to(page, "Live")
+    page.evaluate(WATCH_THE_LIVE_CURVE)
+    page.locator("#play").click()
+    expect(page.locator("#arrived")).to_contain_text("0:02:00 – 0:02:20 has come", timeout=RUN_MS)
+    expect(page.locator("#live-curve .annotation-text", has_text="forecast").first).to_have_text(forecast)
+    expect(page.locator("#arrived")).to_contain_text(forecast.split()[-1])
+    page.wait_for_function("JSON.parse(window.seen.at(-1) ?? '[[]]')[0].length === 5")
+    seen = [json.loads(drawn) for drawn in page.evaluate("window.seen")]
+    assert len(seen) >= 3, "it was drawn while it grew"
+    assert seen[-1][0] == whole
+    for values, ahead, at in seen:
+        assert values == whole[: len(values)]
+        assert ahead[0] == values[-1]
+        assert at == sorted(at), "the forecast is after the last value"
+        if len(values) < len(whole):
+            assert ahead[1] == pytest.approx(whole[len(values)], abs=1e-9)
+
+
+def test_why_is_told_of_every_segment_and_of_the_forecast(page, short_recording, short_log):
+    run(page, short_recording, short_log)
+    turn_to(page, "Why")
+    offered = options(page, "#which")
+    assert [option.split()[0] for option in offered] == ["0:00:30", "0:01:00", "0:01:30", "0:02:00", "Forecast,"]
+    choose(page, "#which", offered[1])
+    expect(page.locator("#why h3").first).to_contain_text("at 0:01:00")
+    page.wait_for_function("Math.abs(document.querySelector('#player video').currentTime - 60) < 1")
+    expect(page.locator("#why li")).to_have_count(2)
+    expect(page.locator("#why li", has_text="0:00:30")).to_contain_text("what a nice pan")
+    choose(page, "#which", offered[-1])
+    expect(page.locator("#why h3").first).to_contain_text("for the next 30 s, the forecast")
+    expect(page.locator("#why li", has_text="0:01:00")).to_contain_text("what a nice pan × 3")
+    turn_to(page, "Segments")
+    page.get_by_role("gridcell", name="0:01:30").click()
+    page.wait_for_function("Math.abs(document.querySelector('#player video').currentTime - 90) < 1")
+    turn_to(page, "Why")
+    expect(page.locator("#which input")).to_have_value(offered[2])
+
+
+def test_a_keyboard_moves_the_sliders_of_the_highlights(page, short_recording, short_log):
+    run(page, short_recording, short_log)
+    first = page.locator("#highlights .when").first
+    before = seconds(first.inner_text().split(" – ")[0])
+    page.locator("#settings button").first.click()
+    page.get_by_role("slider", name="Seconds added at both ends").focus()
+    page.keyboard.press("ArrowRight")
+    expect(first).not_to_contain_text(f"0:{before // 60:02}:{before % 60:02} –")
+    assert seconds(first.inner_text().split(" – ")[0]) == before - 5
+    page.get_by_role("slider", name="Seconds long at most").focus()
+    page.keyboard.press("Home")
+    expect(first).to_contain_text(re.compile(r"0:0\d:\d5 – "))
+    page.get_by_role("slider", name="Highlights at most").focus()
+    page.keyboard.press("Home")
+    expect(page.locator("#highlights button")).to_have_count(1)
 
 
 def test_clips_of_the_highlights_come_as_a_zip(page, short_recording, short_log):

@@ -90,7 +90,7 @@ def alignment(prediction: Prediction, *, around: int, dark: bool = False) -> go.
     )
     figure.update_xaxes(constrain="domain", showgrid=False, **TIME_AXIS)
     figure.update_yaxes(constrain="domain", showgrid=False, **TIME_AXIS)
-    return figure.update_layout(height=480, margin_b=110)
+    return figure.update_layout(height=440, margin_b=104)
 
 
 def _square(prediction: Prediction, segments: Sequence[Segment]) -> np.ndarray:

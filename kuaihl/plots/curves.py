@@ -102,8 +102,8 @@ def curve(
         dark=dark,
     )
     # Rank labels stand between title and curve.
-    height = 320 if live else 380 if rows == 1 else 440
-    figure.update_layout(height=height, hovermode="x", margin_t=figure.layout.margin.t + 20)
+    height, above = (290, 12) if live else (380 if rows == 1 else 440, figure.layout.margin.t + 20)
+    figure.update_layout(height=height, hovermode="x", margin_t=above)
     legend = {"orientation": "h", "x": 0, "xref": "container", "y": 0, "yref": "container", "yanchor": "bottom"}
     return figure.update_layout(legend=legend, margin_b=104)
 
