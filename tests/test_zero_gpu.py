@@ -45,9 +45,9 @@ def demo_of(encode):
     return app.Demo(own, own_machine=False, borrower=Borrower(there, anywhere=False))
 
 
-def begun(demo, recording, bar=lambda share, desc: None):
+def begun(demo, recording):
     inputs = runs.Inputs(recording)
-    job = demo.begin(bar, inputs)
+    job = demo.begin(gr.Progress(), inputs)
     return job, demo.run(job, inputs, runs.Settings(), lambda _, __, material, ___: material.footage)
 
 
