@@ -103,9 +103,8 @@ def make_shard(entry: Entry, *, predictor: Predictor, options: LabelOptions) -> 
 
         encoded = predictor.encode(entry.recording, log, transcript=entry.transcript, progress=show)
     took_s = sum(encoded.timings_s.values())
-    line = (
-        f"{_counted(labels)}; {_written(entry, log, duration_s)}; {took_s:.0f} s, {duration_s / took_s:.0f} × real time"
-    )
+    written = _written(entry, log, duration_s) + _passed_over(encoded.skipped)
+    line = f"{_counted(labels)}; {written}; {took_s:.0f} s, {duration_s / took_s:.0f} × real time"
     return Shard(
         columns(
             name=entry.name,
@@ -118,7 +117,7 @@ def make_shard(entry: Entry, *, predictor: Predictor, options: LabelOptions) -> 
             **_said_of(entry),
         ),
         duration_s,
-        line + _passed_over(encoded.skipped),
+        line,
     )
 
 
@@ -201,4 +200,5 @@ def _counted(labels: SegmentLabels) -> str:
 
 
 def _passed_over(skipped: Sequence[Skipped]) -> str:
-    return "".join(f" ({s.count:,} × {s.reason}{f', first at {s.where}' if s.where else ''})" for s in skipped)
+    told = "; ".join(f"{s.count:,} × {s.reason}{f', first at {s.where}' if s.where else ''}" for s in skipped)
+    return f" ({told})" if told else ""
