@@ -229,10 +229,10 @@ def test_a_log_is_looked_at_between_segments(tmp_path: Path, monkeypatch: pytest
     for number in range(3):
         path.write_text(json.dumps(row(number)) + "\n")
         live.glance()
-        now_s[0] += 0.5  # too early for another
+        now_s[0] += 0.1  # too early for another
         path.write_text(json.dumps(row(number + 10)) + "\n")
         live.glance()
-        now_s[0] += 0.6
+        now_s[0] += 0.15
     assert [c.time_s for c in live.take(Segment(0, 0.0, 30.0))] == [0.0, 1.0, 2.0]
 
 

@@ -26,7 +26,7 @@ MAX_WHOLE_BYTES = 64 * 2**20
 """A log that must be read anew whenever it changed is not read any further when it is larger."""
 MAX_WAITING = 1_000_000
 """As long as so many comments of later segments are held, the log is not read any further."""
-GLANCE_S = 1.0
+GLANCE_S = 0.2
 """How often a log is looked at between segments: what a log that is cut to nothing held until then is lost."""
 _SNIFF_BYTES = 8192
 """A log whose format cannot be told from so much of it has none."""
