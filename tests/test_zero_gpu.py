@@ -111,8 +111,9 @@ def test_a_gpu_is_lent_on_zerogpu_with_the_package_alone(told, lent, monkeypatch
 def test_the_app_gives_the_same_numbers_there(tmp_path, app_url, short_recording, short_log):
     """With real models: PyTorch has to work in a process that was forked from one where it has worked."""
     given = {"recording": handle_file(short_recording), "comments": handle_file(short_log), "api_name": "/highlights"}
-    expected = Client(app_url, verbose=False).predict(**given)
+    patient = {"verbose": False, "httpx_kwargs": {"timeout": 240}}
+    expected = Client(app_url, **patient).predict(**given)
     with serve(tmp_path, SPACES_ZERO_GPU="true", PYTHONPATH=str(LENT)) as url:
-        client = Client(url, verbose=False)
+        client = Client(url, **patient)
         for _ in range(2):
             assert client.submit(**given).result(timeout=240) == expected
