@@ -224,7 +224,7 @@ def print_report(report: dict[str, Any]) -> None:
     if report["without"]:
         print(f"without {report['without']}")
     print(f"\n{'':<18}{'Delta':>7}{'tau pooled':>12}{'tau per room':>14}{'segments':>10}{'rooms':>7}{'skipped':>9}")
-    for name in (name for name in TABLES if name in report):
+    for name in (name for name in TABLES if name in report and report[name][0]["segments"]):
         for k, row in enumerate(report[name]):
             delta = "all" if row["delta"] is None else f"{row['delta']:.1f}"
             pooled, each = ("-" if row[c] is None else f"{row[c]:.4f}" for c in ("pooled", "per_room"))
@@ -233,7 +233,8 @@ def print_report(report: dict[str, Any]) -> None:
     for name in (f"kuaihl_minus_{rival}" for rival in RIVALS):
         if name in report and report[name]["pooled"] is not None:
             low, high = report[name]["interval"]
-            gap = f"{report[name]['pooled']:+.4f}, 95 % interval {low:+.4f} to {high:+.4f}"
+            interval = f"95 % interval {low:+.4f} to {high:+.4f}" if report["rooms"] > 1 else "one room has no interval"
+            gap = f"{report[name]['pooled']:+.4f}, {interval}"
             print(f"{name.replace('_', ' ')}: {gap}")
     found = report["calibration"]
     errors = f"Brier score {found['brier']:.4f}, expected error {found['expected_error']:.4f}"

@@ -62,13 +62,11 @@ class FitConfig:
         Sizes of the model.
     activity, words, recurrent
         Whether there are tokens of activity and of words, for which targets a recurrent layer; else as in the preset.
-    window
-        n: how many segments a prediction looks back on; the preset's if not given.
+    window, dropout
+        n: how many segments a prediction looks back on, and the share of activations dropped; else as in the preset.
     without
         Hide this from the model, in training and ever after: pictures, speech, comments, streamer or words; from one
         target alone as lvtr:words. Can be given several times.
-    dropout
-        Share of activations dropped; the preset's if not given.
     epochs
         How often each window is seen at most.
     batch
@@ -197,6 +195,7 @@ def fit(config: FitConfig) -> Path:
             run.save_state(progress)
     if curves:
         curves.close()
+        print(f"ended after {progress.epoch} of {config.epochs} epochs; the best was epoch {progress.best_epoch}")
     accelerator.wait_for_everyone()
     return config.out / CHECKPOINT_FOLDER
 
