@@ -267,7 +267,7 @@ def test_what_will_be_watched_is_told_first(predictor: Predictor, folder: Path, 
     (tmp_path / "empty.log").touch()
     watch = Watch(str(folder / "a.mkv"), comments=tmp_path / "empty.log", threshold=0.4, target="participation")
     lines = watch.introduction(predictor)
-    assert "empty.log, which is empty so far" in lines
+    assert "empty.log, too short yet to tell its format" in lines
     assert "participation from" in lines
     assert "raised above 40.0%" in lines
 

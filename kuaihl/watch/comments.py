@@ -80,7 +80,7 @@ class LiveComments:
     @property
     def told(self) -> str:
         """Which log it is, and its format, if that can be told yet."""
-        return f"{self._path.name}, {self._reader.name if self._reader else 'which is empty so far'}"
+        return f"{self._path.name}, {self._reader.name if self._reader else 'too short yet to tell its format'}"
 
     @property
     def skipped(self) -> tuple[Skipped, ...]:

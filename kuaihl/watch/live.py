@@ -97,8 +97,8 @@ def _refuse_unfinished_mp4(tail: Tail) -> None:
         if name in {b"moov", b"mdat"}:
             raise RecordingError(
                 f"{tail.name} is an MP4 that is not fragmented: it cannot be read before it is finished. Record to MKV,"
-                " MPEG-TS, FLV or fragmented MP4 (ffmpeg -movflags frag_keyframe+empty_moov) to watch it under way; of"
-                " a finished one, predict."
+                " MPEG-TS, FLV or fragmented MP4 (ffmpeg -movflags frag_keyframe+empty_moov) to watch it under way; a"
+                " finished one is for kuaihl predict."
             )
         at += max(length, 8)
 
