@@ -139,6 +139,8 @@ def test_csv_reads_back():
     assert [float(row["lvtr"]) for row in rows[1:]] == list(prediction.curve[1:])
     assert [int(row["comments"]) for row in rows] == [s.comments for s in prediction.segments]
     assert float(rows[-1]["end_s"]) == 707.0
+    other = export.to_csv(dataclasses.replace(prediction, target="participation"))
+    assert other.splitlines()[0] == "index,start_s,end_s,participation,speech,comments"
 
 
 def test_writes_four_whole_files_into_a_new_folder(tmp_path):

@@ -42,11 +42,11 @@ def to_json(prediction: Prediction) -> str:
 
 
 def to_csv(prediction: Prediction) -> str:
-    """Write the segments as a table with a header; a missing value is an empty field."""
+    """Write the segments as a table whose header names the target; a missing value is an empty field."""
     table = io.StringIO()
-    writer = csv.DictWriter(table, ["index", "start_s", "end_s", "lvtr", "speech", "comments"], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(_row(segment) for segment in prediction.segments)
+    writer = csv.writer(table, lineterminator="\n")
+    writer.writerow(["index", "start_s", "end_s", prediction.target, "speech", "comments"])
+    writer.writerows(_row(segment).values() for segment in prediction.segments)
     return table.getvalue()
 
 
