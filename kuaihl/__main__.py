@@ -1,4 +1,4 @@
-"""The command line: ``python -m kuaihl predict | watch | comments | info | pull``; see ``--help``.
+"""The command line: ``python -m kuaihl predict | watch | why | comments | info | pull``; see ``--help``.
 
 A command is a function; its heavy imports are inside, so that ``--help`` answers at once.
 """
@@ -21,6 +21,7 @@ from kuaihl.batch.command import predict
 from kuaihl.errors import KuaiHLError
 from kuaihl.options import Kind, check_file, check_seconds, hint, switch
 from kuaihl.watch.command import watch
+from kuaihl.why import why
 
 if TYPE_CHECKING:
     from kuaihl.model import KuaiHLConfig
@@ -45,6 +46,7 @@ def command(function: Callable[..., int | None]) -> Callable[..., int | None]:
 
 command(predict)
 command(watch)
+command(why)
 
 
 @command

@@ -85,7 +85,7 @@ def results(assets: Path) -> tuple[Any, ...]:
             with gr.Tab("Alignment"):
                 alignment = gr.Plot(show_label=False, elem_id="alignment")
             with gr.Tab("Segments"):
-                widths = ["19%", "17%", "24%", "40%"]
+                widths = ["16%", "15%", "21%", "48%"]
                 table = gr.Dataframe(wrap=True, column_widths=widths, max_height=400, elem_id="table")
     # gr.Video would transcode, whole, what it takes for unplayable; playable() has decided that already.
     player.postprocess = lambda value: value and FileData(path=value, orig_name=Path(value).name)

@@ -143,10 +143,10 @@ def arrived(prediction: Prediction) -> str:
     span = f"{clock(last.segment.start_s)} – {clock(last.segment.end_s)}"
     expected = "nothing was expected of it" if last.lvtr is None else f"expected was {last.lvtr:.1%}"
     comments = f", {last.comments:,} comment{'' if last.comments == 1 else 's'}" * prediction.modalities.comments
-    said = f" <q>{escape(_shortened(last.speech))}</q>" if last.speech else ""
+    said = f"<q>{escape(last.speech)}</q>" if last.speech else ""
     return (
-        f"<p><b>{span}</b> has come: {expected}{comments}.{said}</p>"
-        f"<p>Forecast for the next 30 s: <b>{prediction.forecast:.1%}</b></p>"
+        f"<p><b>{span}</b> has come: {expected}{comments}.</p>"
+        f"<p>Forecast for the next 30 s: <b>{prediction.forecast:.1%}</b></p>{said}"
     )
 
 

@@ -27,6 +27,7 @@ class Reasons:
     def connect(self, given: list[Any], rows: gr.HTML, table: gr.Dataframe, shown: list[Any], *, js: str) -> None:
         """Connect the rows of highlights, those of the table and the choice of a segment with what is ``shown``."""
         quiet = {"js": js, "queue": False, "show_progress": "hidden", "api_visibility": "private"}
+        quiet["trigger_mode"] = "always_last"  # what is chosen while another choice is being told of counts
         result, dark = given
         rows.seek(self.highlight, given, shown, **quiet)
         table.select(self.row, given, shown, **quiet)
@@ -57,7 +58,11 @@ class Reasons:
 
     def segment(self, run: Any, index: int | None, dark: bool) -> Any:  # noqa: FBT001 - as above
         """Tell of a segment that was chosen from the list, or of the forecast behind the last one."""
-        return gr.skip() if index is None else self._tell(run, None, index, dark)
+        if index is None:
+            return gr.skip()
+        told = self._tell(run, None, index, dark)
+        told[2] = gr.skip()  # the visitor may have chosen another one by now
+        return told
 
     def _tell(self, run: "Run | None", rank: int | None, index: int | None, dark: bool) -> list[dict[str, Any]]:  # noqa: FBT001 - as above
         """Tell of the highlight of a rank, or of a segment."""

@@ -113,14 +113,14 @@ def test_a_keyboard_reaches_everything_in_order_and_shows_where_it_is(page, shor
     assert not unseen
 
 
-@pytest.mark.parametrize("size", [(1440, 900), (1366, 768)], ids=str)
-def test_a_result_fits_one_screen_of_a_laptop(browser, app_url, example, size):
-    context = browser.new_context(viewport=dict(zip(("width", "height"), size, strict=True)))
+def test_a_result_fits_one_screen_of_a_laptop(browser, app_url, short_recording, short_log):
+    context = browser.new_context(viewport={"width": 1440, "height": 900})
     context.set_default_timeout(RUN_MS)
     page = context.new_page()
     page.goto(app_url)
-    page.get_by_text("A simulated stream and its chat").click()
-    expect(page.locator("#comments")).to_contain_text("comments")
+    for field, file in (("recording", short_recording), ("comments", short_log)):
+        page.locator(f"#{field} input[type=file]").set_input_files(file)
+        expect(page.locator(f"#{field}")).to_contain_text(file.stem)
     page.locator("#run").click()
     expect(page.locator("#curve .js-plotly-plot")).to_be_visible(timeout=RUN_MS)
     parts = {"Curve": "#curve", "Why": "#why", "Live": "#live-curve", "Alignment": "#alignment", "Segments": "#table"}
@@ -128,8 +128,11 @@ def test_a_result_fits_one_screen_of_a_laptop(browser, app_url, example, size):
         page.get_by_role("tab", name=tab).click()
         if tab == "Live":
             page.locator("#play").click()
+            expect(page.locator("#arrived")).to_contain_text("0:02:00 – 0:02:20 has come")
         expect(page.locator(part)).to_be_visible()
-        for seen in ("#player", "#highlights", part, "#downloads"):
-            bottom = page.locator(seen).evaluate("part => part.getBoundingClientRect().bottom")
-            assert bottom <= size[1], f"{seen} beside {tab}"
+        for width, height in ((1366, 768), (1440, 900)):
+            page.set_viewport_size({"width": width, "height": height})
+            for seen in ("#player", "#highlights", part, "#downloads"):
+                bottom = page.locator(seen).evaluate("part => part.getBoundingClientRect().bottom")
+                assert bottom <= height, f"{seen} beside {tab} at {width} x {height}"
     context.close()

@@ -19,7 +19,7 @@ def predictor(monkeypatch, tmp_path, short_recording):
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        ([], "predict, watch, comments, info, pull"),
+        ([], "predict, watch, why, comments, info, pull"),
         (["predict"], "RECORDING"),
         (["predict"], "see kuaihl predict --help"),
         (["forecast"], "forecast; see kuaihl --help"),

@@ -83,9 +83,10 @@ ROOMS = {
         "errors", "records", "comments", "containers", "sound", "pictures", "console", "activity", "encoded",
         "features", "targets", "predictor", "session", "options",
     },
+    "why": {"errors", "records", "comments", "encoded", "explain", "predictor", "console", "options"},
     "__main__": {
         "errors", "records", "comments", "recording", "model", "predictor", "console", "options", "batch", "watch",
-        "check", "targets",
+        "check", "targets", "why",
     },
 }  # fmt: skip
 APP = {

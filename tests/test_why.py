@@ -1,0 +1,59 @@
+"""The command that tells why: the library's numbers, as text and as JSON."""
+
+import importlib
+import json
+from pathlib import Path
+
+import pytest
+
+from kuaihl import explain
+from kuaihl.errors import KuaiHLError
+from kuaihl.predictor import Predictor
+from kuaihl.why import indices_at, text
+from tests.predictions import made_up
+
+cli = importlib.import_module("kuaihl.__main__")
+
+
+def test_the_command_tells_the_numbers_of_the_library(short_recording: Path, short_log: Path, capsys) -> None:
+    predictor = Predictor.from_pretrained(device="cpu")
+    streamer = predictor.config.streamers[0]
+    arguments = ["why", str(short_recording), "--comments", str(short_log), "--streamer", streamer, "--at", "95", "140"]
+    assert cli.run([*arguments, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    encoded = predictor.encode(short_recording, short_log)
+    added = explain.contributions(predictor, encoded, streamer=streamer)
+    rows = [*told["segments"], told["forecast"]]
+    assert [row["value"] for row in rows] == [None, *added.lvtr[1:].tolist()]
+    assert [row["added"] for row in rows[1:]] == [added.added(index) for index in range(1, 6)]
+    assert set(rows[1]["added"]) == {"pictures", "speech", "comments", "streamer"}
+    assert [reason["start_s"] for reason in told["reasons"]] == [90.0, 140.0]
+    before = explain.moments(predictor, encoded, 3, streamer=streamer)
+    assert [b["added"] for b in told["reasons"][0]["before"]] == [moment.added for moment in before]
+    assert [b["start_s"] for b in told["reasons"][0]["before"]] == [moment.segment.start_s for moment in before]
+    assert ["what a nice pan"] * 3 in [b["comments"] for b in told["reasons"][1]["before"]]
+
+
+def test_without_times_highlights_and_forecast_are_told() -> None:
+    prediction = made_up()
+    peaks = [int(highlight.peak_s // 30) for highlight in prediction.highlights]
+    assert indices_at(prediction, ()) == [*peaks, 24]
+    assert indices_at(prediction, (30.0, 59.9, prediction.recording.duration_s)) == [1, 1, 24]
+
+
+@pytest.mark.parametrize("at", [0.0, 29.9, 708.0])
+def test_times_without_a_prediction_are_refused(at: float) -> None:
+    with pytest.raises(KuaiHLError, match=r"from 30 s on, .* after 707 s, the end"):
+        indices_at(made_up(), (at,))
+
+
+def test_text_is_a_line_for_each_reason_and_each_segment_before() -> None:
+    before = {"start_s": 3600.0, "added": {"comments": -0.021}, "speech": "", "comments": ["wow", "\x1b[2Jno"]}
+    reason = {"start_s": 3630.0, "end_s": 3660.0, "value": 0.412, "added": {"comments": 0.03}, "before": [before]}
+    told = text({"target": "lvtr", "reasons": [reason, reason | {"end_s": None, "before": []}]})
+    lines = told.splitlines()
+    assert lines[0].split(maxsplit=1) == ["1:00:30", "lvtr 41.2%, of which comments +3.0 points"]
+    assert "1:00:00" in lines[1]
+    assert "comments -2.1 points; written: wow" in lines[1]
+    assert "\x1b" not in told
+    assert lines[-1].startswith("forecast ")
