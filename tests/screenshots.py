@@ -48,13 +48,13 @@ def edge(page: Page, part: str, side: str) -> float:
 
 
 def take(browser: Browser, url: str, wanted: Picture) -> Image.Image:
-    """Take the page down to the end of the curve; on a phone, from the result on."""
+    """Take the page down to the end of curve and highlights; on a phone, from the result on."""
     context = browser.new_context(viewport={"width": wanted.width, "height": wanted.height})
     page = context.new_page()
     page.goto(f"{url}/?__theme={wanted.theme}")
     run_example(page)
     top = edge(page, "#status", "top") if wanted.width < 640 else 12
-    bottom = edge(page, "#curve", "bottom")
+    bottom = edge(page, "#result", "bottom")
     area = {"x": 0, "y": top - 12, "width": wanted.width, "height": bottom - top + 24}
     picture = page.screenshot(full_page=True, clip=area)
     context.close()
