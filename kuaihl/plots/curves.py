@@ -105,7 +105,7 @@ def curve(
     height, above = (290, 12) if live else (380 if rows == 1 else 440, figure.layout.margin.t + 20)
     figure.update_layout(height=height, hovermode="x", margin_t=above)
     legend = {"orientation": "h", "x": 0, "xref": "container", "y": 0, "yref": "container", "yanchor": "bottom"}
-    return figure.update_layout(legend=legend, margin_b=104)
+    return figure.update_layout(legend=legend | {"font": {"size": 11}}, margin_b=96)
 
 
 def _target(prediction: Prediction) -> str:
@@ -153,7 +153,7 @@ def _add_comments(figure: go.Figure, prediction: Prediction, middles: np.ndarray
         x=middles[spikes],
         y=counts[spikes],
         width=widths[spikes],
-        name=f"chat-spike baseline (z ≥ {CHAT_SPIKE:g})",
+        name=f"chat spike (z ≥ {CHAT_SPIKE:g})",
         marker={"color": _PURPLE, "line": {"width": 0}},
         hoverinfo="skip",
         row=2,
@@ -174,7 +174,7 @@ def _add_forecast(
     figure.add_scatter(
         x=[middles[-1], ahead] if values else [ahead],
         y=[values[-1], prediction.forecast] if values else [prediction.forecast],
-        name="forecast, next 30 s",
+        name="forecast",
         mode="lines+markers",
         line={"color": _VERMILION, "width": 2, "dash": "dot"},
         marker={"size": [0, 11] if values else 11, "symbol": "circle-open", "line": {"width": 2}},
