@@ -108,7 +108,7 @@ def test_a_keyboard_reaches_everything_in_order_and_shows_where_it_is(page, shor
             order.append(part)
         if part and not visible:
             unseen.append(part)
-    wanted = ["recording", "path", "comments", "run", "highlights", "downloads", "tab"]
+    wanted = ["recording", "path", "comments", "run", "highlights", "tab", "downloads"]
     assert [part for part in order if part in wanted] == wanted
     assert not unseen
 

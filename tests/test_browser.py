@@ -347,7 +347,7 @@ def test_cancel(page):
     page.get_by_text("A simulated stream and its chat").click()
     expect(page.locator("#comments")).to_contain_text("comments")
     page.locator("#run").click()
-    expect(page.locator("#status")).to_contain_text(re.compile(r"\(\d of 5\)"), timeout=RUN_MS)
+    expect(page.locator("#status")).to_contain_text(re.compile(r"\(\d of \d\)"), timeout=RUN_MS)
     page.locator("#cancel").click()
     expect(page.locator("#run")).to_be_enabled()
     page.wait_for_timeout(1000)
