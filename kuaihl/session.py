@@ -27,7 +27,7 @@ class Step:
 class Session:
     """One stream under way. Predictions are those of the whole recording, made as early as they can be.
 
-    From equal features they are equal bit for bit (on a CPU); from raw input to 1e-5, where speech recognition hears the
+    From equal features they are equal bit for bit (on a CPU), from raw input to 1e-5 where speech recognition hears the
     same words in one segment at a time as in many at once.
 
     Parameters

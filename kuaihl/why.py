@@ -155,7 +155,7 @@ def text(told: dict[str, Any]) -> str:
     blocks = []
     for reason in told["reasons"]:
         span = "forecast" if reason["end_s"] is None else as_clock(reason["start_s"])
-        lines = [(span, f"{told['target']} {reason['value']:.1%}, of which {_points(reason['added'])}")]
+        lines = [(span, f"{told['target']} {reason['value']:.1%}: {_points(reason['added'])}")]
         for before in reason["before"]:
             quoted = [("said", before["speech"]), ("written", " · ".join(before["comments"]))]
             quotes = "".join(f"; {name}: {words[:_QUOTED]}" for name, words in quoted if words)

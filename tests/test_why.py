@@ -52,7 +52,7 @@ def test_text_is_a_line_for_each_reason_and_each_segment_before() -> None:
     reason = {"start_s": 3630.0, "end_s": 3660.0, "value": 0.412, "added": {"comments": 0.03}, "before": [before]}
     told = text({"target": "lvtr", "reasons": [reason, reason | {"end_s": None, "before": []}]})
     lines = told.splitlines()
-    assert lines[0].split(maxsplit=1) == ["1:00:30", "lvtr 41.2%, of which comments +3.0 points"]
+    assert lines[0].split(maxsplit=1) == ["1:00:30", "lvtr 41.2%: comments +3.0 points"]
     assert "1:00:00" in lines[1]
     assert "comments -2.1 points; written: wow" in lines[1]
     assert "\x1b" not in told
