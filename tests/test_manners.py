@@ -86,10 +86,15 @@ def slides(folder):
     return write_recording(folder / "slides.mp4", duration_s=21_600, times_s=times_s, audio=None, keyframe_every=1)
 
 
+def write_still(path):
+    times_s = [1800.0 * number for number in range(13)]  # a longer break would be taken for a jump of the clock
+    return write_recording(path, duration_s=21_600, times_s=times_s, audio=None, keyframe_every=1)
+
+
 @pytest.fixture(scope="module")
 def talkative(folder):
-    """Six hours with next to no sound and no pictures, but a chat: 24 comments a segment, none like another."""
-    path = write_recording(folder / "talkative.mkv", duration_s=21_600, video=None, audio_gap_s=(10.0, 21_590.0))
+    """Six hours without sound, of a picture every half hour, but a chat: 24 comments a segment, none like another."""
+    path = write_still(folder / "talkative.mp4")
     said = ["what", "a", "great", "run", "how", "did", "that", "happen", "nice", "song"]
     words = np.random.default_rng(0).choice(said, (17_280, 9))
     rows = [f"{1.25 * number},viewer,{number} {' '.join(some)}" for number, some in enumerate(words)]
@@ -101,7 +106,7 @@ def talkative(folder):
 @pytest.fixture(scope="module")
 def crowded(folder):
     """Six hours like those, with 300,000 comments: the same ones in every segment, which are encoded once."""
-    path = write_recording(folder / "crowded.mkv", duration_s=21_600, video=None, audio_gap_s=(10.0, 21_590.0))
+    path = write_still(folder / "crowded.mp4")
     rows = [f"{number / 14:.3f},viewer{number % 5000},what a run that was {number % 7}" for number in range(302_400)]
     path.with_suffix(".csv").write_text("\n".join(["time,user,text", *rows]))
     path.with_suffix(".srt").write_text("1\n00:00:01,000 --> 00:00:03,000\nwelcome back everyone\n")

@@ -41,7 +41,10 @@ def find_recordings(given: Iterable[Path]) -> list[Path]:
         for recording in _meant(path):
             found.setdefault(recording.resolve(), recording)
     if not found:
-        raise KuaiHLError("Name a RECORDING, several, or a folder that holds some; folders with results do not count")
+        raise KuaiHLError(
+            "Name a RECORDING, several, or a folder that holds some; folders with results do not count; "
+            "see kuaihl predict --help"
+        )
     return list(found.values())
 
 
