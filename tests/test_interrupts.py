@@ -20,10 +20,11 @@ TRIALS = 60
 
 @pytest.fixture
 def alarmed() -> Iterator[None]:
-    """A timer does what Ctrl-C does."""
+    """A timer does what Ctrl-C does; within torch's own `no_grad` it may leave gradients off, for all tests after."""
     before = signal.signal(signal.SIGALRM, signal.default_int_handler)
     yield
     signal.signal(signal.SIGALRM, before)
+    torch.set_grad_enabled(True)
 
 
 def interrupt(work: Callable[[], object]) -> int:
