@@ -36,8 +36,8 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def server(folder):
-    """A server that takes small uploads only, and lets one visitor wait."""
-    with served(folder, KUAIHL_MAX_UPLOAD="3mb", KUAIHL_MAX_WAITING="1") as server:
+    """A server that lets one visitor wait."""
+    with served(folder, KUAIHL_MAX_WAITING="1") as server:
         yield server
 
 
@@ -103,6 +103,16 @@ def talkative(folder):
     return path
 
 
+@pytest.fixture(scope="module")
+def crowded(folder):
+    """Six hours like those, with 300,000 comments: the same ones in every segment, which are encoded once."""
+    path = write_still(folder / "crowded.mp4")
+    rows = [f"{number / 14:.3f},viewer{number % 5000},what a run that was {number % 7}" for number in range(302_400)]
+    path.with_suffix(".csv").write_text("\n".join(["time,user,text", *rows]))
+    path.with_suffix(".srt").write_text("1\n00:00:01,000 --> 00:00:03,000\nwelcome back everyone\n")
+    return path
+
+
 def start(page, recording):
     log, transcript = recording.with_suffix(".csv"), recording.with_suffix(".srt")
     if log.exists():
@@ -150,9 +160,11 @@ def assert_idle(page):
 @pytest.mark.parametrize(
     ("recording", "stage"),
     [
+        ("crowded", "Opening"),
         ("talk", "Listening"),
         ("slides", "Looking"),
         ("talkative", "Reading"),
+        ("crowded", "Predicting"),
     ],
 )
 def test_cancel_ends_the_work_and_removes_its_files(visit, folder, server, request, recording, stage):
@@ -209,9 +221,10 @@ def test_only_files_that_were_handed_out_can_be_fetched(url, folder, example):
 
 def test_an_upload_that_is_too_large_is_refused_in_words(visit, tmp_path):
     (large := tmp_path / "large.mp4").write_bytes(bytes(4_000_000))
-    page = visit()
-    page.locator("#recording input[type=file]").set_input_files(large)
-    expect(page.get_by_text("exceed").first).to_be_visible()
+    with serve(tmp_path, KUAIHL_MAX_UPLOAD="3mb") as url:
+        page = visit(url)
+        page.locator("#recording input[type=file]").set_input_files(large)
+        expect(page.get_by_text("exceed").first).to_be_visible()
 
 
 def test_who_finds_the_queue_full_is_told_to_come_back(visit, folder, server, talk):
