@@ -1,6 +1,8 @@
 """Work for visitors: each job in a thread and a folder of its own; it can be stopped, and leaves nothing behind."""
 
 import asyncio
+import ctypes
+import gc
 import json
 import os
 import shutil
@@ -24,6 +26,8 @@ STAGES = {
 """Those of a run, in order, and what a visitor is told of them."""
 _OTHERS = {"cutting": "Cutting clips", "comparing": "Comparing with the sound"}
 _TELL_EVERY_S = 0.2
+_LET_GO_S = 0.5
+"""After so long nobody holds what a job that is over has read, nor the frames of its error."""
 _PART_OF_TIME = 10
 """Files that are in use are kept anew after this part of the time for which files are kept."""
 
@@ -141,6 +145,8 @@ class Jobs:
         if not keep:
             shutil.rmtree(job.folder, ignore_errors=True)
         self._going.discard(job.folder)
+        loop = asyncio.get_running_loop()
+        loop.call_later(_LET_GO_S, loop.run_in_executor, None, give_back)
 
     def sweep(self) -> None:
         """Remove the folders whose time is over: also those of programs, which have no session, and of servers before.
@@ -169,3 +175,10 @@ class Jobs:
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
+
+
+def give_back() -> None:
+    """Give the memory of what is over back to the system, which glibc would keep for the next one; others give it."""
+    gc.collect()
+    with suppress(AttributeError, TypeError):  # macOS, Windows
+        ctypes.CDLL(None).malloc_trim(0)

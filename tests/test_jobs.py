@@ -5,9 +5,12 @@ import os
 import pickle
 import threading
 import time
+import weakref
+from contextlib import suppress
 
 import pytest
 
+import kuaihl.jobs
 from kuaihl.jobs import STAGES, Job, Jobs, Stopped
 from kuaihl.predictor import STAGES as PREDICTED
 
@@ -138,3 +141,32 @@ def test_a_quiet_server_sweeps_and_a_stopped_one_does_not(tmp_path):
         assert len(swept) == count
 
     asyncio.run(scenario())
+
+
+def test_memory_is_given_back_when_nobody_holds_what_was_read(jobs, monkeypatch):
+    class Read:
+        """What a job reads, and its error keeps alive."""
+
+    alive, seen, done = [], [], asyncio.Event()
+
+    def give_back(really=kuaihl.jobs.give_back):
+        really()
+        seen.append(alive[0]() is None)
+        loop[0].call_soon_threadsafe(done.set)
+
+    def work():
+        read = Read()
+        alive.append(weakref.ref(read))
+        raise Stopped
+
+    loop = []
+
+    async def scenario():
+        loop.append(asyncio.get_running_loop())
+        with suppress(Stopped):
+            await jobs.do(jobs.begin(silent), work)
+        await asyncio.wait_for(done.wait(), 30)
+
+    monkeypatch.setattr("kuaihl.jobs.give_back", give_back)
+    asyncio.run(scenario())
+    assert seen == [True]
