@@ -245,7 +245,9 @@ class Demo:
             taken, checked = fitting.connect(files_in, paths, offset, counted, dark, js=ASK_IF_DARK)
             changed = gr.on(changes, **again, trigger_mode="always_last")
             choosing = Choosing(self.admit, self.model)
-            chosen = choosing.connect([model, target, streamer], [about, target, streamer], files_in[1], page)
+            offered = [about, target, streamer]
+            chosen = choosing.connect([model, target, streamer], offered, files_in[1], page)
+            found.success(choosing.restore, [result], [*offered, model, *others, offset, counted], **QUIET)
             for filling in (done, found, changed, taken.success(**again), chosen.success(**again)):
                 filling.success(**filled, js=ASK_IF_DARK)
                 filling.success(lambda: gr.update(visible=False), None, [clips], **QUIET)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from kuaihl.errors import KuaiHLError
+from kuaihl.given import values_of
 from kuaihl.layout import SOMEBODY_NEW
 
 if TYPE_CHECKING:
@@ -57,6 +58,15 @@ class Choosing:
                 visible=bool(known),
             ),
         ]
+
+    def restore(self, request: gr.Request, run: Any) -> Any:
+        """Fill what is chosen anew with a result's settings, after its page was loaded again."""
+        if run is None:
+            return gr.skip()
+        values = values_of(run.settings)
+        model, target, streamer = (values.pop(name) for name in ("model", "target", "streamer"))
+        log = run.material.log and "given"
+        return [*self.offer(request, model, target or run.prediction.target, streamer, log), model, *values.values()]
 
     def connect(self, chosen: list[Any], shown: list[Any], comments: gr.File, page: gr.Blocks) -> Any:
         """Connect model, target and streamer (``chosen``) with what is ``shown``; returns the event of a choice."""

@@ -82,6 +82,23 @@ def settings_of(
     )
 
 
+def values_of(settings: "Settings") -> dict[str, object]:
+    """Return what `settings_of` gathered, by the names of its parameters."""
+    options = settings.options
+    return {
+        "streamer": settings.streamer or "",
+        "sources": [name for name in SOURCES if name not in settings.without],
+        "highlights": options.top_k,
+        "min_gap_s": options.min_gap_s,
+        "padding_s": options.padding_s,
+        "max_length_s": options.max_length_s,
+        "comment_offset_s": settings.comment_offset_s,
+        "counted": list(settings.counted),
+        "model": settings.model,
+        "target": settings.target,
+    }
+
+
 def check_enough(config: "KuaiHLConfig", inputs: "Inputs", settings: "Settings") -> list[str]:
     """Refuse a run that has nothing to predict its target from: NothingToPredictFromError; return what it needs."""
     from kuaihl.targets import check_sources, sources_of

@@ -14,7 +14,7 @@ import app
 from kuaihl import layout
 from kuaihl.checkpoints import Shelf
 from kuaihl.choosing import Choosing
-from kuaihl.given import settings_of
+from kuaihl.given import settings_of, values_of
 from kuaihl.highlights import HighlightOptions
 from kuaihl.model import KuaiHLConfig, Target
 from kuaihl.runs import Settings
@@ -139,6 +139,7 @@ def test_the_page_s_settings_are_those_of_a_run():
     ]  # fmt: skip
     assert [part.label for part in parts] == labels
     given = "Ann", ["speech"], 3, 90, 5, 120, -2.5, ["message", "bot"], "mine", "participation"
+    assert tuple(values_of(settings_of(*given)).values()) == given
     assert settings_of(*given) == Settings(
         "Ann",
         ("pictures", "comments"),

@@ -63,10 +63,10 @@ ROOMS = {
         "checkpoints",
     },
     "reasons": {"plots", "page", "predictor", "runs"},
-    "choosing": {"errors", "targets", "predictor", "layout", "page"},
+    "given": {"errors", "comments", "model", "targets", "highlights", "layout", "checkpoints", "runs"},
+    "choosing": {"errors", "targets", "predictor", "layout", "given", "page"},
     "jobs": set(),
     "visits": {"layout", "runs", "jobs"},
-    "given": {"errors", "comments", "model", "targets", "highlights", "layout", "checkpoints", "runs"},
     "zero_gpu": {"errors", "checkpoints", "runs", "jobs"},
     "fitting": {"errors", "comments", "recording", "lag", "check", "plots", "page", "given", "jobs"},
     "endpoints": {

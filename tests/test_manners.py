@@ -203,6 +203,20 @@ def test_a_result_is_found_again_by_its_own_visitor_alone(visit, folder, short_r
     expect(third.locator("#status")).to_contain_text("Your result will stand here")
 
 
+def test_a_result_is_found_again_with_its_settings(visit, short_recording):
+    page = visit()
+    start(page, short_recording)
+    result_of(page)
+    page.locator("#settings button").first.click()
+    page.get_by_label("Speech", exact=True).uncheck()
+    expect(page.locator("#status .sources")).to_contain_text("no speech")
+    page.reload()
+    expect(page.locator("#status .sources")).to_contain_text("no speech")
+    page.locator("#settings button").first.click()
+    expect(page.get_by_label("Speech", exact=True)).not_to_be_checked()
+    expect(page.get_by_label("Pictures", exact=True)).to_be_checked()
+
+
 def status_of(url, path):
     try:
         with urllib.request.urlopen(f"{url}/gradio_api/file={quote(str(path))}", timeout=30) as answer:  # noqa: S310
