@@ -218,6 +218,7 @@ def test_the_leaderboard(task: Task, chats: Path, checkpoint: Path, tmp_path: Pa
     shown = f"| last value | {last['pooled']:.4f} | {last['per_room']:.4f} | {gap['pooled']:+.4f} ("
     assert table.count("\n| ") == len(rows) + 2
     assert shown in table
+    assert f"| {gap['per_room']:+.4f} ({gap['per_room_interval'][0]:+.4f} to " in table
 
 
 def test_differences_of_rooms_by_scipys_bootstrap(task: Task) -> None:
@@ -240,7 +241,7 @@ def test_a_constant_has_no_tau_and_no_interval(task: Task) -> None:
     board = rank(task, [Entry("same", np.ones(count)), Entry("ours", np.arange(count), sha256="0" * 64)])
     assert board["entries"][0]["pooled"] is None
     assert not board["entries"][0]["checkpoint_minus_this"]
-    assert "| same | - | - |  |" in markdown(board)
+    assert "| same | - | - |  |  |" in markdown(board)
 
 
 def test_checkpoints_that_cannot_be_compared_are_refused(

@@ -14,6 +14,8 @@ from train.evaluate import check_encoders, check_left_out, rooms_of, score
 from train.metrics import drawn_taus, room_taus, taus
 from train.past import labels_of, rooms_of_rows
 
+_KINDS = {"pooled": ("pooled", "interval"), "per room": ("per_room", "per_room_interval")}
+
 
 @dataclass(frozen=True, slots=True)
 class Task:
@@ -126,17 +128,22 @@ def _gap_of_rooms(gaps: np.ndarray, *, draws: int, seed: int) -> dict[str, Any]:
 
 
 def markdown(board: dict[str, Any]) -> str:
-    """Write the leaderboard as a Markdown table, with a column for the differences of each checkpoint."""
+    """Write the leaderboard as a Markdown table, with two columns for the differences of each checkpoint."""
     ours = [row["name"] for row in board["entries"] if row["sha256"]]
-    head = ["", "tau pooled", "tau per room", *(f"{name} minus this (95 % interval)" for name in ours)]
-    lines = [head, ["---", *["---:"] * (len(head) - 1)]]
+    columns = [f"{name} minus this, {kind} (95 % interval)" for name in ours for kind in _KINDS]
+    lines = [["", "tau pooled", "tau per room", *columns], ["---", *["---:"] * (len(columns) + 2)]]
     for row in board["entries"]:
-        gaps = [row["checkpoint_minus_this"].get(name) for name in ours]
-        shown = [f"{g['pooled']:+.4f} ({g['interval'][0]:+.4f} to {g['interval'][1]:+.4f})" if g else "" for g in gaps]
+        gaps = row["checkpoint_minus_this"]
+        shown = [_gap(gaps[name], kind) if name in gaps else "" for name in ours for kind in _KINDS]
         taus_of = ["-" if row[c] is None else f"{row[c]:.4f}" for c in ("pooled", "per_room")]
         lines.append([f"{row['name']}, {row['note']}" if row["note"] else row["name"], *taus_of, *shown])
     table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
     return f"{_heading(board)}\n\n{table}\n"
+
+
+def _gap(gap: dict[str, Any], kind: str) -> str:
+    value, interval = (gap[key] for key in _KINDS[kind])
+    return "-" if value is None else f"{value:+.4f} ({interval[0]:+.4f} to {interval[1]:+.4f})"
 
 
 def _heading(board: dict[str, Any]) -> str:
@@ -157,5 +164,5 @@ def print_leaderboard(board: dict[str, Any]) -> None:
         print(f"{row['name']:<{width}}{pooled:>12}{each:>14}  {row['note']}".rstrip())
     for row in board["entries"]:
         for ours, gap in row["checkpoint_minus_this"].items():
-            low, high = gap["interval"]
-            print(f"{ours} minus {row['name']}: {gap['pooled']:+.4f}, 95 % interval {low:+.4f} to {high:+.4f}")
+            told = ", ".join(f"{kind} {_gap(gap, kind)}" for kind in _KINDS)
+            print(f"{ours} minus {row['name']}: {told}")
