@@ -5,6 +5,7 @@ Descriptions of parameters are one line each, since gradio reads no more of them
 
 import dataclasses
 import json
+import math
 from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
@@ -171,6 +172,57 @@ class Endpoints:
 
         return await self._run(self._begin(progress, inputs), inputs, settings, finish, spare=True)
 
+    async def why(
+        self,
+        request: gr.Request,
+        recording: str,
+        comments: str | None = None,
+        transcript: str | None = None,
+        comment_offset_s: float = 0.0,
+        stream_start: str = "",
+        streamer: str = "",
+        sources: list[str] = list(SOURCES),  # noqa: B006 - as above
+        model: str = OWN,
+        target: str = "",
+        at: list[float] = [],  # noqa: B006 - as above
+        counted: list[str] = list(COUNTED),  # noqa: B006 - as above
+        progress: gr.Progress = gr.Progress(),  # noqa: B008 - as above
+    ) -> dict[str, Any]:
+        """Tell why predictions for a live stream's recording are as they are; the answer is that of kuaihl why --json.
+
+        Each of "segments", and "forecast", has its "value" and what each source "added" to it. Each of "reasons" has
+        also the segments "before" that mattered most, with what their sources added, what was said and what written.
+
+        Args:
+            recording: Video or sound file: MP4, MOV, MKV, WebM, FLV, MPEG-TS.
+            comments: Its comment log, in any format that KuaiHL reads.
+            transcript: Subtitles (SRT, VTT, ASS) to use instead of speech recognition.
+            comment_offset_s: Seconds added to the time of every comment.
+            stream_start: When the recording starts, for logs by the wall clock, as in 2024-05-01T20:00:00+02:00.
+            streamer: Whose stream it is, if the model knows them; then their effect is told as well.
+            sources: What to predict from: any of pictures, speech, comments.
+            model: A checkpoint that this server offers; the one that comes with KuaiHL if not given.
+            target: What to predict, such as lvtr or participation; the model's first if not given.
+            at: Seconds in the segments to give reasons for, the end for the forecast; highlights and forecast if empty.
+            counted: What of the log counts as a comment: any of message, command, paid, gift, bot, notice.
+        """
+        from kuaihl.explain import explained, indices_at
+
+        times_s = _seconds("at", at)
+        offset_s, model = comment_offset_s, self._admit(request, model)
+        settings = settings_of(
+            streamer, sources, comment_offset_s=offset_s, counted=counted, model=model, target=target
+        )
+        inputs = inputs_of(Path(recording), comments, transcript, stream_start)
+
+        def finish(predictor: "Predictor", _: "Given", material: "Material", job: Job) -> dict[str, Any]:
+            found, asked = material.encoded, settings.as_asked
+            prediction = predictor.score(found, **asked, progress=job)
+            indices, tell = indices_at(prediction, times_s), partial(job, "explaining")
+            return explained(predictor, found, prediction, indices, **asked, progress=tell)
+
+        return await self._run(self._begin(progress, inputs), inputs, settings, finish, spare=True)
+
     def comments(
         self, log: str, recording: str | None = None, comment_offset_s: float = 0.0, stream_start: str = ""
     ) -> dict[str, Any]:
@@ -199,7 +251,12 @@ class Endpoints:
         """Put the endpoints into the page, whose visitors do not see them; ``shared`` says how they queue."""
         with gr.Column(visible=False):
             call, answer = gr.Button(), gr.JSON(label="answer")
-            for endpoint, queue in ((self.predict, shared), (self.highlights, shared), (self.comments, {})):
+            for endpoint, queue in (
+                (self.predict, shared),
+                (self.highlights, shared),
+                (self.why, shared),
+                (self.comments, {}),
+            ):
                 parts = [_part(name, text) for name, text in get_function_description(endpoint)[1].items() if text]
                 call.click(endpoint, parts, answer, api_name=endpoint.__name__, **queue)
 
@@ -209,9 +266,18 @@ def _part(name: str, description: str) -> gr.components.Component:
     part = _PARTS[name](label=name)
     if isinstance(part, gr.File):
         part.async_move_resource_to_block_cache = partial(_take_in, part)
-    schema = part.api_info_as_input()
+    schema = _LIST if name == "at" else part.api_info_as_input()
     part.api_info_as_input = lambda: schema | {"additional_description": description}
     return part
+
+
+def _seconds(name: str, given: Any) -> tuple[float, ...]:
+    """Check a list of seconds, which gradio does not: a program may send any JSON."""
+    times = [] if given is None else given
+    numbers = isinstance(times, list) and all(type(one) in {int, float} for one in times)
+    if not (numbers and all(math.isfinite(one) and one >= 0 for one in times)):
+        raise gr.Error(f"{name} takes a list of seconds from 0 up, as in [30, 605].", print_exception=False)
+    return tuple(times)
 
 
 async def _take_in(part: gr.File, place: str | None) -> str | None:
@@ -225,6 +291,7 @@ async def _take_in(part: gr.File, place: str | None) -> str | None:
     return await gr.File.async_move_resource_to_block_cache(part, place)
 
 
+_LIST = {"type": "array", "items": {"type": "number"}}
 _PARTS: dict[str, Callable[..., gr.components.Component]] = {
     **dict.fromkeys(("recording", "comments", "transcript", "log"), gr.File),
     **dict.fromkeys(("stream_start", "streamer", "model", "target"), partial(gr.Textbox, "")),
@@ -234,5 +301,6 @@ _PARTS: dict[str, Callable[..., gr.components.Component]] = {
     "min_gap_s": partial(gr.Number, 60.0, minimum=0),
     "padding_s": partial(gr.Number, 0.0, minimum=0),
     "max_length_s": partial(gr.Number, 300.0, minimum=1),
+    "at": partial(gr.JSON, []),
     "counted": partial(gr.CheckboxGroup, list(KINDS), value=list(COUNTED)),
 }

@@ -1,14 +1,17 @@
 """Why a segment is predicted as it is: what each source adds, and which moments before it mattered (occlusion)."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
 
 from kuaihl.encoded import SOURCES, Encoded, Source
+from kuaihl.errors import KuaiHLError
 from kuaihl.predictor import Predictor
-from kuaihl.records import Segment
+from kuaihl.records import Prediction, Segment
 from kuaihl.scoring import swept
 
 
@@ -124,3 +127,66 @@ def moments(
         for i, values in enumerate(added, first)
     ]
     return tuple(sorted(found, key=lambda moment: -moment.greatest)[:top])
+
+
+def indices_at(prediction: Prediction, at_s: Sequence[float] = ()) -> list[int]:
+    """Find the segments that hold these times, each once; without times, those of the peaks, and the forecast.
+
+    Raises
+    ------
+    KuaiHLError
+        One lies in the first segment, of which nothing is predicted, or beyond the end.
+    """
+    ends_s, duration_s = [found.segment.end_s for found in prediction.segments], prediction.recording.duration_s
+    for time_s in at_s:
+        if not ends_s[0] <= time_s <= duration_s:
+            raise KuaiHLError(
+                f"There is no prediction at {time_s:g} s: there are some from {ends_s[0]:g} s on, and a forecast for "
+                f"the time after {duration_s:g} s, the end"
+            )
+    chosen = [bisect_right(ends_s, time_s) for time_s in at_s]
+    peaks = [bisect_right(ends_s, highlight.peak_s) for highlight in prediction.highlights]
+    return list(dict.fromkeys(chosen or [*peaks, len(ends_s)]))
+
+
+def explained(
+    predictor: Predictor,
+    encoded: Encoded,
+    prediction: Prediction,
+    indices: Sequence[int],
+    *,
+    streamer: str | None = None,
+    target: str | None = None,
+    progress: Callable[[float], None] | None = None,
+) -> dict[str, Any]:
+    """Gather for JSON what each source adds to every segment, and of some the segments before that mattered.
+
+    ``prediction`` is what ``encoded`` gave for this streamer and target, ``indices`` are as for `moments`; ``progress``
+    is told which share is done, and what it raises stops the work.
+    """
+    tell = progress or (lambda _: None)
+    asked = {"streamer": streamer, "target": target}
+    found = contributions(predictor, encoded, **asked, progress=lambda share: tell(share / 2))
+    places = [(s.segment.start_s, s.segment.end_s) for s in prediction.segments] + [(encoded.segments[-1].end_s, None)]
+    values = [*prediction.curve, prediction.forecast]
+    rows = [
+        {"start_s": start_s, "end_s": end_s, "value": value, "added": found.added(index) if index else {}}
+        for index, ((start_s, end_s), value) in enumerate(zip(places, values, strict=True))
+    ]
+    reasons = []
+    for done, index in enumerate(indices):
+        tell(0.5 + done / len(indices) / 2)
+        reasons.append(rows[index] | {"before": [_as_dict(m) for m in moments(predictor, encoded, index, **asked)]})
+    return {
+        "target": prediction.target,
+        "trained_on": prediction.trained_on,
+        "segments": rows[:-1],
+        "forecast": rows[-1],
+        "reasons": reasons,
+    }
+
+
+def _as_dict(moment: Moment) -> dict[str, Any]:
+    told = asdict(moment)
+    segment = told.pop("segment")
+    return {"start_s": segment["start_s"], "end_s": segment["end_s"], **told}

@@ -24,7 +24,7 @@ STAGES = {
     "writing": "Writing the results",
 }
 """Those of a run, in order, and what a visitor is told of them."""
-_OTHERS = {"cutting": "Cutting clips", "comparing": "Comparing with the sound"}
+_OTHERS = {"cutting": "Cutting clips", "comparing": "Comparing with the sound", "explaining": "Finding the reasons"}
 _TELL_EVERY_S = 0.2
 _LET_GO_S = 0.5
 """After so long nobody holds what a job that is over has read, nor the frames of its error."""

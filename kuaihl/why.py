@@ -1,20 +1,13 @@
 """The command ``python -m kuaihl why``: what each source adds to predictions, and which segments before mattered."""
 
-from dataclasses import asdict
+from functools import partial
 from json import dumps as to_json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from tyro.conf import Positional
 
-from kuaihl.errors import KuaiHLError
 from kuaihl.options import COUNTED, Counted, Sources, check_file, check_seconds, check_some, hint, switch
-
-if TYPE_CHECKING:
-    from kuaihl.encoded import Encoded
-    from kuaihl.explain import Moment
-    from kuaihl.predictor import Predictor
-    from kuaihl.records import Prediction
 
 _QUOTED = 200
 
@@ -75,76 +68,29 @@ def why(
     for moment_s in at:
         check_seconds("--at", moment_s, least_s=0)
     from kuaihl.console import progress_bar, say
+    from kuaihl.explain import explained, indices_at
     from kuaihl.predictor import DEFAULT_CHECKPOINT, Predictor
+    from kuaihl.targets import sources_of
 
     asked = {"streamer": streamer, "target": target}
     with progress_bar() as progress:
         predictor = Predictor.from_pretrained(checkpoint or DEFAULT_CHECKPOINT)
-        predictor.config.target_index(target)  # before what takes long
+        needed = sources_of(predictor.config.targets[predictor.config.target_index(target)])
         encoded = predictor.encode(
             recording,
             comments,
             transcript=transcript,
-            sources=sources,
+            sources=[source for source in sources if source in needed],
             counted=counted,
             comment_offset_s=comment_offset_s,
             stream_start=stream_start,
             progress=progress,
         )
         prediction = predictor.score(encoded, **asked, progress=progress)
-        told = explained(predictor, encoded, prediction, indices_at(prediction, at), **asked)
+        indices = indices_at(prediction, at)
+        telling = partial(progress, "explaining")
+        told = explained(predictor, encoded, prediction, indices, **asked, progress=telling)
     say(to_json(told, indent=2, ensure_ascii=False) if json else text(told))
-
-
-def indices_at(prediction: "Prediction", at: tuple[float, ...]) -> list[int]:
-    """Find the segments that hold these times, or without times those of the highlights' peaks and of the forecast.
-
-    Raises
-    ------
-    KuaiHLError
-        One lies in the first segment, of which nothing is predicted, or beyond the end.
-    """
-    ends_s = [found.segment.end_s for found in prediction.segments]
-    chosen = [sum(end_s <= moment_s for end_s in ends_s) for moment_s in at]
-    for moment_s, index in zip(at, chosen, strict=True):
-        if index == 0 or moment_s > prediction.recording.duration_s:
-            raise KuaiHLError(
-                f"--at {moment_s:g}: there are predictions from {ends_s[0]:g} s on, and a forecast for the time after "
-                f"{prediction.recording.duration_s:g} s, the end"
-            )
-    peaks = [sum(end_s <= highlight.peak_s for end_s in ends_s) for highlight in prediction.highlights]
-    return chosen or [*peaks, len(ends_s)]
-
-
-def explained(
-    predictor: "Predictor", encoded: "Encoded", prediction: "Prediction", indices: list[int], **asked: str | None
-) -> dict[str, Any]:
-    """Gather for JSON what each source adds to every segment, and of some the segments before that mattered."""
-    from kuaihl.explain import contributions, moments
-
-    found = contributions(predictor, encoded, **asked)
-    places = [(s.segment.start_s, s.segment.end_s) for s in prediction.segments] + [(encoded.segments[-1].end_s, None)]
-    values = [*prediction.curve, prediction.forecast]
-    rows = [
-        {"start_s": start_s, "end_s": end_s, "value": value, "added": found.added(index) if index else {}}
-        for index, ((start_s, end_s), value) in enumerate(zip(places, values, strict=True))
-    ]
-    return {
-        "target": prediction.target,
-        "trained_on": prediction.trained_on,
-        "segments": rows[:-1],
-        "forecast": rows[-1],
-        "reasons": [
-            rows[i] | {"before": [_as_dict(moment) for moment in moments(predictor, encoded, i, **asked)]}
-            for i in indices
-        ],
-    }
-
-
-def _as_dict(moment: "Moment") -> dict[str, Any]:
-    told = asdict(moment)
-    segment = told.pop("segment")
-    return {"start_s": segment["start_s"], "end_s": segment["end_s"], **told}
 
 
 def text(told: dict[str, Any]) -> str:

@@ -10,6 +10,7 @@ import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
+from kuaihl.__main__ import run
 from kuaihl.layout import DOWNLOADS
 
 ROOT = Path(__file__).parent.parent
@@ -22,7 +23,7 @@ def client(app_url, tmp_path_factory):
 
 def test_every_endpoint_and_parameter_is_described(client):
     endpoints = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
-    assert set(endpoints) == {"/predict", "/highlights", "/comments"}
+    assert set(endpoints) == {"/predict", "/highlights", "/why", "/comments"}
     assert [p["parameter_name"] for p in endpoints["/highlights"]["parameters"]] == [
         "recording", "comments", "transcript", "comment_offset_s", "stream_start", "streamer", "sources", "model",
         "target", "highlights", "min_gap_s", "padding_s", "max_length_s", "counted",
@@ -68,6 +69,50 @@ def test_what_is_not_counted_is_not_predicted_from(client, short_recording, shor
     assert [h["end_s"] - h["start_s"] <= 30 for h in found["highlights"]] == [True]
 
 
+@pytest.mark.parametrize(
+    ("given", "arguments"),
+    [
+        ({}, []),
+        (
+            {"at": [95, 140], "sources": ["speech", "comments"]},
+            ["--at", "95", "140", "--sources", "speech", "comments"],
+        ),
+        (
+            {"target": "participation", "comment_offset_s": 30.0},
+            ["--target", "participation", "--comment-offset-s", "30"],
+        ),
+    ],
+)
+def test_why_is_what_the_command_line_tells(client, short_recording, short_log, capsys, given, arguments):
+    found = client.predict(handle_file(short_recording), handle_file(short_log), **given, api_name="/why")
+    assert run(["why", str(short_recording), "--comments", str(short_log), "--json", *arguments]) == 0
+    assert found == json.loads(capsys.readouterr().out)
+    assert all(before["start_s"] < reason["start_s"] for reason in found["reasons"] for before in reason["before"])
+
+
+def test_why_takes_a_list_of_seconds(client):
+    parameters = client.view_api(return_format="dict", print_info=False)["named_endpoints"]["/why"]["parameters"]
+    (at,) = (one for one in parameters if one["parameter_name"] == "at")
+    assert (at["parameter_default"], at["type"]["type"], at["type"]["items"]) == ([], "array", {"type": "number"})
+
+
+@pytest.mark.parametrize(
+    ("at", "why"),
+    [
+        (605, "at takes a list of seconds"),
+        (["95"], "at takes a list of seconds"),
+        ([[95.0]], "at takes a list of seconds"),
+        ([True], "at takes a list of seconds"),
+        ([-1.0], "from 0 up"),
+        ([95.0, 12.0], "no prediction at 12 s: there are some from 30 s on"),
+        ([1e9], "after 140 s, the end"),
+    ],
+)
+def test_why_refuses_times_that_are_none(client, short_recording, at, why):
+    with pytest.raises(AppError, match=why):
+        client.predict(handle_file(short_recording), sources=["pictures"], at=at, api_name="/why")
+
+
 def test_comments_tells_what_was_understood(client, short_recording, short_log):
     alone = client.predict(handle_file(short_log), api_name="/comments")
     assert (alone["comments"], alone["kinds"], alone["recording_s"]) == (7, {"message": 7}, None)
@@ -92,7 +137,7 @@ def test_wrong_parameters_are_told(client, short_recording, short_log, given, wh
     assert "Traceback" not in str(caught.value)
 
 
-@pytest.mark.parametrize("api_name", ["/predict", "/highlights", "/comments"])
+@pytest.mark.parametrize("api_name", ["/predict", "/highlights", "/why", "/comments"])
 def test_refuses_text_that_is_named_like_a_recording(client, tmp_path, api_name):
     (notes := tmp_path / "notes.mp4").write_text("not a recording\n" * 50)
     with pytest.raises(AppError, match=r"notes\.mp4") as caught:
@@ -159,12 +204,21 @@ def call(app_url, tool, **arguments):
 
 def test_mcp_offers_the_same_endpoints(app_url, upload, short_log):
     tools, answer = call(app_url, "comments", log=upload(short_log))
-    assert [tool.name for tool in tools] == ["predict", "highlights", "comments"]
+    assert [tool.name for tool in tools] == ["predict", "highlights", "why", "comments"]
     for tool in tools:
         assert all(field["description"] for field in tool.inputSchema["properties"].values())
-    assert [tool.inputSchema["required"] for tool in tools] == [["recording"], ["recording"], ["log"]]
+    assert [tool.inputSchema["required"] for tool in tools] == [["recording"]] * 3 + [["log"]]
     assert not answer.isError
     assert "'comments': 7" in answer.content[0].text
+
+
+def test_mcp_takes_a_list_of_seconds(app_url, upload, short_recording):
+    given = {"recording": upload(short_recording), "sources": ["pictures"]}
+    tools, answer = call(app_url, "why", **given, at=[95])
+    (schema,) = (tool.inputSchema["properties"]["at"] for tool in tools if tool.name == "why")
+    assert (schema["type"], schema["items"]) == ("array", {"type": "number"})
+    assert not answer.isError
+    assert "'reasons': [{'start_s': 90.0" in answer.content[0].text.replace("\n", "")
 
 
 def test_mcp_tells_what_is_wrong(app_url, upload, short_log):

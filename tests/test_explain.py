@@ -9,13 +9,15 @@ import pytest
 import torch
 
 from kuaihl.encoded import SOURCES, Encoded
-from kuaihl.explain import contributions, moments
+from kuaihl.errors import KuaiHLError
+from kuaihl.explain import contributions, indices_at, moments
 from kuaihl.features import Features
 from kuaihl.model import KuaiHL
 from kuaihl.predictor import Predictor
 from kuaihl.recording import open_recording, thumbnail
 from kuaihl.records import Comment
 from tests.encodings import encoded, two_targets
+from tests.predictions import made_up
 
 
 @pytest.fixture(scope="module")
@@ -157,3 +159,16 @@ def test_a_lively_minute_in_a_quiet_chat_is_found(predictor: Predictor) -> None:
 def test_there_is_nothing_to_explain_before_the_first_prediction(predictor: Predictor, index: int) -> None:
     with pytest.raises(ValueError, match="segments 1 to 5"):
         moments(predictor, encoded(predictor.config, 5), index)
+
+
+def test_without_times_highlights_and_forecast_are_told() -> None:
+    prediction = made_up()
+    peaks = [int(highlight.peak_s // 30) for highlight in prediction.highlights]
+    assert indices_at(prediction, ()) == [*peaks, 24]
+    assert indices_at(prediction, (59.9, 30.0, prediction.recording.duration_s)) == [1, 24]
+
+
+@pytest.mark.parametrize("at", [0.0, 29.9, 708.0])
+def test_times_without_a_prediction_are_refused(at: float) -> None:
+    with pytest.raises(KuaiHLError, match=r"from 30 s on, .* after 707 s, the end"):
+        indices_at(made_up(), (at,))

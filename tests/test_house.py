@@ -50,7 +50,7 @@ ROOMS = {
         "features", "model", "scoring", "alignment", "highlights",
     },
     "session": {"records", "comments", "activity", "words", "encoded", "features", "predictor"},
-    "explain": {"records", "encoded", "scoring", "predictor"},
+    "explain": {"errors", "records", "encoded", "scoring", "predictor"},
     "plots": {"records", "activity"},
     "page": {"records", "model", "plots", "explain", "check"},
     "folders": {"errors"},
@@ -70,8 +70,8 @@ ROOMS = {
     "zero_gpu": {"errors", "checkpoints", "runs", "jobs"},
     "fitting": {"errors", "comments", "recording", "lag", "check", "plots", "page", "given", "jobs"},
     "endpoints": {
-        "errors", "comments", "recording", "check", "predictor", "export", "layout", "checkpoints", "runs", "given",
-        "jobs",
+        "errors", "comments", "recording", "check", "predictor", "explain", "export", "layout", "checkpoints", "runs",
+        "given", "jobs",
     },
     "console": {"records", "comments"},
     "options": {"errors"},
@@ -83,7 +83,7 @@ ROOMS = {
         "errors", "records", "comments", "containers", "sound", "pictures", "console", "activity", "encoded",
         "features", "targets", "predictor", "session", "options",
     },
-    "why": {"errors", "records", "comments", "encoded", "explain", "predictor", "console", "options"},
+    "why": {"comments", "targets", "predictor", "explain", "console", "options"},
     "__main__": {
         "errors", "records", "comments", "recording", "model", "predictor", "console", "options", "batch", "watch",
         "check", "targets", "why",

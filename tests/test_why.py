@@ -4,13 +4,9 @@ import importlib
 import json
 from pathlib import Path
 
-import pytest
-
 from kuaihl import explain
-from kuaihl.errors import KuaiHLError
 from kuaihl.predictor import Predictor
-from kuaihl.why import indices_at, text
-from tests.predictions import made_up
+from kuaihl.why import text
 
 cli = importlib.import_module("kuaihl.__main__")
 
@@ -32,19 +28,6 @@ def test_the_command_tells_the_numbers_of_the_library(short_recording: Path, sho
     assert [b["added"] for b in told["reasons"][0]["before"]] == [moment.added for moment in before]
     assert [b["start_s"] for b in told["reasons"][0]["before"]] == [moment.segment.start_s for moment in before]
     assert ["what a nice pan"] * 3 in [b["comments"] for b in told["reasons"][1]["before"]]
-
-
-def test_without_times_highlights_and_forecast_are_told() -> None:
-    prediction = made_up()
-    peaks = [int(highlight.peak_s // 30) for highlight in prediction.highlights]
-    assert indices_at(prediction, ()) == [*peaks, 24]
-    assert indices_at(prediction, (30.0, 59.9, prediction.recording.duration_s)) == [1, 1, 24]
-
-
-@pytest.mark.parametrize("at", [0.0, 29.9, 708.0])
-def test_times_without_a_prediction_are_refused(at: float) -> None:
-    with pytest.raises(KuaiHLError, match=r"from 30 s on, .* after 707 s, the end"):
-        indices_at(made_up(), (at,))
 
 
 def test_text_is_a_line_for_each_reason_and_each_segment_before() -> None:
