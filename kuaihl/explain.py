@@ -1,8 +1,9 @@
 """Why a segment is predicted as it is: what each source adds, and which moments before it mattered (occlusion)."""
 
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -10,9 +11,13 @@ import torch
 
 from kuaihl.encoded import SOURCES, Encoded, Source
 from kuaihl.errors import KuaiHLError
+from kuaihl.features import Features
 from kuaihl.predictor import Predictor
 from kuaihl.records import Prediction, Segment
 from kuaihl.scoring import swept
+
+MOST_TEXTS = 20
+"""Different texts of a segment's comments that are told, the most frequent first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,11 +25,13 @@ class Contributions:
     """What sources add to the prediction of every segment and to the forecast, the last entry: (segments + 1,) each.
 
     ``lvtr`` is the prediction, NaN for the first segment; ``without`` the prediction with one source left out, for
-    those that the recording has, and for "streamer" where the checkpoint knows the streamer.
+    those that the recording has, and for "streamer" where the checkpoint knows the streamer. ``features`` is what the
+    model read, which takes a while to gather from a chat of millions.
     """
 
     lvtr: np.ndarray
     without: dict[str, np.ndarray]
+    features: Features = field(repr=False)
 
     def added(self, index: int) -> dict[str, float]:
         """What each source adds to the prediction of a segment, in LVTR; below zero where it takes away."""
@@ -32,16 +39,26 @@ class Contributions:
 
 
 @dataclass(frozen=True, slots=True)
+class Written:
+    """What was written in a segment, and in how many of its comments."""
+
+    text: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
 class Moment:
     """An earlier segment, and how much lower a prediction is without each of its sources (higher where below zero).
 
-    ``speech`` is what was said in it and ``comments`` what was written, as far as these sources are there.
+    As far as these sources are there, ``speech`` is what was said in it, ``written`` the number of its comments, and
+    ``comments`` the `MOST_TEXTS` most frequent of them.
     """
 
     segment: Segment
     added: dict[Source, float]
     speech: str
-    comments: tuple[str, ...]
+    written: int
+    comments: tuple[Written, ...]
 
     @property
     def greatest(self) -> float:
@@ -72,11 +89,12 @@ def contributions(
         return progress and (lambda share: progress((number + share) / (sweeps + 1)))
 
     whole = predictor.features(encoded, streamer=streamer, target=target, progress=part())
-    cases = {name: whole.without(name, text=encoded.without(name).text.fitting()) for name in present}
+    cases = {name: _without(whole, encoded, name) for name in present}
     if model.streamer_index(streamer):
         cases["streamer"] = replace(whole, streamer=torch.zeros_like(whole.streamer))
     without = {name: swept(model, given, target=row, progress=part()).numpy() for name, given in cases.items()}
-    return Contributions(lvtr=swept(model, whole, target=row, progress=part()).numpy(), without=without)
+    lvtr = swept(model, whole, target=row, progress=part()).numpy()
+    return Contributions(lvtr=lvtr, without=without, features=whole)
 
 
 @torch.inference_mode()
@@ -87,12 +105,14 @@ def moments(
     *,
     streamer: str | None = None,
     target: str | None = None,
+    features: Features | None = None,
     top: int = 5,
 ) -> tuple[Moment, ...]:
     """Find the ``top`` segments before segment ``index`` that mattered most to its prediction, the greatest first.
 
     Each source of each segment in the window is left out in turn (Zeiler and Fergus, 2014). The forecast has the index
-    after the last segment.
+    after the last segment. ``features`` is what `contributions` gathered for this streamer and target, so that it need
+    not be gathered again.
 
     Raises
     ------
@@ -105,28 +125,36 @@ def moments(
     encoded = predictor.seen(encoded, target=target)
     first = max(0, index - predictor.config.window)
 
-    def gathered(given: Encoded) -> torch.Tensor:
-        features = predictor.features(given, streamer=streamer, target=target)
-        return model.gather_all(features.cut(first, index), target=row)
-
-    whole = gathered(encoded)
+    if features is None:
+        features = predictor.features(encoded, streamer=streamer, target=target)
+    whole = model.gather_all(features.cut(first, index), target=row)
     present = [source for source in SOURCES if getattr(encoded.modalities, source)]
     windows = [whole]
     for source in present:
-        left = gathered(encoded.without(source))
+        left = model.gather_all(_without(features, encoded, source).cut(first, index), target=row)
         windows += [torch.cat([whole[:i], left[i : i + 1], whole[i + 1 :]]) for i in range(len(whole))]
     lvtr = model.decode(torch.stack(windows), target=row)[:, -1]
     added = (lvtr[0] - lvtr[1:]).reshape(len(present), len(whole)).T.tolist()
-    found = [
-        Moment(
-            encoded.segments[i],
-            dict(zip(present, values, strict=True)),
-            speech=" ".join(u.text for u in encoded.speech[i]) if encoded.speech is not None else "",
-            comments=tuple(c.text for c in encoded.comments[i]) if encoded.comments is not None else (),
-        )
-        for i, values in enumerate(added, first)
-    ]
-    return tuple(sorted(found, key=lambda moment: -moment.greatest)[:top])
+    most = sorted(enumerate(added, first), key=lambda effect: -max(map(abs, effect[1])))[:top]
+    return tuple(_moment(encoded, i, dict(zip(present, values, strict=True))) for i, values in most)
+
+
+def _without(features: Features, encoded: Encoded, source: Source) -> Features:
+    return features.without(source, text=encoded.without(source).text.fitting())
+
+
+def _moment(encoded: Encoded, index: int, added: dict[Source, float]) -> Moment:
+    """Gather what was said and written in a segment; in linear time, since millions may have written."""
+    said = encoded.speech[index] if encoded.speech is not None else ()
+    written = encoded.comments[index] if encoded.comments is not None else ()
+    most = Counter(comment.text for comment in written).most_common(MOST_TEXTS)
+    return Moment(
+        encoded.segments[index],
+        added,
+        speech=" ".join(utterance.text for utterance in said),
+        written=len(written),
+        comments=tuple(Written(text, count) for text, count in most),
+    )
 
 
 def indices_at(prediction: Prediction, at_s: Sequence[float] = ()) -> list[int]:
@@ -176,7 +204,8 @@ def explained(
     reasons = []
     for done, index in enumerate(indices):
         tell(0.5 + done / len(indices) / 2)
-        reasons.append(rows[index] | {"before": [_as_dict(m) for m in moments(predictor, encoded, index, **asked)]})
+        before = moments(predictor, encoded, index, **asked, features=found.features)
+        reasons.append(rows[index] | {"before": [_as_dict(moment) for moment in before]})
     return {
         "target": prediction.target,
         "trained_on": prediction.trained_on,

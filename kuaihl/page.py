@@ -1,6 +1,5 @@
 """The page's HTML: a prediction in four numbers, highlights as rows of buttons, why a value is, what comes live."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING
@@ -120,10 +119,9 @@ def why(when: str, lvtr: float, added: Mapping[str, float], moments: "Sequence[M
 
 
 def _moment(moment: "Moment") -> str:
-    """Write what a segment's sources add, what was said in it and what was written, the most frequent first."""
+    """Write what a segment's sources add, what was said in it, and what was written most."""
     effects = " ".join(f"<span>{name} <b>{_points(value)}</b></span>" for name, value in moment.added.items())
-    written = Counter(moment.comments).most_common()
-    chat = " · ".join(text if count == 1 else f"{text} × {count}" for text, count in written)
+    chat = " · ".join(one.text if one.count == 1 else f"{one.text} × {one.count}" for one in moment.comments)
     quotes = "".join(
         f"<p><small>{source}</small> <q>{escape(_shortened(text))}</q></p>"
         for source, text in (("speech", moment.speech), ("comments", chat))

@@ -218,7 +218,8 @@ def again(predictor: Predictor, run: Run, settings: Settings) -> Run:
 
 def why(predictor: Predictor, run: Run, index: int, *, top: int = 5) -> tuple[explain.Moment, ...]:
     """Find the segments before one, or before the forecast, that mattered most to its prediction."""
-    return explain.moments(predictor, run.shown, index, **run.settings.as_asked, top=top)
+    features = run.contributions.features
+    return explain.moments(predictor, run.shown, index, **run.settings.as_asked, features=features, top=top)
 
 
 def picture(run: Run, time_s: float) -> str:

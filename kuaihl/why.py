@@ -103,7 +103,10 @@ def text(told: dict[str, Any]) -> str:
         span = "forecast" if reason["end_s"] is None else as_clock(reason["start_s"])
         lines = [(span, f"{told['target']} {reason['value']:.1%}: {_points(reason['added'])}")]
         for before in reason["before"]:
-            quoted = [("said", before["speech"]), ("written", " · ".join(before["comments"]))]
+            written = " · ".join(
+                one["text"] if one["count"] == 1 else f"{one['text']} × {one['count']}" for one in before["comments"]
+            )
+            quoted = [("said", before["speech"]), ("written", written)]
             quotes = "".join(f"; {name}: {words[:_QUOTED]}" for name, words in quoted if words)
             lines.append((f"  {as_clock(before['start_s'])}", f"{_points(before['added'])}{quotes}"))
         blocks.append(rows(lines))

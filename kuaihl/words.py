@@ -26,7 +26,10 @@ def hashed_words(comments: Sequence[Sequence[Comment]]) -> tuple[np.ndarray, np.
     words = np.zeros((len(comments), MOST_WORDS), dtype=np.int16)
     counts = np.zeros((len(comments), MOST_WORDS), dtype=np.float16)
     for i, some in enumerate(comments):
-        found = Counter(_bucket(word) for comment in some for word in dict.fromkeys(WORD.findall(comment.text)))
+        found: Counter[int] = Counter()
+        for text, times in Counter(comment.text for comment in some).items():  # most of a loud chat is the same
+            for word in dict.fromkeys(WORD.findall(text)):
+                found[_bucket(word)] += times
         for k, (bucket, count) in enumerate(found.most_common(MOST_WORDS)):
             words[i, k], counts[i, k] = bucket, np.log1p(count)
     return words, counts

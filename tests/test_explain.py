@@ -10,7 +10,7 @@ import torch
 
 from kuaihl.encoded import SOURCES, Encoded
 from kuaihl.errors import KuaiHLError
-from kuaihl.explain import contributions, indices_at, moments
+from kuaihl.explain import MOST_TEXTS, Written, contributions, explained, indices_at, moments
 from kuaihl.features import Features
 from kuaihl.model import KuaiHL
 from kuaihl.predictor import Predictor
@@ -74,7 +74,8 @@ def test_occlusion_is_the_prediction_without_one_source_of_one_segment(predictor
         expected = predictor.model.sweep(predictor.features(given))[index] - predictor.model.sweep(features)[index]
     assert one.added["pictures"] == pytest.approx(float(expected), abs=1e-6)
     assert one.speech == " ".join(u.text for u in given.speech[one.segment.index])
-    assert one.comments == tuple(c.text for c in given.comments[one.segment.index])
+    assert one.written == len(given.comments[one.segment.index])
+    assert one.comments == (Written("hi", one.written),)
 
 
 class CommentsAlone(KuaiHL):
@@ -98,7 +99,7 @@ def test_the_known_cause_is_found(predictor: Predictor, monkeypatch: pytest.Monk
     assert (found.added(16)["pictures"], found.added(16)["speech"]) == (0.0, 0.0)
     seen = moments(predictor, given, 16, top=16)
     assert seen[0].segment.index == 13
-    assert seen[0].comments[:2] == ("WOW", "WOW")
+    assert (seen[0].written, seen[0].comments) == (200, (Written("WOW", 200),))
     assert seen[0].added["comments"] > 3 * seen[1].greatest
     assert all(m.added["pictures"] == m.added["speech"] == 0.0 for m in seen)
 
@@ -151,8 +152,47 @@ def test_a_lively_minute_in_a_quiet_chat_is_found(predictor: Predictor) -> None:
     before, after = (predictor.score(one, target=target).curve[15] for one in (quiet, lively))
     assert after > before, "the cause has an effect"
     cause = moments(predictor, lively, 15, target=target)[0]
-    assert (cause.segment.index, set(cause.comments)) == (14, {"WOW"})
+    assert (cause.segment.index, cause.comments) == (14, (Written("WOW", 40),))
     assert cause.added["comments"] > 0
+
+
+def test_of_a_loud_segment_the_most_frequent_texts_are_told(predictor: Predictor) -> None:
+    given = encoded(predictor.config, 4)
+    texts = ["rare 0", "WOW", *(f"rare {k}" for k in range(1, 5000)), *["WOW"] * 2999, *["hm"] * 70]
+    loud = [Comment(31.0, text, user=f"viewer {k}") for k, text in enumerate(texts)]
+    given = replace(given, comments=[given.comments[0], loud, *given.comments[2:]])
+    (moment,) = (m for m in moments(predictor, given, 3) if m.segment.index == 1)
+    assert moment.written == len(texts)
+    assert moment.comments[:4] == (Written("WOW", 3000), Written("hm", 70), Written("rare 0", 1), Written("rare 1", 1))
+    assert len(moment.comments) == MOST_TEXTS
+
+
+def test_what_the_model_reads_is_gathered_once(predictor: Predictor, monkeypatch: pytest.MonkeyPatch) -> None:
+    given, gather, gathered = encoded(predictor.config, 30), predictor.features, []
+    expected = [moments(predictor, given, index) for index in (7, 29, 30)]
+    monkeypatch.setattr(predictor, "features", lambda *a, **k: gathered.append(a) or gather(*a, **k))
+    found = contributions(predictor, given)
+    assert [moments(predictor, given, index, features=found.features) for index in (7, 29, 30)] == expected
+    assert len(gathered) == 1
+
+
+def test_explaining_can_be_stopped_between_any_two_segments(predictor: Predictor) -> None:
+    given, told = encoded(predictor.config, 30), []
+    prediction = predictor.score(given)
+    whole = explained(predictor, given, prediction, range(1, 31), progress=told.append)
+    assert len(whole["reasons"]) == 30
+    assert told == sorted(told)
+    assert sum(share >= 0.5 for share in told) >= 30
+    asked: list[float] = []
+
+    def stop(share: float) -> None:
+        asked.append(share)
+        if share > 0.7:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        explained(predictor, given, prediction, range(1, 31), progress=stop)
+    assert asked[-1] < 0.75
 
 
 @pytest.mark.parametrize("index", [-1, 0, 6])

@@ -50,7 +50,7 @@ ROOMS = {
         "features", "model", "scoring", "alignment", "highlights",
     },
     "session": {"records", "comments", "activity", "words", "encoded", "features", "predictor"},
-    "explain": {"errors", "records", "encoded", "scoring", "predictor"},
+    "explain": {"errors", "records", "encoded", "features", "scoring", "predictor"},
     "plots": {"records", "activity"},
     "page": {"records", "model", "plots", "explain", "check"},
     "folders": {"errors"},

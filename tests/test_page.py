@@ -7,7 +7,7 @@ import xml.etree.ElementTree as ET
 import pytest
 
 from kuaihl import page
-from kuaihl.explain import Moment
+from kuaihl.explain import Moment, Written
 from kuaihl.model import Target
 from kuaihl.records import RecordingInfo, Segment
 from tests.predictions import made_up
@@ -70,8 +70,8 @@ def test_highlights_are_buttons_with_their_rank_and_picture() -> None:
 
 
 def test_why_lists_sources_by_points_and_quotes_as_text() -> None:
-    comments = ("<i>wow</i>", "hm", "<i>wow</i>", *(f"la {k}" for k in range(100)))
-    moment = Moment(Segment(4, 120.0, 150.0), {"pictures": -0.001, "comments": 0.021}, "so & so", comments)
+    comments = (Written("<i>wow</i>", 2), Written("hm", 1), *(Written(f"la {k}", 1) for k in range(100)))
+    moment = Moment(Segment(4, 120.0, 150.0), {"pictures": -0.001, "comments": 0.021}, "so & so", 103, comments)
     tree = parse(page.why("at 0:04:30", 0.412, {"pictures": 0.03, "speech": -0.06}, [moment]))
     told = " ".join("".join(tree.itertext()).split())
     assert "Why 41.2% at 0:04:30" in told
