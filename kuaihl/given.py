@@ -11,7 +11,7 @@ import gradio as gr
 from kuaihl.checkpoints import OWN
 from kuaihl.comments import COUNTED
 from kuaihl.errors import KuaiHLError
-from kuaihl.layout import SOURCES
+from kuaihl.layout import COMMENTS, SOURCES, STREAM_START
 
 if TYPE_CHECKING:
     from kuaihl.model import KuaiHLConfig
@@ -21,7 +21,11 @@ logger = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
 LOOPBACK = {"localhost", "127.0.0.1", "::1", "[::1]"}
-_FLAGS = "--stream-start ", " (in Python stream_start=)"
+_INSTEAD = {
+    "--stream-start ": "",
+    " (in Python stream_start=)": f" (“{STREAM_START}”, under “{COMMENTS}”; for programs stream_start)",
+}
+"""What the command line and Python call a part, and what the page does."""
 
 
 def from_this_machine(request: gr.Request) -> bool:
@@ -114,8 +118,8 @@ def told(error: KuaiHLError, *files: Path | None) -> gr.Error:
     text = str(error)
     for file in filter(None, files):
         text = text.replace(str(file), file.name)
-    for flag in _FLAGS:
-        text = text.replace(flag, "")
+    for name, ours in _INSTEAD.items():
+        text = text.replace(name, ours)
     return gr.Error(escape(text, quote=False), duration=None, print_exception=False)
 
 

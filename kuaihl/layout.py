@@ -14,6 +14,8 @@ DOWNLOADS = (
     "highlights.otio",
 )  # fmt: skip
 EXAMPLE_LABEL = "A simulated stream and its chat"
+COMMENTS, STREAM_START = "Comments", "Stream start"
+"""Labels of what is set for a log, and of the field in it that errors name."""
 SOMEBODY_NEW = ("Somebody new", "")
 NOTHING_YET = "<p>The recording as it would have arrived. What was predicted never changes afterwards.</p>"
 SOURCES = ("pictures", "speech", "comments")
@@ -47,11 +49,11 @@ def inputs(
         padding = gr.Slider(0, 60, 0, step=5, label="Seconds added at both ends")
         streamer = gr.Dropdown([SOMEBODY_NEW], value="", label="Streamer", info="Those that the model knows",
                                elem_id="streamer")  # fmt: skip
-    with gr.Accordion("Comments", open=False, elem_id="comment-settings"):
+    with gr.Accordion(COMMENTS, open=False, elem_id="comment-settings"):
         offset = gr.Number(0, label="Comment offset", info="Seconds added to the time of every comment")
         fitting()
         counted = gr.CheckboxGroup(KINDS, value=list(COUNTED), label="What counts as a comment")
-        stream_start = gr.Textbox("", label="Stream start", info="For logs by the wall clock, with the time zone",
+        stream_start = gr.Textbox("", label=STREAM_START, info="For logs by the wall clock, with the time zone",
                                   placeholder="2024-05-01T20:00:00+02:00", elem_id="stream-start")  # fmt: skip
     with gr.Accordion("Transcript and model", open=False, elem_id="more"):
         transcript = gr.File(label="Subtitles, instead of listening", height=108, elem_id="transcript")

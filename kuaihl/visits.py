@@ -24,6 +24,8 @@ _NAME_THE_TAB = """() => {
     } catch { return ['']; }  // a browser that keeps nothing
 }"""
 """128 random bits that the tab keeps, so that nobody else can ask for its run."""
+_OFFER_CANCEL = "() => [{__type__: 'update', interactive: false}, {__type__: 'update', visible: true}]"
+"""What gr.update gives, made by the browser."""
 _LOOK_EVERY_S = 0.5
 _QUIET = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 
@@ -134,9 +136,11 @@ class Visits:
         return tab, found
 
     def busy(self, *buttons: gr.Button, start: gr.Button, cancel: gr.Button) -> None:
-        """Offer Cancel when a button is pressed; to be connected before its work, since all is done in order."""
-        pressed = [button.click for button in buttons]
-        gr.on(pressed, lambda: [gr.update(interactive=False), gr.update(visible=True)], None, [start, cancel], **_QUIET)
+        """Offer Cancel when a button is pressed; to be connected before its work, since all is done in order.
+
+        The browser does it: an answer of the server could come after that of work which fails at once.
+        """
+        gr.on([button.click for button in buttons], None, None, [start, cancel], js=_OFFER_CANCEL, **_QUIET)
 
     def connect(self, runs: Sequence[Dependency], tab: gr.State, start: gr.Button, cancel: gr.Button) -> None:
         """Let the visitor cancel what runs, and start again when it is over."""
