@@ -5,8 +5,12 @@ import shutil
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
 
 ROOT = Path(__file__).parent.parent
 
@@ -42,6 +46,30 @@ def chromium() -> str:
     from tests.serving import find_chromium
 
     return find_chromium() or pytest.skip("chromium is not installed")
+
+
+@pytest.fixture(scope="module")
+def browser(chromium: str) -> "Iterator[Browser]":
+    from tests.serving import browse
+
+    with browse(chromium) as browser:
+        yield browser
+
+
+@pytest.fixture
+def page(browser: "Browser", app_url: str) -> "Iterator[Page]":
+    """A visitor with a fresh browser on a laptop; asking any other host for anything fails the test."""
+    from tests.visiting import RUN_MS
+
+    context, asked = browser.new_context(viewport={"width": 1440, "height": 900}), []
+    context.set_default_timeout(RUN_MS)
+    context.on("request", lambda request: asked.append(request.url))
+    page = context.new_page()
+    page.goto(app_url)
+    page.wait_for_selector("#run")
+    yield page
+    context.close()
+    assert [url for url in asked if not url.startswith((app_url, "data:", "blob:"))] == []
 
 
 @pytest.fixture(scope="session")

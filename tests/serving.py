@@ -14,11 +14,12 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 
 ROOT = Path(__file__).parent.parent
 START_S = 300
 """A busy machine takes its time."""
+expect.set_options(timeout=90_000)  # also to draw
 CHROMIUM_FLAGS = [
     "--no-sandbox",
     "--disable-gpu",

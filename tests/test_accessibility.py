@@ -5,23 +5,16 @@ from importlib.resources import files
 import pytest
 from playwright.sync_api import expect
 
-from tests.serving import browse
+from tests.visiting import upload
 
 pytestmark = pytest.mark.browser
 RUN_MS = 240_000
-expect.set_options(timeout=60_000)
 
 SIZES = {"laptop": (1440, 900), "phone": (390, 844)}
 OF_GRADIO = {
     "nested-interactive": ".toast-header",  # the header of a message is a button around the one that closes it
 }
 """What gradio's own parts do that neither our HTML nor our CSS can mend: rule and the only place where it may occur."""
-
-
-@pytest.fixture(scope="module")
-def browser(chromium):
-    with browse(chromium) as browser:
-        yield browser
 
 
 @pytest.fixture(params=[(size, theme) for size in SIZES for theme in ("light", "dark")], ids="-".join)
@@ -66,9 +59,7 @@ def test_no_state_of_the_page_has_a_serious_violation(page, short_recording, sho
     assert_clean(page)  # failed
     page.locator(".toast-close").click()
 
-    for field, file in (("recording", short_recording), ("comments", short_log)):
-        page.locator(f"#{field} input[type=file]").set_input_files(file)
-        expect(page.locator(f"#{field}")).to_contain_text(file.stem)
+    upload(page, short_recording, short_log)
     page.locator("#run").click()
     expect(page.locator("#cancel")).to_be_visible()
     assert_clean(page)  # at work
@@ -118,9 +109,7 @@ def test_a_result_fits_one_screen_of_a_laptop(browser, app_url, short_recording,
     context.set_default_timeout(RUN_MS)
     page = context.new_page()
     page.goto(app_url)
-    for field, file in (("recording", short_recording), ("comments", short_log)):
-        page.locator(f"#{field} input[type=file]").set_input_files(file)
-        expect(page.locator(f"#{field}")).to_contain_text(file.stem)
+    upload(page, short_recording, short_log)
     page.locator("#run").click()
     expect(page.locator("#curve .js-plotly-plot")).to_be_visible(timeout=RUN_MS)
     parts = {"Curve": "#curve", "Why": "#why", "Live": "#live-curve", "Alignment": "#alignment", "Segments": "#table"}

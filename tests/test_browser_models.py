@@ -10,6 +10,7 @@ from playwright.sync_api import expect
 from tests import hub as loopback
 from tests.hub import File, Repo
 from tests.serving import ROOT, browse, serve
+from tests.visiting import upload
 
 pytestmark = pytest.mark.browser
 RUN_MS = 240_000
@@ -57,8 +58,6 @@ def test_a_checkpoint_of_a_hub_is_pulled_by_its_id(page, short_recording, short_
     model.fill("owner/pulled")
     model.press("Enter")
     expect(page.locator("#head .model")).to_contain_text(f"trained on {TOLD['pulled']}", timeout=RUN_MS)
-    for field, file in (("recording", short_recording), ("comments", short_log)):
-        page.locator(f"#{field} input[type=file]").set_input_files(file)
-        expect(page.locator(f"#{field}")).to_contain_text(file.stem)
+    upload(page, short_recording, short_log)
     page.locator("#run").click()
     expect(page.locator("#curve")).to_contain_text(f"Learned from: {TOLD['pulled']}", timeout=RUN_MS)

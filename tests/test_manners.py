@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.media import write_recording
-from tests.serving import ROOT, browse, serve, served
+from tests.serving import ROOT, serve, served
 
 pytestmark = pytest.mark.browser
 RUN_MS = 240_000
@@ -20,13 +20,6 @@ STOPPED_S, GAVE_UP_S = 2.0, 30.0
 """The promise, of a machine that does nothing else: so it is held against what the server computes from then on."""
 KEPT_S = 20
 """Shorter, and a busy machine would not finish a run in time."""
-expect.set_options(timeout=60_000)
-
-
-@pytest.fixture(scope="module")
-def browser(chromium):
-    with browse(chromium) as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module")
