@@ -1,4 +1,4 @@
-"""What watch predicts from is chosen as for predict."""
+"""What watch predicts from is chosen as for predict, and goes on where its log is none."""
 
 from pathlib import Path
 
@@ -47,3 +47,16 @@ def test_a_target_without_its_sources_is_refused(
     watch = Watch(str(recording), comments=log, sources=sources, target="participation", **AT_ONCE)
     with pytest.raises(NothingToPredictFromError, match="takes comments"):
         next(watch.run(predictor))
+
+
+def test_beside_a_log_of_nonsense_pictures_and_speech_go_on(
+    predictor: Predictor, recording: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("kuaihl.watch.comments.PUZZLED_S", 0.0)
+    (log := recording.with_name("nonsense.txt")).write_text("words that are no log\n")
+    seen = list(Watch(str(recording), comments=log, **AT_ONCE).run(predictor))
+    told = capsys.readouterr().err
+    assert told.count("nonsense.txt is not a comment log of a known format") == 1
+    assert seen == list(Watch(str(recording), **AT_ONCE).run(predictor))
+    with pytest.raises(NothingToPredictFromError, match="takes comments"):
+        next(Watch(str(recording), comments=log, target="participation", **AT_ONCE).run(predictor))

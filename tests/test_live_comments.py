@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 from kuaihl import comments as comment_logs
 from kuaihl.errors import CommentLogError
 from kuaihl.records import Comment, Segment, segments_of
-from kuaihl.watch.comments import LiveComments
+from kuaihl.watch.comments import PUZZLED_S, LiveComments
 
 TIMES_S = [round(i * 1.7, 1) for i in range(60)]
 LENGTH_S = 120.0
@@ -104,6 +105,48 @@ def test_a_rotated_log_goes_on_in_the_new_file(tmp_path: Path, way: str) -> None
     assert [c.text for c in taken(live)] == ["one", *(["two"] if way == "renamed" else []), "three"]
 
 
+@pytest.mark.parametrize("kept", ["chat.tsv.1", "chat.tsv-20240501"])
+@pytest.mark.parametrize("looked", ["while it was empty", "later"])
+def test_a_log_that_is_copied_and_cut_in_place_loses_nothing_of_its_copy(
+    tmp_path: Path, kept: str, looked: str
+) -> None:
+    path = tmp_path / "chat.tsv"
+    path.write_text("1.0\tAnn\tone\n")
+    live = LiveComments(path)
+    live.read()
+    (tmp_path / "chat.tsv.0").write_text("0.5\tAnn\tof another day\n0.6\tAnn\tas well\n")
+    with path.open("a") as recorder:
+        recorder.write("2.0\tBo\ttwo\n")  # between the last look and the cut
+        recorder.flush()
+        shutil.copy(path, tmp_path / kept)
+        os.truncate(path, 0)
+        if looked == "while it was empty":
+            live.read()
+        recorder.write("3.0\tCy\tthree\n")
+    for _ in range(3):
+        live.read()
+    assert [c.text for c in taken(live)] == ["one", "two", "three"]
+
+
+def test_a_recorder_that_goes_on_behind_the_cut_leaves_a_hole(tmp_path: Path) -> None:
+    path = tmp_path / "chat.tsv"
+    with path.open("w") as recorder:  # not to its end, but to where it was
+        recorder.write("1.0\tAnn\tone\n" * 5000)
+        recorder.flush()
+        live = LiveComments(path)
+        live.read()
+        os.truncate(path, 0)
+        recorder.write("3.0\tCy\tthree\n")
+        recorder.flush()
+        assert path.read_bytes().startswith(b"\0" * 60_000)
+        live.read()
+        recorder.write("4.0\tCy\tfour\n")
+        recorder.flush()
+        live.read()
+    assert [c.text for c in taken(live)] == [*["one"] * 5000, "three", "four"]
+    assert live.skipped == ()
+
+
 @pytest.mark.parametrize("name", ["JSON list", "quoted CSV"])
 def test_a_log_that_is_away_for_a_moment(tmp_path: Path, name: str) -> None:
     path, away = tmp_path / "chat.log", tmp_path / "away.log"
@@ -183,7 +226,7 @@ def test_packed_logs_are_read_anew(tmp_path: Path) -> None:
 
 
 def test_a_document_grown_too_large_is_left_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kuaihl.watch.comments.MAX_WHOLE_BYTES", 3000)
+    monkeypatch.setattr("kuaihl.watch.readers.MAX_WHOLE_BYTES", 3000)
     path = tmp_path / "chat.json"
     path.write_text(json.dumps([row(t) for t in TIMES_S[:20]]))
     live = LiveComments(path)
@@ -207,6 +250,45 @@ def test_what_cannot_be_read_is_told(tmp_path: Path, content: str, told: str) ->
     path.write_text(content)
     with pytest.raises(CommentLogError, match=told):
         LiveComments(path).read()
+
+
+def test_a_short_log_of_no_known_format_is_complained_of_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now_s, told, (first, second, *_) = [100.0], [], segments_of(LENGTH_S)
+    monkeypatch.setattr("kuaihl.watch.comments.time.monotonic", lambda: now_s[0])
+    (path := tmp_path / "chat.log").touch()
+    live = LiveComments(path, complain=told.append)
+    live.read()
+    now_s[0] += 1000.0  # nobody wrote
+    path.write_text("words that are no log\n")
+    live.read()
+    now_s[0] += PUZZLED_S - 0.1
+    live.read()
+    assert (told, live.is_unreadable) == ([], False)
+    now_s[0] += 0.2
+    for _ in range(3):
+        live.read()
+    path.write_text("words that are no log\n" * 1000)
+    live.read(finished=True)
+    assert live.take(first) == []
+    assert live.is_unreadable
+    assert len(told) == 1
+    assert "chat.log is not a comment log of a known format: it begins with 'words that are" in told[0]
+    assert told[0].endswith("predictions go on without comments.")
+    path.write_text("31.0\tAnn\tat last\n")
+    live.read()
+    assert not live.is_unreadable
+    assert [c.text for c in live.take(second)] == ["at last"]
+
+
+def test_under_way_a_log_of_no_known_format_is_complained_of_at_once(tmp_path: Path) -> None:
+    told, (first, *_) = [], segments_of(LENGTH_S)
+    (path := tmp_path / "chat.log").touch()
+    live = LiveComments(path, complain=told.append)
+    live.take(first)
+    path.write_text("words that are no log\n" * 1000)
+    live.read()
+    live.read()
+    assert len(told) == 1
 
 
 def test_a_log_must_be_there_but_may_be_empty(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Follow bytes while they are being written: a recording, in a file or through a pipe, and the entries of a log."""
 
+import glob
 import hashlib
 import os
 import re
@@ -194,6 +195,8 @@ class EntryTail:
 
     It goes on in a file that takes its place, as where logs are rotated. Where that holds the same and more, as where
     a recorder writes the log anew each time, or where a shorter file has become as long again, nothing is read twice.
+    Of a log that is cut to nothing in place, what had not been read is taken from its copy, if one lies beside it under
+    its name and more, as logrotate's copytruncate leaves it; what is written between copy and cut is in neither.
 
     Parameters
     ----------
@@ -216,9 +219,12 @@ class EntryTail:
     def read(self, *, finished: bool = False) -> bytes:
         """Return entries that have not been read, not all at once; if ``finished``, also a last one without an end."""
         if not self._is_continued():
-            if self._is_being_rewritten():
+            rest = self._rest_of_copy()
+            if not rest and self._is_being_rewritten():
                 return b""
             self._begin_anew()
+            if rest:
+                return rest
         data = self._entries(finished=finished)
         if not data and self._is_replaced():
             data = self._follow() or self._entries(finished=finished)
@@ -239,7 +245,7 @@ class EntryTail:
             self._at += len(data)
             self._head = self._part(0, min(self._at, _HEAD_BYTES))
             self._seam = (self._seam + data)[-_SEAM_BYTES:]
-        return data
+        return data.lstrip(b"\0")  # the hole before what is written by who goes on where the log was before it was cut
 
     def _part(self, start: int, size: int) -> bytes:
         self._file.seek(start)
@@ -252,6 +258,18 @@ class EntryTail:
     def _is_being_rewritten(self) -> bool:
         is_shorter = os.fstat(self._file.fileno()).st_size < self._at
         return is_shorter and self._head.startswith(self._part(0, len(self._head)))
+
+    def _rest_of_copy(self) -> bytes:
+        """Return what a copy of the log holds behind what was read."""
+        cut = self._file
+        try:
+            for path in self._path.parent.glob(f"{glob.escape(self._path.name)}[.-]*"):
+                with path.open("rb", buffering=0) as self._file:
+                    if self._seam and self._is_continued():
+                        return self._part(self._at, _MAX_ENTRY_BYTES)
+        finally:
+            self._file = cut
+        return b""
 
     def _begin_anew(self) -> None:
         self._at, self._head, self._seam = 0, b"", b""

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from kuaihl.comments import COUNTED, as_clock, counting
-from kuaihl.console import columns, printable, rows
+from kuaihl.console import columns, complain, printable, rows
 from kuaihl.containers import Faults
 from kuaihl.encoded import SOURCES
 from kuaihl.errors import KuaiHLError, RecordingError
@@ -137,7 +137,8 @@ class Watch:
         from_s = self._first * SEGMENT_S
         self._comments = None
         if comments is not None and "comments" in sources:
-            self._comments = LiveComments(comments, offset_s=comment_offset_s, stream_start=stream_start, from_s=from_s)
+            options = {"offset_s": comment_offset_s, "stream_start": stream_start, "from_s": from_s}
+            self._comments = LiveComments(comments, **options, complain=complain)
             self._comments.read()  # at once, so that what is wrong with it is told before the models are loaded
             self._tail.meanwhile = self._comments.glance
         self._faults = Faults()
@@ -160,8 +161,9 @@ class Watch:
             ``out`` or ``state`` cannot be written, the state is that of another checkpoint, or the target is predicted
             from other sources.
         """
-        check_sources(predictor.config, self._target, self._sources)
-        self._predicts = predictor.config.targets[predictor.config.target_index(self._target)].name
+        self._config = predictor.config
+        check_sources(self._config, self._target, self._sources)
+        self._predicts = self._config.targets[self._config.target_index(self._target)].name
         session = ResumableSession(predictor, streamer=self._streamer, target=self._target)
         alarm = Alarm(self._threshold)
         self._of["checkpoint"] = predictor.checkpoint.sha256
@@ -229,8 +231,11 @@ class Watch:
             alert.begins, found.comments, found.speech, self._predicts,
         )  # fmt: skip
 
-    def _written(self, log: LiveComments, segment: Segment) -> list[Comment]:
-        """Return a segment's comments; where the recording is read as fast as it comes, the log may be a bit late."""
+    def _written(self, log: LiveComments, segment: Segment) -> list[Comment] | None:
+        """Return a segment's comments; where the recording is read as fast as it comes, the log may be a bit late.
+
+        None as long as the log is none, unless there is nothing else to predict from: NothingToPredictFromError.
+        """
         until_s = time.monotonic() + (self._wait_s if self._tail.waited else 0.0)
         self._tail.waited = False
         log.read()
@@ -239,7 +244,11 @@ class Watch:
             log.read()
         if self._tail.ended:
             log.read(finished=True)
-        return list(counting(CommentLog("", tuple(log.take(segment))), self._counted).comments)
+        found = log.take(segment)
+        if log.is_unreadable:
+            check_sources(self._config, self._target, self._sources - {"comments"})
+            return None
+        return list(counting(CommentLog("", tuple(found)), self._counted).comments)
 
     def _note(self, seen: Seen, session: ResumableSession, alarm: Alarm) -> None:
         """Note the state before the line: a restart can write a line that is missing, but not take one back."""
