@@ -17,7 +17,8 @@ class HighlightOptions:
 
     At most ``top_k`` of them, at least ``min_gap_s`` apart before ``padding_s`` is added on both sides, and no longer
     than ``max_length_s`` without it (though a segment at least). A peak counts where it rises ``min_prominence`` (LVTR)
-    above its surroundings; its shoulders are where the curve has fallen by the share ``shoulder`` of that rise.
+    above its surroundings and does not lie below the mean of the curve: the top of a trough is none. Its shoulders are
+    where the curve has fallen by the share ``shoulder`` of that rise.
 
     Raises
     ------
@@ -95,7 +96,7 @@ def _peaks(curve: np.ndarray, options: HighlightOptions) -> Iterator[_Peak]:
     known = np.isfinite(curve)
     if not known.any():
         return
-    floor = curve[known].min()
+    floor, mean = curve[known].min(), curve[known].mean()
     steps = np.flatnonzero(np.diff(known.astype(np.int8), prepend=0, append=0))
     for start, stop in steps.reshape(-1, 2):
         # Beyond its ends a run counts as low as the curve ever is: its first and last value can then be peaks, while a
@@ -108,7 +109,8 @@ def _peaks(curve: np.ndarray, options: HighlightOptions) -> Iterator[_Peak]:
         first = np.clip(np.ceil(left), 1, tops).astype(int) - 1 + start
         last = np.clip(np.floor(right), tops, len(run) - 2).astype(int) - 1 + start
         for top, begin, end in zip(tops - 1 + start, first, last, strict=True):
-            yield _Peak(int(top), int(begin), int(end), float(curve[top]))
+            if curve[top] >= mean:
+                yield _Peak(int(top), int(begin), int(end), float(curve[top]))
 
 
 def _trimmed(peak: _Peak, segments: Sequence[Segment], curve: np.ndarray, max_length_s: float) -> _Peak:

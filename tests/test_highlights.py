@@ -81,9 +81,13 @@ def test_lower_shoulder_widens():
 
 
 def test_small_ripples_do_not_count():
-    curve = [0.5, 0.1, 0.105, 0.1, 0.6]
-    assert len(spans(curve, min_prominence=0.01)) == 2
-    assert len(spans(curve, min_prominence=0.004)) == 3
+    curve = [0.6, 0.3, 0.305, 0.3, 0.0, 0.2]
+    assert len(spans(curve, min_prominence=0.01)) == 1
+    assert len(spans(curve, min_prominence=0.004)) == 2
+
+
+def test_the_top_of_a_trough_is_none():
+    assert spans([0.6, 0.6, 0.1, 0.3, 0.1, 0.6, 0.5]) == [(0, 2, 0.6), (5, 7, 0.6)]
 
 
 def test_a_peak_too_close_to_a_better_one_is_passed_over():
@@ -137,7 +141,9 @@ def test_random_curves_against_a_walk(seed):
     peaks = [
         i
         for i in range(len(curve))
-        if all(curve[i] > curve[j] for j in (i - 1, i + 1) if 0 <= j < len(curve)) and prominence(curve, i) >= 0.1
+        if all(curve[i] > curve[j] for j in (i - 1, i + 1) if 0 <= j < len(curve))
+        and prominence(curve, i) >= 0.1
+        and curve[i] >= curve.mean()
     ]
     expected = []
     for peak in sorted(peaks, key=lambda i: -curve[i]):
