@@ -233,3 +233,37 @@ def test_twelve_hours_stay_small():
     prediction = made_up(segments=1440)
     assert len(plots.curve(prediction).to_json()) < 2_000_000
     assert len(plots.alignment(prediction, around=700).to_json()) < 200_000
+
+
+@pytest.fixture
+def written(browser, tmp_path):
+    """What stands at the ticks of a figure's axis of times, as a browser draws it, without what is not seen."""
+    page = browser.new_page(viewport={"width": 900, "height": 500})
+
+    def written(figure, *, shown_s=None):
+        if shown_s:
+            figure.update_xaxes(range=[str(np.datetime64(int(time_s), "s")) for time_s in shown_s])
+        figure.write_html(tmp_path / "figure.html", include_plotlyjs=True)
+        page.goto((tmp_path / "figure.html").as_uri())
+        page.wait_for_selector(".cartesianlayer [class^=x][class$=tick] text", state="attached")
+        seen = """ticks => ticks.map(tick => [...tick.childNodes].filter(part => getComputedStyle(part.tagName ?
+            part : tick).fontSize != '0px').map(part => part.textContent).join(''))"""
+        return page.locator(".cartesianlayer [class^=x][class$=tick] text").evaluate_all(seen)
+
+    yield written
+    page.close()
+
+
+@pytest.mark.browser
+def test_a_day_ends_at_24_hours(written):
+    day, minutes = made_up(segments=2880), made_up()
+    ticks = written(plots.curve(day))
+    assert (ticks[0], ticks[-1]) == ("0:00:00", "24:00:00")
+    assert ticks == sorted(ticks, key=lambda tick: int(tick.split(":")[0]))
+    assert "24:00:00" in written(plots.curve(day), shown_s=(86_000, 86_500))
+    end = written(plots.alignment(day, around=2879))
+    assert end
+    assert {tick[:4] for tick in end} <= {"23:5", "24:0"}, end
+    fit = plots.fit(np.arange(86_400.0), np.ones(86_400), bin_s=1.0)
+    assert "24:00:00" in written(fit, shown_s=(86_000, 86_500))
+    assert written(plots.curve(minutes))[0] == "0:00:00"

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from kuaihl.plots.style import TIME_AXIS, clock, dates, style
+from kuaihl.plots.style import clock, dates, style, time_axis
 from kuaihl.records import Prediction, Segment
 
 ALIGNMENT_SEGMENTS = 20
@@ -88,8 +88,9 @@ def alignment(prediction: Prediction, *, around: int, dark: bool = False) -> go.
         subtitle="Line: which text goes with which pictures (DTW). Low cost, in dark: they match",
         dark=dark,
     )
-    figure.update_xaxes(constrain="domain", showgrid=False, **TIME_AXIS)
-    figure.update_yaxes(constrain="domain", showgrid=False, **TIME_AXIS)
+    times = time_axis(segments[-1].end_s)
+    figure.update_xaxes(constrain="domain", showgrid=False, **times)
+    figure.update_yaxes(constrain="domain", showgrid=False, **times)
     return figure.update_layout(height=440, margin_b=104)
 
 

@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from kuaihl.activity import chat_spikes
-from kuaihl.plots.style import TIME_AXIS, clock, dates, style, target_name, wrap
+from kuaihl.plots.style import clock, dates, style, target_name, time_axis, wrap
 from kuaihl.records import SEGMENT_S, Highlight, Prediction, SegmentPrediction
 
 # Okabe and Ito's palette. Vermilion and green have a contrast of 3 or more on white and on near-black alike; the curve
@@ -35,8 +35,6 @@ def curve(
     live: bool = False,
 ) -> go.Figure:
     """Draw the predicted LVTR over the recording, its highlights, the forecast, and the comments under it.
-
-    Times on the axis start again after 24 hours (those shown on hovering do not).
 
     Parameters
     ----------
@@ -92,7 +90,7 @@ def curve(
         end_s = max(end_s, prediction.recording.duration_s + SEGMENT_S)
     rates = (0.0, 1.0) if live else _span([*values, *known, prediction.forecast])
     # Room at the right for the forecast's marker, which would be cut in half.
-    figure.update_xaxes(range=dates([0.0, end_s * 1.02]), **TIME_AXIS)
+    figure.update_xaxes(range=dates([0.0, end_s * 1.02]), **time_axis(end_s * 1.02))
     figure.update_xaxes(title="time in the recording", row=rows, col=1)
     figure.update_yaxes(title=f"predicted {_target(prediction)}", range=rates, tickformat=".1~%", row=1)
     style(

@@ -3,7 +3,7 @@
 import numpy as np
 import plotly.graph_objects as go
 
-from kuaihl.plots.style import TIME_AXIS, dates, style
+from kuaihl.plots.style import dates, style, time_axis
 
 # Okabe and Ito's blue (on a dark page sky blue) and vermilion, as in the other figures.
 _BLUE, _SKY_BLUE, _VERMILION = "#0072B2", "#56B4E9", "#D55E00"
@@ -28,7 +28,8 @@ def fit(level_db: np.ndarray, rate: np.ndarray, *, bin_s: float, dark: bool = Fa
             hovertemplate=name + " %{x}<extra></extra>",
         )
     style(figure, title="", subtitle="", dark=dark)
-    figure.update_xaxes(range=dates([0.0, len(rate) * bin_s]), nticks=4, **TIME_AXIS)
+    end_s = len(rate) * bin_s
+    figure.update_xaxes(range=dates([0.0, end_s]), nticks=4, **time_axis(end_s))
     figure.update_yaxes(visible=False)
     legend = {"orientation": "h", "x": 0, "y": 1, "yanchor": "bottom"}
     return figure.update_layout(height=200, margin={"l": 4, "r": 4, "t": 28, "b": 28}, legend=legend)

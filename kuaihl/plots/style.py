@@ -8,7 +8,9 @@ from collections.abc import Iterable
 import numpy as np
 import plotly.graph_objects as go
 
-TIME_AXIS = {"type": "date", "tickformat": "%-H:%M:%S", "hoverformat": "%-H:%M:%S"}
+_CLOCK, _DAY_S = "%-H:%M:%S", 86_400
+# In front of the time, unseen: by it labels of the second day can be told from those of the first.
+_DAY = '<span style="font-size:0px">{}</span>'
 # Titles break at so many letters, so that they fit a page 390 pixels wide.
 _TITLE_WIDTH = 50
 _GRID = "rgba(128, 128, 128, 0.25)"
@@ -18,6 +20,21 @@ def clock(time_s: float) -> str:
     """Write a time or a length as h:mm:ss, rounded to the second."""
     minutes, seconds = divmod(round(time_s), 60)
     return f"{minutes // 60}:{minutes % 60:02}:{seconds:02}"
+
+
+def time_axis(end_s: float) -> dict[str, object]:
+    """Settings of an axis whose dates are times up to ``end_s``.
+
+    The clocks of plotly's dates start again after 24 hours; what they would write there, to the minute, is replaced.
+    """
+    axis = {"type": "date", "tickformat": _CLOCK, "hoverformat": _CLOCK}
+    if end_s < _DAY_S:
+        return axis
+    beyond = {}
+    for time_s in range(_DAY_S, int(end_s) + 1, 60):
+        day, minute = divmod(time_s // 60, 24 * 60)
+        beyond[f"{_DAY.format(day + 1)}{minute // 60}:{minute % 60:02}:00"] = clock(time_s)
+    return axis | {"tickformat": _DAY.format("%-d") + _CLOCK, "labelalias": beyond}
 
 
 def target_name(target: str) -> str:
