@@ -121,13 +121,15 @@ def straightforward(recording: Path, log: Path) -> dict[str, float]:
     heard = timed("listening", lambda: whisper.transcribe(listener, str(recording), fp16=False)["segments"])
     speech = [[u["text"] for u in heard if s.start_s <= u["start"] < s.end_s] for s in segments]
 
+    size = visual.swin.patch_embed.img_size
+
     @torch.inference_mode()
     def look() -> None:
         for segment in segments:
             for part in (1 / 6, 1 / 2, 5 / 6):
                 moment_s = segment.start_s + part * (segment.end_s - segment.start_s)
                 frame = torch.from_numpy(reader[int(moment_s * rate)].asnumpy()).permute(2, 0, 1)[None].float()
-                small = torch.nn.functional.interpolate(frame, (224, 224), mode="bilinear", antialias=True)
+                small = torch.nn.functional.interpolate(frame, size, mode="bilinear", antialias=True)
                 visual.swin((small - visual.mean) / visual.std)
 
     timed("looking", look)
