@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 MAX_WAITING = 1_000_000
 """As long as so many comments of later segments are held, the log is not read any further."""
 GLANCE_S = 0.2
-"""How often a log is looked at between segments: what a log that is cut to nothing held until then is lost."""
+"""How often a log is looked at between segments; if it was cut to nothing, only a copy tells what it held."""
 PUZZLED_S = 10.0
 """A log whose format cannot be told for so long after its beginning is complained of."""
 
