@@ -4,6 +4,7 @@ import io
 import tarfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -38,6 +39,12 @@ class Pictures:
     squares: Tensor
     aspect: Tensor
     names: tuple[str, ...]
+
+    @cached_property
+    def halves(self) -> Tensor:
+        """The squares at half their side (pictures, 3, 128, 128) uint8."""
+        parts = self.squares.split(256)
+        return torch.cat([F.avg_pool2d(part.float(), 2).round().byte() for part in parts])
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -154,7 +161,9 @@ def views(pictures: Pictures, chosen: np.ndarray, variants: np.ndarray, *, seed:
         return low + (high - low) * next(chances)
 
     where = torch.from_numpy(chosen)
-    squares, aspect = pictures.squares[where].float() / 255, pictures.aspect[where]
+    # Sampling shrinks by leaving pixels out; half the size first, it need not.
+    squares = pictures.halves if size <= STORED_SIZE // 2 else pictures.squares
+    aspect = pictures.aspect[where]
     kind = uniform(0, 1)
     squashed = kind > 0.6
     area = torch.where(squashed, uniform(0.5, 1), uniform(0.2, 1))
@@ -172,9 +181,7 @@ def views(pictures: Pictures, chosen: np.ndarray, variants: np.ndarray, *, seed:
     none = torch.zeros(len(where))
     theta = torch.stack([torch.stack([mirror * width, none, across], 1), torch.stack([none, height, down], 1)], 1)
     grid = F.affine_grid(theta, [len(where), 3, size, size], align_corners=False)
-    if size <= STORED_SIZE // 2:
-        squares = F.avg_pool2d(squares, 2)  # Sampling shrinks by leaving pixels out; half the size first, it need not.
-    seen = F.grid_sample(squares, grid, align_corners=False)
+    seen = F.grid_sample(squares[where].float() / 255, grid, align_corners=False)
 
     brightness, contrast, colour, grey = uniform(0.6, 1.4), uniform(0.6, 1.4), uniform(0.6, 1.4), uniform(0, 1) < 0.1
     seen = seen * _shaped(brightness)
