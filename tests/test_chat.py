@@ -5,10 +5,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from safetensors.torch import save_file
 
 from kuaihl.activity import CHAT_COLUMNS
-from kuaihl.encoders import COMPACT_SWIN, TextEncoder, VisualEncoder
+from kuaihl.encoders import TextEncoder
 from kuaihl.errors import LabelError
 from kuaihl.model import PRESETS
 from kuaihl.weights import find_text_encoder, sha256_file
@@ -34,6 +33,8 @@ def dataset(logs: Path) -> Path:
 def test_rows_say_what_the_chat_did(logs: Path, dataset: Path) -> None:
     segments = Segments(dataset)
     assert segments.info.target == "participation"
+    assert segments.info.encoders == {}
+    assert (dataset / "visual.safetensors").exists()  # a checkpoint of chat alone needs it to open a recording
     rows = pq.read_table(logs).to_pylist()
     rooms = {room.name: room for room in segments.rooms}
     assert sorted(rooms) == sorted({row["vod"] for row in rows})
@@ -64,6 +65,7 @@ def test_text_is_that_of_the_app(tmp_path: Path) -> None:
     name = PRESETS["compact"].text_encoder
     expected = TextEncoder(name, weights=find_text_encoder(name)).encode(None, written)
     segments = Segments(tmp_path / "out")
+    assert segments.info.encoders == {name: sha256_file(find_text_encoder(name) / "model.safetensors")}
     found = segments.window(0, 21)["text"]
     np.testing.assert_array_equal(found, expected)
     assert segments.column("comments", segments.rooms[0])[4].tolist() == written[4]
@@ -79,19 +81,6 @@ def test_an_interrupted_run_goes_on(logs: Path, tmp_path: Path) -> None:
     assert kept.stat().st_mtime_ns == stamp
     with pytest.raises(LabelError, match="holds another dataset"):
         prepare_chat(logs, tmp_path)
-
-
-def test_another_visual_encoder_leaves_the_rooms_as_they_are(logs: Path, tmp_path: Path) -> None:
-    prepare_chat(logs, tmp_path / "out", text=False)
-    (tmp_path / "other").mkdir()
-    other = VisualEncoder(COMPACT_SWIN, weights=None, device="cpu").swin.state_dict()
-    save_file(other, tmp_path / "other" / "visual.safetensors")
-    shards = {p: p.stat().st_mtime_ns for p in (tmp_path / "out" / "rooms").iterdir()}
-    prepare_chat(logs, tmp_path / "out", text=False, checkpoint=tmp_path / "other")
-    assert {p: p.stat().st_mtime_ns for p in (tmp_path / "out" / "rooms").iterdir()} == shards
-    info = Segments(tmp_path / "out").info
-    assert info.encoders[COMPACT_SWIN] == sha256_file(tmp_path / "other" / "visual.safetensors")
-    assert info.encoders[COMPACT_SWIN] == sha256_file(tmp_path / "out" / "visual.safetensors")
 
 
 def test_what_cannot_be_used_is_reported_and_passed_over(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

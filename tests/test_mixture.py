@@ -80,6 +80,14 @@ def test_datasets_have_to_go_together(folders: list[Path], tmp_path: Path) -> No
     write_chat_dataset(tmp_path, info=replace(CHAT_INFO, encoders=encoders))
     with pytest.raises(LabelError, match=r"different encoders, .*some-bert \(2{12}\) and .*some-bert \(3{12}\)"):
         open_parts([folders[0], tmp_path])
+    write_chat_dataset(tmp_path, info=replace(CHAT_INFO, encoders={}, text_dim=CHAT_INFO.text_dim + 1))
+    with pytest.raises(LabelError, match=r"swin_compact_128 \(1{12}\) and .* and swin_compact_128 \(unused\)"):
+        open_parts([folders[0], tmp_path])
+
+
+def test_an_encoder_that_made_nothing_need_not_be_the_same(folders: list[Path], tmp_path: Path) -> None:
+    write_chat_dataset(tmp_path, info=replace(CHAT_INFO, encoders={}), text=False)
+    assert [part.target for part in open_parts([tmp_path, folders[0]])] == ["participation", "lvtr"]
 
 
 def test_only_the_datasets_of_who_is_left_out_are_split_anew(folders: list[Path]) -> None:

@@ -200,3 +200,7 @@ def test_what_does_not_go_with_a_checkpoint_is_refused(dataset: Path, checkpoint
     (copy / "dataset.json").write_text(json.dumps(described))
     with pytest.raises(CheckpointError, match="not those of the checkpoint's"):
         built(config(copy, tmp_path, init=checkpoint))
+    described["visual_encoder"], described["encoders"] = "swin_compact_128", {}
+    (copy / "dataset.json").write_text(json.dumps(described))
+    with pytest.raises(CheckpointError, match="not those of the checkpoint's"):
+        built(config(copy, tmp_path, init=checkpoint))

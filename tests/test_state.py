@@ -1,5 +1,6 @@
 """What a run keeps: whenever it is stopped, checkpoint and state are whole, and what they lack is done again."""
 
+import json
 import math
 import shlex
 from dataclasses import replace
@@ -11,7 +12,7 @@ import tyro
 
 from kuaihl.errors import LabelError
 from kuaihl.model import PRESETS, KuaiHL, load
-from tests.small_dataset import write_dataset
+from tests.small_dataset import CHAT_INFO, write_chat_dataset, write_dataset
 from train import fit
 from train.calibrate import CALIBRATION_FILE
 from train.fit import FitConfig
@@ -92,6 +93,17 @@ def test_whenever_it_stops_there_is_a_whole_checkpoint(dataset: Path, tmp_path: 
     assert seen[-1] == (2.0, 1)  # the state is last: what comes after the one that is there is done again
     assert len(seen) == 6  # README, config, log, encoder, weights, state
     assert sorted(seen) == seen
+
+
+def test_the_encoder_is_that_of_the_dataset_whose_pictures_it_saw(dataset: Path, tmp_path: Path) -> None:
+    chats = tmp_path / "chats"
+    write_chat_dataset(chats, info=replace(CHAT_INFO, encoders={}), text=False)
+    (chats / "visual.safetensors").write_bytes(b"an encoder of nothing")
+    given = run(tmp_path / "out", value=1.0)
+    given.save_checkpoint(Progress(), datasets=[chats, dataset], command="python -m train.fit", windows=7)
+    folder = tmp_path / "out" / CHECKPOINT_FOLDER
+    assert (folder / "visual.safetensors").read_bytes() == b"an encoder"
+    assert [d["target"] for d in json.loads((folder / "fit.json").read_text())["datasets"]] == ["participation", "lvtr"]
 
 
 def test_new_weights_are_not_called_calibrated(dataset: Path, tmp_path: Path) -> None:

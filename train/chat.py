@@ -2,7 +2,6 @@
 
 import hashlib
 import logging
-from dataclasses import replace
 from pathlib import Path
 
 from tqdm import tqdm
@@ -14,7 +13,7 @@ from kuaihl.model import PRESETS
 from kuaihl.predictor import DEFAULT_CHECKPOINT
 from kuaihl.records import SEGMENT_S, segments_of
 from kuaihl.weights import find_text_encoder, find_visual_encoder, sha256_file
-from train.dataset import DATASET_FILE, DatasetInfo, read_info, write_shard
+from train.dataset import DatasetInfo, write_shard
 from train.labels import from_comments
 from train.participation import TARGET, ChatLog, find_logs, split_by_date
 from train.prepare import columns, lines, open_dataset
@@ -25,7 +24,7 @@ LONGEST_S = 48 * 3600
 """No stream lasts longer; what a log places later has a damaged time, and is left out."""
 
 
-def prepare_chat(logs: Path, out: Path, *, text: bool = True, checkpoint: Path | None = None) -> None:
+def prepare_chat(logs: Path, out: Path, *, text: bool = True) -> None:
     """Encode chats and write them, a shard for each; a run that was interrupted goes on with those that lack.
 
     A chat that cannot be read, or in which no segment can be scored, is reported and passed over.
@@ -38,9 +37,6 @@ def prepare_chat(logs: Path, out: Path, *, text: bool = True, checkpoint: Path |
         Folder of the dataset.
     text
         Whether to encode what was written, which takes most of the time; without it there are activity and words alone.
-    checkpoint
-        Folder of the visual encoder that rooms with pictures were made with, so that both can train one model; the
-        one that comes with the project if not given. A dataset that is there takes another one without encoding again.
 
     Raises
     ------
@@ -51,7 +47,8 @@ def prepare_chat(logs: Path, out: Path, *, text: bool = True, checkpoint: Path |
     """
     found = find_logs(logs)
     preset = PRESETS["compact"]
-    visual_file = find_visual_encoder(COMPACT_SWIN, checkpoint=checkpoint or DEFAULT_CHECKPOINT)
+    # It sees nothing here; a checkpoint that is trained on chat alone goes with one all the same.
+    visual_file = find_visual_encoder(COMPACT_SWIN, checkpoint=DEFAULT_CHECKPOINT)
     text_folder = find_text_encoder(preset.text_encoder)
     encoder = TextEncoder(preset.text_encoder, weights=text_folder) if text else None
     channels = sorted({log.channel for log in found})
@@ -60,18 +57,13 @@ def prepare_chat(logs: Path, out: Path, *, text: bool = True, checkpoint: Path |
         picture_dim=preset.picture_dim,
         text_encoder=preset.text_encoder,
         text_dim=preset.text_dim,
-        encoders={
-            COMPACT_SWIN: sha256_file(visual_file),
-            preset.text_encoder: sha256_file(text_folder / "model.safetensors"),
-        },
+        encoders={preset.text_encoder: sha256_file(text_folder / "model.safetensors")} if text else {},
         target=TARGET,
         source=f"real chat: audience participation in {len(found)} streams of {len(channels)} channels"
         + ("" if text else ", activity and words alone"),
         made_by=f"python -m train.prepare chat --logs {logs.name} --out {out.name}" + ("" if text else " --no-text"),
         parameters={"text": text, "streams": len(found), "names_sha256": _digest(found)},
     )
-    if (out / DATASET_FILE).exists() and _same_but_for_pictures(read_info(out), info):
-        (out / DATASET_FILE).unlink()  # no room has pictures, so that all there are go with the new encoder as well
     open_dataset(out, info, visual_file)
     for day, (log, split) in enumerate(zip(tqdm(found, unit="chat"), split_by_date(len(found)), strict=True)):
         shard = out / "rooms" / f"{log.name}.parquet"
@@ -85,11 +77,6 @@ def prepare_chat(logs: Path, out: Path, *, text: bool = True, checkpoint: Path |
         write_shard(shard, info, values)
     if not any((out / "rooms").glob("*.parquet")):
         raise LabelError(f"{logs}: no chat has a segment to score: a participation in 21 segments one after another.")
-
-
-def _same_but_for_pictures(old: DatasetInfo, new: DatasetInfo) -> bool:
-    """Whether two datasets of chat differ in nothing but the weights of the visual encoder."""
-    return replace(old, encoders=old.encoders | {new.visual_encoder: new.encoders[new.visual_encoder]}) == new
 
 
 def _columns(log: ChatLog, encoder: TextEncoder | None, *, day: int, split: str) -> dict[str, object]:

@@ -36,9 +36,10 @@ _SCALARS = ("has_pictures", "has_speech", "has_comments", "label", "valid")
 class DatasetInfo:
     """What a dataset on disk is: which encoders made its features, and where its labels come from.
 
-    ``encoders`` maps the names of the visual and the text encoder to the SHA-256 of their weights: features of other
-    weights are refused. ``source`` is a sentence for people, ``target`` what the labels measure, ``made_by`` the
-    command, with the names of files without their folders, and ``parameters`` whatever else decided the rooms.
+    ``encoders`` maps the names of those encoders that made any of its features to the SHA-256 of their weights:
+    features of other weights are refused. ``source`` is a sentence for people, ``target`` what the labels measure,
+    ``made_by`` the command, with the names of files without their folders, and ``parameters`` whatever else decided
+    the rooms.
     """
 
     visual_encoder: str

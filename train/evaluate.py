@@ -116,7 +116,7 @@ def _hidden(model: KuaiHL, places: Sequence[slice]) -> Iterator[None]:
 
 
 def check_encoders(folder: Path, model: KuaiHL, info: DatasetInfo) -> None:
-    """Refuse features of another encoder than the checkpoint's: CheckpointError."""
+    """Refuse features of another encoder than the checkpoint's, where it made any: CheckpointError."""
     from kuaihl.weights import find_text_encoder, find_visual_encoder, sha256_file
 
     config = model.config
@@ -127,7 +127,7 @@ def check_encoders(folder: Path, model: KuaiHL, info: DatasetInfo) -> None:
         ),
     }
     for name, digest in found.items():
-        if info.encoders.get(name) != digest:
+        if name not in (info.visual_encoder, info.text_encoder) or info.encoders.get(name, digest) != digest:
             raise CheckpointError(
                 f"The dataset's features are not those of the checkpoint's {name} ({digest[:12]}): it was made with "
                 f"{', '.join(f'{k} ({v[:12]})' for k, v in info.encoders.items())}. Prepare it with this checkpoint."

@@ -9,7 +9,7 @@ import numpy as np
 from torch.utils.data import DataLoader, Dataset
 
 from kuaihl.errors import LabelError
-from train.dataset import BLANK, Batch, Room, Segments, Windows, first
+from train.dataset import BLANK, Batch, DatasetInfo, Room, Segments, Windows, first
 from train.evaluate import rooms_of
 
 
@@ -47,17 +47,17 @@ def open_parts(folders: Sequence[Path], *, left_out: Sequence[str] = ()) -> list
     if not folders:
         raise LabelError("There is nothing to learn from: give a --dataset, or several.")
     opened = [Segments(folder) for folder in folders]
-    first_info = opened[0].info
     for k, (folder, segments) in enumerate(zip(folders, opened, strict=True)):
         info = segments.info
         if info.target in (earlier := [other.info.target for other in opened[:k]]):
             same = folders[earlier.index(info.target)]
             raise LabelError(f"{same} and {folder} both have labels of {info.target}: give one dataset a target.")
-        if info.encoders != first_info.encoders:
-            raise LabelError(
-                f"{folders[0]} and {folder} were made with different encoders, {_named(first_info.encoders)} and "
-                f"{_named(info.encoders)}: prepare one of them anew with the encoders of the other."
-            )
+        for other, before in zip(folders[:k], opened[:k], strict=True):
+            if not _alike(before.info, info):
+                raise LabelError(
+                    f"{other} and {folder} were made with different encoders, {_named(before.info)} and "
+                    f"{_named(info)}: prepare one of them anew with the encoders of the other."
+                )
     streamers = [{room.streamer for room in segments.rooms} for segments in opened]
     if unknown := set(left_out).difference(*streamers):
         raise LabelError(f"No dataset has rooms of {', '.join(sorted(unknown))}, who should be left out.")
@@ -121,5 +121,13 @@ def read(
     yield from DataLoader(dataset, batch_sampler=shares, collate_fn=first, num_workers=workers)
 
 
-def _named(encoders: dict[str, str]) -> str:
-    return " and ".join(f"{name} ({digest[:12]})" for name, digest in encoders.items())
+def _alike(one: DatasetInfo, other: DatasetInfo) -> bool:
+    """Whether one model can read features of both: of the same encoders, where both have any."""
+    shapes = [(info.visual_encoder, info.picture_dim, info.text_encoder, info.text_dim) for info in (one, other)]
+    both = one.encoders.keys() & other.encoders.keys()
+    return shapes[0] == shapes[1] and all(one.encoders[name] == other.encoders[name] for name in both)
+
+
+def _named(info: DatasetInfo) -> str:
+    names = (info.visual_encoder, info.text_encoder)
+    return " and ".join(f"{name} ({info.encoders.get(name, 'unused')[:12]})" for name in names)

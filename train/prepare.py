@@ -275,14 +275,12 @@ class Chat:
     """Folder to write into."""
     text: bool = True
     """Whether to encode what was written, which takes most of the time."""
-    checkpoint: Path | None = None
-    """Folder of the visual encoder of rooms to be trained on together; the one of the project if not given."""
 
     def run(self) -> None:
         """Prepare."""
         from train.chat import prepare_chat
 
-        prepare_chat(self.logs, self.out, text=self.text, checkpoint=self.checkpoint)
+        prepare_chat(self.logs, self.out, text=self.text)
 
 
 def main() -> None:

@@ -90,7 +90,8 @@ def model_from(checkpoint: Path, parts: Sequence[Part], *, without: Sequence[str
     """
     model, folder = load(checkpoint)
     old = model.config
-    check_encoders(folder, model, parts[0].segments.info)
+    for part in parts:
+        check_encoders(folder, model, part.segments.info)
     for name in ("activity", "words", "recurrent", "window"):
         has = getattr(old, name)
         if changes.get(name, has) != has:

@@ -82,7 +82,7 @@ class Run:
         part.replace(self.out / STATE_FILE)
 
     def save_checkpoint(self, progress: Progress, *, datasets: Sequence[Path], command: str, windows: int) -> None:
-        """Write ``out/checkpoint``: float16 weights, the visual encoder of the datasets, and how it was trained.
+        """Write ``out/checkpoint``: float16 weights, the visual encoder that made features, and how it was trained.
 
         An earlier one is replaced file by file, since a folder cannot be in one go: within a run only weights and log
         change, so what is there always loads, and is the old or the new. How the old one was calibrated is forgotten.
@@ -92,12 +92,14 @@ class Run:
         copy = KuaiHL(self.model.config)
         copy.load_state_dict(self.model.state_dict())
         copy.half().save_pretrained(part)
+        infos = {dataset: read_info(dataset) for dataset in datasets}
+        seeing = sorted(datasets, key=lambda dataset: infos[dataset].visual_encoder not in infos[dataset].encoders)
         for name in ENCODER_FILES:
-            if file := next((file for dataset in datasets if (file := dataset / name).exists()), None):
+            if file := next((file for dataset in seeing if (file := dataset / name).exists()), None):
                 shutil.copyfile(file, part / name)
         log = {
             "command": command,
-            "datasets": [asdict(read_info(dataset)) for dataset in datasets],
+            "datasets": [asdict(info) for info in infos.values()],
             "windows": windows,
             "torch": torch.__version__,
             **asdict(progress),
