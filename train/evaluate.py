@@ -130,7 +130,8 @@ def check_encoders(folder: Path, model: KuaiHL, info: DatasetInfo) -> None:
         if name not in (info.visual_encoder, info.text_encoder) or info.encoders.get(name, digest) != digest:
             raise CheckpointError(
                 f"The dataset's features are not those of the checkpoint's {name} ({digest[:12]}): it was made with "
-                f"{', '.join(f'{k} ({v[:12]})' for k, v in info.encoders.items())}. Prepare it with this checkpoint."
+                f"{', '.join(f'{k} ({v[:12]})' for k, v in info.encoders.items()) or info.visual_encoder}. Prepare it "
+                "with this checkpoint."
             )
 
 
