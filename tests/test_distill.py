@@ -170,7 +170,7 @@ def test_learning_rate_rises_and_falls() -> None:
 
 
 def test_resumed_run_is_the_undisturbed_run(folder: Path, tmp_path: Path, teacher: Teacher) -> None:
-    config = DistillConfig((folder,), tmp_path / "whole", steps=3, batch=4, variants=2)
+    config = DistillConfig((folder,), tmp_path / "whole", steps=3, batch=4, variants=2, blends=1)
     distill(config)
     report = json.loads((config.out / "distill.json").read_text())
     assert report["steps"] == 3
@@ -185,7 +185,7 @@ def test_resumed_run_is_the_undisturbed_run(folder: Path, tmp_path: Path, teache
     stopped = replace(config, out=tmp_path / "stopped")
     stopped.out.mkdir()
     pictures = load_pictures([folder])
-    lessons = teach(teacher, pictures, np.arange(6), out=stopped.out, variants=2, seed=0)
+    lessons = teach(teacher, pictures, np.arange(6), out=stopped.out, variants=2, blends=1, seed=0)
     run = begin(stopped)
     untrained = run.student.swin.state_dict()["norm.weight"].clone()
     take_step(run, stopped, pictures, lessons)
@@ -198,13 +198,35 @@ def test_resumed_run_is_the_undisturbed_run(folder: Path, tmp_path: Path, teache
     assert not torch.equal(tensors["norm.weight"], untrained.half())
 
     with pytest.raises(LabelError, match="other pictures"):
-        teach(teacher, pictures, np.arange(5), out=stopped.out, variants=2, seed=0)
+        teach(teacher, pictures, np.arange(5), out=stopped.out, variants=2, blends=1, seed=0)
+
+
+def test_blends_show_two_pictures(teacher: Teacher, tmp_path: Path) -> None:
+    levels = torch.tensor([0, 90, 255], dtype=torch.uint8)
+    names = ("a/0.jpg", "a/1.jpg", "a/2.jpg")
+    flat = Pictures(levels[:, None, None, None].expand(3, 3, 256, 256), torch.ones(3), names)
+    chosen, variants = np.zeros(400, dtype=int), np.arange(400)
+    pure = views(flat, chosen, variants, others=chosen, seed=0, size=32)
+    assert (pure == 0).all()
+    blended = views(flat, chosen, variants, others=np.full(400, 2), seed=0, size=32).amax(dim=(1, 2, 3))
+    assert 0.1 < (blended < 0.25).float().mean() < 0.4  # the share is even, brightness scales it
+    assert 0.1 < (blended > 0.75).float().mean() < 0.4
+
+    lessons = teach(teacher, flat, np.array([0, 2]), out=tmp_path, variants=2, blends=30, seed=0)
+    assert lessons.pictures.tolist() == [0, 2] * 32
+    assert lessons.others[:4].tolist() == [0, 2, 0, 2]
+    assert set(lessons.others) == {0, 2}  # picture 1 was not chosen
+    assert (lessons.others[4:] != lessons.pictures[4:]).any()
+    assert lessons.variants.tolist() == [variant for variant in range(32) for _ in range(2)]
+    more = teach(teacher, flat, np.array([0, 2]), out=tmp_path, variants=3, blends=29, seed=0)
+    assert more.others[:6].tolist() == [0, 2] * 3
+    torch.testing.assert_close(more.features[6:], lessons.features[6:], atol=0, rtol=0)
 
 
 def test_student_learns(folder: Path, tmp_path: Path, teacher: Teacher) -> None:
     config = DistillConfig((folder,), tmp_path, steps=30, batch=4, variants=1)
     pictures = load_pictures([folder])
-    lessons = teach(teacher, pictures, np.arange(6), out=tmp_path, variants=1, seed=0)
+    lessons = teach(teacher, pictures, np.arange(6), out=tmp_path, variants=1, blends=0, seed=0)
     torch.testing.assert_close(lessons.mean, lessons.features.float().mean(0))
     run = begin(config)
     run.student.train()

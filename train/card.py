@@ -258,7 +258,7 @@ def _distilled(log: dict[str, Any] | None) -> str:
     steps, minutes = sum(run["steps"] for run in runs), sum(run["student_s"] for run in runs) / 60
     told = (
         f"\nThe visual encoder was distilled from an ImageNet EfficientNet-Lite0 on {log['photos']:,} photographs and\n"
-        f"{log['drawings']:,} frames of simulated rooms: {steps:,} steps of {log['batch']} in {minutes:.0f} minutes.\n"
+        f"{log['drawings']:,} frames of simulated rooms: {steps:,} steps in {minutes:.0f} minutes.\n"
     )
     if probe := log["probe"]:
         right = f"{probe['student_accuracy']:.1%} (teacher: {probe['teacher_accuracy']:.1%})"

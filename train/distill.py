@@ -2,7 +2,9 @@
 
 The teacher looks once at several views of every picture; the student then learns its pooled features (standardised)
 and its class probabilities from the same views (Beyer et al., "A good teacher is patient and consistent", CVPR 2022),
-small ones first, which is several times faster. Needs photos, in tar files or folders with one folder a class.
+small ones first, which is several times faster. Views of two pictures blended are more pictures than there are: with
+few photos they keep the student from learning those by heart. Needs photos, in tar files or folders with one folder a
+class.
 """
 
 import json
@@ -65,7 +67,9 @@ class DistillConfig:
     scenes: Path | None = None
     """Photos that half of those rooms show, as the simulator's --scenes: one of ``images``."""
     variants: int = 4
-    """Views of every picture."""
+    """Views of every picture by itself."""
+    blends: int = 0
+    """Views of every picture blended with another."""
     init: Path | None = None
     """Start from these weights (.safetensors)."""
     checkpoint_minutes: float = 2.0
@@ -186,7 +190,8 @@ def take_step(run: Run, config: DistillConfig, pictures: Pictures, lessons: Less
     size = next(size for until, size in SIZES if progress <= until)
     rng = np.random.default_rng([config.seed, run.step])
     some = rng.choice(len(lessons.pictures), size=min(config.batch, len(lessons.pictures)), replace=False)
-    seen = views(pictures, lessons.pictures[some], lessons.variants[some], seed=config.seed, size=size)
+    shown = lessons.pictures[some], lessons.variants[some]
+    seen = views(pictures, *shown, others=lessons.others[some], seed=config.seed, size=size)
     features, logits = lessons.features[some].float(), lessons.logits[some].float()
     guess, guessed_logits = run.student(seen)
     feature_loss = F.mse_loss(guess, (features - lessons.mean) / lessons.std)
@@ -262,7 +267,8 @@ def distill(config: DistillConfig) -> None:
     chosen = np.concatenate([split.distil, np.arange(len(pictures.names), len(pictures.squares))])
     logger.info("%d photos and %d drawings to distil from", len(split.distil), config.drawings)
     teacher = Teacher()
-    lessons = teach(teacher, pictures, chosen, out=config.out, variants=config.variants, seed=config.seed)
+    looks = {"variants": config.variants, "blends": config.blends, "seed": config.seed}
+    lessons = teach(teacher, pictures, chosen, out=config.out, **looks)
     run = begin(config)
     train(run, config, pictures, lessons)
     # A probe needs two classes with photos to spare.
@@ -273,6 +279,7 @@ def distill(config: DistillConfig) -> None:
         "photos": len(split.distil),
         "drawings": config.drawings,
         "variants": config.variants,
+        "blends": config.blends,
         "steps": run.step,
         "batch": min(config.batch, len(lessons.pictures)),
         "student_s": round(run.elapsed_s, 1),

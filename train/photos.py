@@ -26,7 +26,7 @@ PROBE_TEST = 20
 FRAMES_PER_ROOM = 24
 _SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
 _WIDE = 16 / 9
-_CHANCES = 12
+_CHANCES = 13
 
 
 @dataclass(frozen=True)
@@ -146,12 +146,21 @@ def split_for_probe(names: tuple[str, ...]) -> Split:
     return Split(distil, np.array(sorted(train), dtype=int), np.array(sorted(test), dtype=int))
 
 
-def views(pictures: Pictures, chosen: np.ndarray, variants: np.ndarray, *, seed: int, size: int = VIEW_SIZE) -> Tensor:
+def views(
+    pictures: Pictures,
+    chosen: np.ndarray,
+    variants: np.ndarray,
+    *,
+    others: np.ndarray | None = None,
+    seed: int,
+    size: int = VIEW_SIZE,
+) -> Tensor:
     """See pictures at random -> (batch, 3, size, size) float32 in [0, 1].
 
     The same (seed, picture, variant) gives the same view at every size. 60 % are crops at about their true proportions,
     20 % crops squashed as a recording's frame is, 10 % whole and 10 % whole inside a black 16:9 frame; half are
-    mirrored, and all get their brightness, contrast and colour changed.
+    mirrored, and all get their brightness, contrast and colour changed. Where ``others`` names another picture, the
+    two are blended first, by a share drawn evenly (mixup; Zhang et al., ICLR 2018).
     """
     keys = zip(chosen.tolist(), variants.tolist(), strict=True)
     drawn = np.stack([np.random.default_rng([seed, *key]).random(_CHANCES, dtype=np.float32) for key in keys])
@@ -181,10 +190,13 @@ def views(pictures: Pictures, chosen: np.ndarray, variants: np.ndarray, *, seed:
     none = torch.zeros(len(where))
     theta = torch.stack([torch.stack([mirror * width, none, across], 1), torch.stack([none, height, down], 1)], 1)
     grid = F.affine_grid(theta, [len(where), 3, size, size], align_corners=False)
-    seen = F.grid_sample(squares[where].float() / 255, grid, align_corners=False)
+    taken = squares[where].float() / 255
 
     brightness, contrast, colour, grey = uniform(0.6, 1.4), uniform(0.6, 1.4), uniform(0.6, 1.4), uniform(0, 1) < 0.1
-    seen = seen * _shaped(brightness)
+    share = uniform(0, 1)
+    if others is not None and (others != chosen).any():
+        taken = taken.lerp(squares[torch.from_numpy(others)].float() / 255, _shaped(share))
+    seen = F.grid_sample(taken, grid, align_corners=False) * _shaped(brightness)
     level = seen.mean(dim=(1, 2, 3), keepdim=True)
     seen = level + (seen - level) * _shaped(contrast)
     lightness = seen.mean(dim=1, keepdim=True)

@@ -18,7 +18,8 @@ from train.photos import Pictures, views
 logger = logging.getLogger(__name__)
 
 TEACHER_DIM, TEACHER_CLASSES = 1280, 1000
-TEACHER_BATCH = 64
+TEACHER_BATCH = 8
+"""Small enough for a core's cache, which is faster than 64."""
 
 
 class Teacher(nn.Module):
@@ -47,39 +48,49 @@ class Teacher(nn.Module):
 class Lessons:
     """What the teacher saw in each view, float16: features (views, 1280), logits (views, 1000).
 
-    View i is variant ``variants[i]`` of picture ``pictures[i]``; mean and std (1280,) are those of the features.
+    View i is variant ``variants[i]`` of picture ``pictures[i]``, blended with ``others[i]`` if that is another; mean
+    and std (1280,) are those of the features.
     """
 
     pictures: np.ndarray
     variants: np.ndarray
+    others: np.ndarray
     features: Tensor
     logits: Tensor
     mean: Tensor
     std: Tensor
 
 
-def teach(teacher: Teacher, pictures: Pictures, chosen: np.ndarray, *, out: Path, variants: int, seed: int) -> Lessons:
+def teach(
+    teacher: Teacher, pictures: Pictures, chosen: np.ndarray, *, out: Path, variants: int, blends: int, seed: int
+) -> Lessons:
     """Let the teacher look at every variant of every chosen picture, or read what it saw from ``out``.
+
+    After ``variants`` views of each picture by itself come ``blends``, each with another of the chosen pictures.
 
     Raises
     ------
     LabelError
         The folder belongs to a run on other pictures.
     """
-    parts = []
-    for variant in range(variants):
-        file = out / f"lessons-{variant}.safetensors"
+    parts, others = [], []
+    total = variants + blends
+    for variant in range(total):
+        alone = variant < variants
+        others.append(chosen if alone else np.random.default_rng([seed, variant]).permutation(chosen))
+        file = out / f"{'views' if alone else 'blends'}-{seed}-{variant}.safetensors"
         if not file.exists():
-            logger.info("the teacher looks at %d pictures, variant %d of %d", len(chosen), variant, variants)
-            write(file, save(_look(teacher, pictures, chosen, variant=variant, seed=seed)))
+            logger.info("the teacher looks at %d pictures, variant %d of %d", len(chosen), variant, total)
+            write(file, save(_look(teacher, pictures, chosen, others[-1], variant=variant, seed=seed)))
         parts.append(load_file(file))
         if len(parts[-1]["features"]) != len(chosen):
             raise LabelError(f"{out} holds a run on other pictures; give another folder with --out")
     features = torch.cat([part["features"] for part in parts])
     std, mean = torch.std_mean(features.float(), dim=0)
     return Lessons(
-        pictures=np.tile(chosen, variants),
-        variants=np.repeat(np.arange(variants), len(chosen)),
+        pictures=np.tile(chosen, total),
+        variants=np.repeat(np.arange(total), len(chosen)),
+        others=np.concatenate(others),
         features=features,
         logits=torch.cat([part["logits"] for part in parts]),
         mean=mean,
@@ -87,11 +98,14 @@ def teach(teacher: Teacher, pictures: Pictures, chosen: np.ndarray, *, out: Path
     )
 
 
-def _look(teacher: Teacher, pictures: Pictures, chosen: np.ndarray, *, variant: int, seed: int) -> dict[str, Tensor]:
+def _look(
+    teacher: Teacher, pictures: Pictures, chosen: np.ndarray, others: np.ndarray, *, variant: int, seed: int
+) -> dict[str, Tensor]:
     seen = []
     for start in range(0, len(chosen), TEACHER_BATCH):
-        some = chosen[start : start + TEACHER_BATCH]
-        seen.append(teacher(views(pictures, some, np.full(len(some), variant), seed=seed)))
+        some = slice(start, start + TEACHER_BATCH)
+        variants = np.full(len(chosen[some]), variant)
+        seen.append(teacher(views(pictures, chosen[some], variants, others=others[some], seed=seed)))
     features, logits = (torch.cat(parts).half() for parts in zip(*seen, strict=True))
     return {"features": features, "logits": logits}
 
