@@ -75,7 +75,7 @@ def test_the_hub_reads_data_and_metrics_off_the_card(checkpoint: Path) -> None:
     assert data.model_name == "KuaiHL"
     assert (data.license, data.metrics, data.library_name) == ("apache-2.0", ["kendalltau"], "kuaihl")
     found = {(r.dataset_type, r.dataset_config, r.metric_name): r for r in data.eval_results}
-    for target, kind in (("lvtr", "klive-sim"), ("participation", "act")):
+    for target, kind in (("lvtr", "klive-sim"), ("participation", "chat")):
         report = json.loads((checkpoint / f"evaluation-{target}.json").read_text())
         tables = ((None, "kuaihl"), ("known streamers", "known_streamers"), ("new streamers", "new_streamers"))
         for config, table in tables:
@@ -108,7 +108,7 @@ def test_real_labels_are_not_called_simulated(checkpoint: Path) -> None:
     (checkpoint / "fit.json").write_text(json.dumps(fit))
     card = ModelCard.load(write_card(checkpoint))
     assert "simulated-data" not in card.data.tags
-    assert {result.dataset_type for result in card.data.eval_results} == {"streams", "act"}
+    assert {result.dataset_type for result in card.data.eval_results} == {"streams", "chat"}
     assert "simulator's" not in card.text
 
 
