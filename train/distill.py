@@ -267,8 +267,8 @@ def distill(config: DistillConfig) -> None:
     chosen = np.concatenate([split.distil, np.arange(len(pictures.names), len(pictures.squares))])
     logger.info("%d photos and %d drawings to distil from", len(split.distil), config.drawings)
     teacher = Teacher()
-    looks = {"variants": config.variants, "blends": config.blends, "seed": config.seed}
-    lessons = teach(teacher, pictures, chosen, out=config.out, **looks)
+    variants, blends = config.variants, config.blends
+    lessons = teach(teacher, pictures, chosen, out=config.out, variants=variants, blends=blends, seed=config.seed)
     run = begin(config)
     train(run, config, pictures, lessons)
     # A probe needs two classes with photos to spare.
