@@ -10,7 +10,7 @@ from playwright.sync_api import expect
 from tests import hub as loopback
 from tests.hub import File, Repo
 from tests.serving import ROOT, browse, serve
-from tests.visiting import upload
+from tests.visiting import unfold, upload
 
 pytestmark = pytest.mark.browser
 RUN_MS = 240_000
@@ -43,7 +43,7 @@ def page(chromium, tmp_path_factory):
             page = browser.new_page(viewport={"width": 1440, "height": 900})
             page.goto(url)
             expect(page.locator("#head .model")).to_contain_text("simulated rooms", timeout=RUN_MS)
-            page.locator("#more button").first.click()
+            unfold(page, "#more")
             yield page
 
 

@@ -10,7 +10,7 @@ from playwright.sync_api import expect
 
 from tests.cheers import write_stream
 from tests.serving import ROOT
-from tests.visiting import RUN_MS, choose, options, run, seconds, turn_to, upload
+from tests.visiting import RUN_MS, choose, options, run, seconds, turn_to, unfold, upload
 
 pytestmark = pytest.mark.browser
 
@@ -29,7 +29,7 @@ def test_settings_predict_again_without_encoding(page, short_recording, short_lo
     expect(page.locator("#why")).to_contain_text("comments")
     encoded = encoded_once(page)
     before = page.locator("#highlights").inner_text()
-    page.get_by_text("Settings", exact=True).first.click()
+    unfold(page, "#settings")
     page.get_by_label("Comments", exact=True).uncheck()
     expect(page.locator("#status")).to_contain_text("no comments")
     expect(page.locator("#why table")).not_to_contain_text("comments")
@@ -44,7 +44,7 @@ def test_what_to_predict_is_a_choice_that_the_page_names(page, short_recording, 
     drawn = "JSON.stringify(document.querySelector('#curve .js-plotly-plot')._fullData[0].y)"
     before = page.evaluate(drawn)
     expect(page.locator("#curve")).to_contain_text("Predicted LVTR of short.mp4")
-    page.locator("#settings button").first.click()
+    unfold(page, "#settings")
     choose(page, "#target", "Participation")
     expect(page.locator("#curve")).to_contain_text("Predicted participation of short.mp4")
     expect(page.locator("#curve")).to_contain_text("Learned from: real chat")
@@ -60,7 +60,7 @@ def test_what_to_predict_is_a_choice_that_the_page_names(page, short_recording, 
 
 def test_without_a_comment_log_participation_is_not_offered_and_the_page_says_why(page, short_recording, short_log):
     upload(page, short_recording)
-    page.locator("#settings button").first.click()
+    unfold(page, "#settings")
     expect(page.locator("#target")).to_contain_text("For participation, add a comment log", timeout=RUN_MS)
     assert options(page, "#target") == ["LVTR"]
     page.locator("#comments input[type=file]").set_input_files(short_log)
@@ -75,7 +75,7 @@ def test_without_a_comment_log_participation_is_not_offered_and_the_page_says_wh
 
 def test_a_known_streamer_has_an_effect_of_their_own(page, short_recording, short_log):
     run(page, short_recording, short_log)
-    page.locator("#settings button").first.click()
+    unfold(page, "#settings")
     new, known, *_ = options(page, "#streamer")
     assert new == "Somebody new"
     turn_to(page, "Why")
@@ -90,7 +90,7 @@ def test_comments_are_moved_without_encoding_again(page, short_recording, short_
     counts = f"Array.from({bars}).join()"
     page.wait_for_function(f"{counts} == '2,1,3,0,1'")
     encoded = encoded_once(page)
-    page.locator("#comment-settings button").first.click()
+    unfold(page, "#comment-settings")
     page.get_by_label("Comment offset").fill("30")
     page.wait_for_function(f"{counts} == '0,2,1,3,0'")
     assert encoded_once(page) == encoded
@@ -101,7 +101,7 @@ def test_comments_are_moved_without_encoding_again(page, short_recording, short_
 
 def test_a_late_log_is_moved_to_where_its_sound_is(page, tmp_path):
     upload(page, *write_stream(tmp_path, late_s=45.0))
-    page.locator("#comment-settings button").first.click()
+    unfold(page, "#comment-settings")
     page.locator("#check").click()
     expect(page.locator("#fit")).to_contain_text("best with an offset of -4", timeout=RUN_MS)
     expect(page.locator("#fit-figure .js-plotly-plot")).to_be_visible()
@@ -131,9 +131,8 @@ def test_a_log_by_the_wall_clock_asks_when_the_stream_started(page, tmp_path, sh
     expect(told).to_contain_text("tell when the recording starts, with the time zone, as in 2024-", timeout=RUN_MS)
     expect(told).to_contain_text("(“Stream start”, under “Comments”; for programs stream_start)")
     close(page)
-    fold = page.locator("#comment-settings button").first
-    expect(fold).to_contain_text("Comments")
-    fold.click()
+    expect(page.locator("#comment-settings button").first).to_contain_text("Comments")
+    unfold(page, "#comment-settings")
     start = page.locator("#comment-settings").get_by_label("Stream start")
     start.fill("2024-05-01T20:00:00")
     page.locator("#run").click()
@@ -150,7 +149,7 @@ def test_another_model_predicts_from_what_is_encoded(page, tmp_path, short_recor
     config["targets"][0]["trained_on"] = "what I say"
     (mine / "config.json").write_text(json.dumps(config), encoding="utf-8")
     run(page, short_recording, short_log)
-    page.locator("#more button").first.click()
+    unfold(page, "#more")
     model = page.get_by_label("Model", exact=True)
     model.fill(str(mine))
     model.press("Enter")
@@ -166,7 +165,7 @@ def test_a_keyboard_moves_the_sliders_of_the_highlights(page, short_recording, s
     run(page, short_recording, short_log)
     first = page.locator("#highlights .when").first
     before = seconds(first.inner_text().split(" – ")[0])
-    page.locator("#settings button").first.click()
+    unfold(page, "#settings")
     page.get_by_role("slider", name="Seconds added at both ends").focus()
     page.keyboard.press("ArrowRight")
     expect(first).not_to_contain_text(f"0:{before // 60:02}:{before % 60:02} –")

@@ -13,6 +13,7 @@ from playwright.sync_api import expect
 
 from tests.media import write_recording
 from tests.serving import ROOT, serve, served
+from tests.visiting import unfold
 
 pytestmark = pytest.mark.browser
 RUN_MS = 240_000
@@ -112,7 +113,7 @@ def start(page, recording):
         page.locator("#comments input[type=file]").set_input_files(log)
         expect(page.locator("#comments")).to_contain_text(log.stem)
     if transcript.exists():
-        page.locator("#more button").first.click()
+        unfold(page, "#more")
         page.locator("#transcript input[type=file]").set_input_files(transcript)
         expect(page.locator("#transcript")).to_contain_text(transcript.stem)
     page.locator("#path textarea").fill(str(recording))
@@ -200,12 +201,12 @@ def test_a_result_is_found_again_with_its_settings(visit, short_recording):
     page = visit()
     start(page, short_recording)
     result_of(page)
-    page.locator("#settings button").first.click()
+    unfold(page, "#settings")
     page.get_by_label("Speech", exact=True).uncheck()
     expect(page.locator("#status .sources")).to_contain_text("no speech")
     page.reload()
     expect(page.locator("#status .sources")).to_contain_text("no speech")
-    page.locator("#settings button").first.click()
+    unfold(page, "#settings")
     expect(page.get_by_label("Speech", exact=True)).not_to_be_checked()
     expect(page.get_by_label("Pictures", exact=True)).to_be_checked()
 

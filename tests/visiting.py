@@ -22,6 +22,13 @@ def run(page, recording, log=None):
     expect(page.locator("#curve .js-plotly-plot")).to_be_visible()
 
 
+def unfold(page, part):
+    """Open a fold, and wait until gradio has made what is in it: what is typed before that is lost."""
+    page.locator(f"{part} button").first.click()
+    expect(page.locator(f"{part} .block").last).to_be_visible()
+    page.evaluate("() => new Promise((made) => requestAnimationFrame(() => setTimeout(made, 100)))")
+
+
 def turn_to(page, tab):
     """Turn to a tab of the result."""
     page.get_by_role("tab", name=tab).click()
