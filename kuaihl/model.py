@@ -121,7 +121,7 @@ class KuaiHLConfig:
 
 
 PRESETS = {
-    "compact": KuaiHLConfig(words=True, recurrent=("participation",)),
+    "compact": KuaiHLConfig(words=True, recurrent=("lvtr", "participation")),
     "paper": KuaiHLConfig(
         dim=256,
         heads=8,

@@ -106,7 +106,7 @@ def test_the_known_cause_is_found(predictor: Predictor, monkeypatch: pytest.Monk
 
 @pytest.fixture(scope="module")
 def dull_room(predictor: Predictor, example: Path) -> tuple[Encoded, np.ndarray]:
-    """Six minutes of a simulated room's least appealing pictures, without a word; and its most appealing ones."""
+    """Six minutes of a simulated room's least appealing pictures, and nothing else; and its most appealing ones."""
     recording = open_recording(example / "recording.mp4")
     truth = json.loads((example / "truth.json").read_text(encoding="utf-8"))["segments"]
     by_appeal = sorted(truth, key=lambda segment: segment["appeal"])
@@ -116,10 +116,8 @@ def dull_room(predictor: Predictor, example: Path) -> tuple[Encoded, np.ndarray]
         return predictor.visual_encoder.encode(np.stack([thumbnail(recording, s, width=224) for s in times_s]))
 
     worst, best = looked_at(by_appeal[0]), looked_at(by_appeal[-1])
-    silence, quiet = [""] * 12, [[]] * 12
-    given = encoded(predictor.config, 12)
-    text = predictor.text_encoder.encode_segments(silence, quiet)
-    return replace(given, pictures=np.stack([worst] * 12), speech=quiet, comments=quiet, text=text), best
+    given = encoded(predictor.config, 12).without("speech").without("comments")
+    return replace(given, pictures=np.stack([worst] * 12)), best
 
 
 @pytest.mark.parametrize("planted", [3, 8, 10])

@@ -216,7 +216,7 @@ def _read(file: Path, made_by: str) -> dict[str, Any]:
 
 
 def _rows(evaluation: dict[str, Any]) -> Iterator[str]:
-    for table in (table for table in TABLES if table in evaluation):
+    for table in (table for table in TABLES if table in evaluation and evaluation[table][0]["segments"]):
         for row in evaluation[table]:
             delta = "all" if row["delta"] is None else f"{row['delta']:.1f}"
             pooled, each = ("-" if row[c] is None else f"{row[c]:.4f}" for c in ("pooled", "per_room"))
