@@ -39,6 +39,8 @@ ASSETS = Path(__file__).parent / "assets"
 EXAMPLE = [str(ASSETS / "example" / name) for name in ("recording.mp4", "comments.json")]
 ASK_IF_DARK = "(...given) => [...given.slice(0, -1), document.body.classList.contains('dark')]"
 SCROLL_ON_A_PHONE = "() => { if (innerWidth <= 640) document.querySelector('#run').scrollIntoView(); }"
+FIT_FIGURES = "() => setTimeout(() => dispatchEvent(new Event('resize')))"
+"""Of a tab that is turned to: while it was hidden, its figure did not follow the window."""
 SHOWN = 11  # parts of the page that a result fills
 QUIET = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 
@@ -227,7 +229,7 @@ class Demo:
                 with gr.Column(scale=3, min_width=320):
                     status = gr.HTML((ASSETS / "empty.html").read_text("utf-8"), elem_id="status")
                     with gr.Column(visible=False) as body:
-                        shown, rows, files, (cut, clips), (pause_s, play, stop) = layout.results(ASSETS)
+                        shown, tabs, rows, files, (cut, clips), (pause_s, play, stop) = layout.results(ASSETS)
             streamer, *others, offset, counted, model, target = settings
             tab, found = self.visits.lay_out(page, [result, *files], start, cancel, status)
             self.visits.busy(start, cut, fitting.start, start=start, cancel=cancel)
@@ -238,6 +240,7 @@ class Demo:
             )
             filled = {"fn": self.show, "inputs": [result, dark], "outputs": [status, body, *shown], **QUIET}
             start.click(None, None, None, js=SCROLL_ON_A_PHONE)
+            tabs.select(None, None, None, js=FIT_FIGURES)
             once = {"show_progress": "hidden", "api_visibility": "private"}
             again = {"fn": self.change, "inputs": [result, *settings], "outputs": [result], **once}
             parts = [streamer, *others, offset, counted]

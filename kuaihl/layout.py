@@ -65,13 +65,13 @@ def inputs(
 
 
 def results(assets: Path) -> tuple[Any, ...]:
-    """Lay out what a result fills, the rows of highlights, the files, and what plays it live."""
+    """Lay out what a result fills, the tabs, the rows of highlights, the files, and what plays it live."""
     with gr.Row(elem_id="result"):
         with gr.Column(scale=2, min_width=300):
             player = gr.Video(show_label=False, interactive=False, height=212, buttons=[], elem_id="player")
             still = gr.HTML(visible=False, elem_id="still")
             rows = gr.HTML(js_on_load=(assets / "highlights.js").read_text("utf-8"), elem_id="highlights")
-        with gr.Column(scale=3, min_width=300), gr.Tabs(elem_id="tabs"):
+        with gr.Column(scale=3, min_width=300), gr.Tabs(elem_id="tabs") as tabs:
             with gr.Tab("Curve"):
                 curve = gr.Plot(show_label=False, elem_id="curve")
             with gr.Tab("Why"):
@@ -96,4 +96,4 @@ def results(assets: Path) -> tuple[Any, ...]:
         cut = gr.Button("Cut clips", size="sm", min_width=96, elem_id="cut")
         clips = gr.DownloadButton("clips.zip", size="sm", min_width=96, visible=False, elem_id="clips")
     shown = [player, still, which, why, alignment, rows, curve, table, live, arrived]
-    return shown, rows, files, (cut, clips), (pause_s, play, stop)
+    return shown, tabs, rows, files, (cut, clips), (pause_s, play, stop)

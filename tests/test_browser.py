@@ -159,6 +159,18 @@ def test_a_phone_needs_no_sideways_scrolling(page, app_url, theme, short_recordi
     assert_fits(page)
 
 
+def test_a_phone_that_is_turned_on_another_tab_finds_the_figure_as_wide_as_itself(page, short_recording):
+    page.set_viewport_size({"width": 390, "height": 844})
+    run(page, short_recording)
+    turn_to(page, "Why")
+    page.set_viewport_size({"width": 844, "height": 390})
+    turn_to(page, "Curve")
+    page.wait_for_function(
+        "() => { const width = (part) => document.querySelector(part).getBoundingClientRect().width;"
+        " return width('#curve .main-svg') > 0.9 * width('#curve') && width('#curve') > 400; }"
+    )
+
+
 def test_what_browsers_cannot_play_is_shown_as_stills(page, tmp_path):
     from tests.media import write_recording
 

@@ -57,7 +57,10 @@ def wrap(text: str, width: int, *, max_lines: int | None = None) -> list[str]:
 def style(figure: go.Figure, *, title: str, subtitle: str, dark: bool) -> None:
     """Give a figure its title, its colours, and margins that leave a narrow page most of its width."""
     heads = wrap(title, _TITLE_WIDTH - 8)
-    subs = wrap(subtitle, _TITLE_WIDTH)
+    # lines of the title: plotly's own subtitle is put upon it where the figure is resized unseen, as on another tab
+    subs = [f'<span style="font-size:12px">{html.escape(line)}</span>' for line in wrap(subtitle, _TITLE_WIDTH)]
+    lines = [*map(html.escape, heads), *subs]
+    above = 19 if len(lines) > 1 else 8  # plotly puts the first of several lines higher than a line alone
     ink = "#e5e7eb" if dark else "#1f2937"
     figure.update_layout(
         template="plotly_dark" if dark else "plotly_white",
@@ -66,8 +69,7 @@ def style(figure: go.Figure, *, title: str, subtitle: str, dark: bool) -> None:
         font={"color": ink, "size": 12, "family": "system-ui, sans-serif"},
         hoverlabel={"bgcolor": "#1f2937" if dark else "white", "font": {"color": ink, "size": 12}, "align": "left"},
         title={
-            "text": "<br>".join(html.escape(line) for line in heads),
-            "subtitle": {"text": "<br>".join(html.escape(line) for line in subs), "font": {"size": 12, "color": ink}},
+            "text": "<br>".join(lines),
             "font": {"size": 15, "color": ink},
             "x": 0,
             "xref": "container",
@@ -75,9 +77,9 @@ def style(figure: go.Figure, *, title: str, subtitle: str, dark: bool) -> None:
             "y": 1,
             "yref": "container",
             "yanchor": "top",
-            "pad": {"l": 8, "t": 8},
+            "pad": {"l": 8, "t": above},
         },
-        margin={"l": 64, "r": 16, "t": 24 + 20 * len(heads) + 16 * len(subs), "b": 48},
+        margin={"l": 64, "r": 16, "t": 16 + above + 20 * len(lines), "b": 48},
     )
     ticks = {"ticks": "outside", "ticklen": 4, "tickcolor": _GRID}
     figure.update_xaxes(gridcolor=_GRID, zerolinecolor=_GRID, title_standoff=8, **ticks)
