@@ -165,10 +165,13 @@ def test_a_phone_that_is_turned_on_another_tab_finds_the_figure_as_wide_as_itsel
     turn_to(page, "Why")
     page.set_viewport_size({"width": 844, "height": 390})
     turn_to(page, "Curve")
-    page.wait_for_function(
+    drawn = page.wait_for_function(
         "() => { const width = (part) => document.querySelector(part).getBoundingClientRect().width;"
-        " return width('#curve .main-svg') > 0.9 * width('#curve') && width('#curve') > 400; }"
+        " const [figure, tab] = [width('#curve .main-svg'), width('#curve')];"
+        " return tab > 400 && figure > 0.9 * tab && [figure, tab]; }"
     )
+    figure, tab = drawn.json_value()
+    assert 400 < tab < figure / 0.9
 
 
 def test_what_browsers_cannot_play_is_shown_as_stills(page, tmp_path):
