@@ -17,8 +17,9 @@ from kuaihl.errors import LabelError
 from tests.small_dataset import INFO, write_dataset, write_room
 from train.dataset import Segments, write_info
 from train.simulator import __main__ as command
-from train.simulator.bound import SEGMENTS_SEEN, Shown, bound, inputs, made_anew, what_shows
+from train.simulator.bound import SEGMENTS_SEEN, Shown, bound, course, inputs, made_anew, what_shows
 from train.simulator.config import TALENTS, SimulatorConfig
+from train.simulator.observer import Course, observe
 from train.simulator.rooms import Room, room, room_ids
 
 SEGMENTS = 100
@@ -89,6 +90,40 @@ def test_what_shows_is_the_truth(dataset: Path, made: dict[str, Room]) -> None:
     assert not made["test-0007"].known
 
 
+def test_photos_hide_the_intensity_of_their_scene(dataset: Path, made: dict[str, Room]) -> None:
+    segments = Segments(dataset)
+    there = next(r for r in segments.rooms if r.name == "train-0001")
+    one = made["train-0001"]
+    photographed = what_shows(replace(one, look=replace(one.look, photos=())), segments, there)
+    assert np.isnan(photographed.intensity).all()
+    drawn, hidden = (course(shown, segments, there) for shown in (shown_in(dataset, "train-0001"), photographed))
+    changed = (drawn.told != hidden.told).any(0)
+    assert changed.sum() == 2
+    assert np.isfinite(hidden.told).all()
+    assert hidden.told[:, changed].tolist() == [[1.0, 0.0]] * SEGMENTS
+    np.testing.assert_allclose(drawn.told[:, changed][:, 1], one.plan.intensity, rtol=1e-6)
+    np.testing.assert_allclose(hidden.label, one.lvtr, rtol=1e-6)
+    assert hidden.scored.tolist() == [False] + [True] * (SEGMENTS - 1)
+    assert hidden.streamer == 1 + one.host.index
+
+
+def test_the_gru_observes_the_past_alone_and_learns() -> None:
+    """A label that is what was told two segments before: trees could see it too, a wrong shift could not."""
+    rng = np.random.default_rng(0)
+
+    def made_up() -> Course:
+        told = rng.normal(size=(60, 3)).astype(np.float32)
+        label = 1 / (1 + np.exp(-np.r_[0.0, 0.0, told[:-2, 1]]))
+        return Course(told, int(rng.integers(3)), label, np.arange(60) > 1)
+
+    train, validation, test = ([made_up() for _ in range(count)] for count in (40, 5, 5))
+    predicted = observe(train, validation, test)
+    label = np.concatenate([one.label[one.scored] for one in test])
+    assert kendalltau(predicted, label).statistic > 0.8
+    future = [replace(one, told=np.r_[one.told[:-1], one.told[-1:] + 9.0]) for one in test]
+    np.testing.assert_array_equal(observe(train, validation, future), predicted)
+
+
 def test_an_observer_knows_the_past_alone(dataset: Path) -> None:
     shown, t = shown_in(dataset, "train-0002"), 40
     told = [f.name for f in fields(Shown)]
@@ -109,9 +144,10 @@ def test_an_observer_knows_the_past_alone(dataset: Path) -> None:
 def test_who_is_told_more_predicts_better(ran: tuple[list[dict[str, Any]], list[str]], made: dict[str, Room]) -> None:
     rows, _ = ran
     pooled = [row["pooled"] for row in rows]
-    comments, gifts, hype, persistence, ceiling = pooled[3:]
+    comments, gifts, hype, recurrent, persistence, ceiling = pooled[3:]
     assert max(pooled[:3]) + 0.05 < comments < gifts < hype < ceiling  # of the noise, only the audience tells
     assert hype > gifts + 0.05
+    assert hype > recurrent > max(pooled[:3])  # four rooms are few to learn from
     tests = [one for one in made.values() if one.split == "test"]
     label, appeal = (np.concatenate([getattr(one, x)[1:] for one in tests]) for x in ("lvtr", "appeal"))
     before = np.concatenate([one.appeal[:-1] for one in tests])

@@ -15,6 +15,7 @@ from torch.nn import functional
 from kuaihl.encoders import VisualEncoder
 from kuaihl.errors import LabelError
 from train.distill import DistillConfig, begin, distill, learning_rate, probe, take_step
+from train.drawings import IDLE, SCENES, Drawings
 from train.photos import Pictures, Split, load_pictures, split_for_probe, views, whole
 from train.simulator.scenes import split_of
 from train.teacher import Teacher, teach
@@ -232,6 +233,38 @@ def test_student_learns(folder: Path, tmp_path: Path, teacher: Teacher) -> None:
     run.student.train()
     losses = [sum(take_step(run, config, pictures, lessons)) for _ in range(18)]
     assert np.mean(losses[-5:]) < 0.7 * np.mean(losses[:3])
+
+
+def test_student_learns_what_drawings_show(
+    folder: Path, tmp_path: Path, teacher: Teacher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Through the whole command: bright frames are of scene 1 and have gifts, dark ones are idle."""
+    bright = np.arange(40) % 2
+    told = Drawings(
+        frames=torch.from_numpy((60 + 130 * bright).astype(np.uint8)).view(-1, 1, 1, 1).expand(40, 3, 128, 128),
+        scene=torch.from_numpy(np.where(bright == 1, 1, IDLE)),
+        intensity=torch.full((40,), torch.nan),
+        gifts=torch.from_numpy(1.5 * bright.astype(np.float32)),
+    )
+    asked = {}
+
+    def draw_rooms(count: int, **settings: object) -> Drawings:
+        asked.update(settings, count=count)
+        return told
+
+    monkeypatch.setattr("train.distill.draw_rooms", draw_rooms)
+    config = DistillConfig((folder,), tmp_path, steps=40, batch=8, variants=1, told=1800)
+    distill(config)
+    assert asked == {"count": 1800, "side": 128, "scenes": None, "without": frozenset(), "workers": 2}
+    report = json.loads((tmp_path / "distill.json").read_text())
+    assert report["told"] == 40
+    (step, *losses) = report["losses"][-1]
+    assert (step, len(losses)) == (40, 3)
+    run = begin(config)
+    with torch.inference_mode():
+        shown = run.student.eval()(told.whole(np.arange(40), size=64))[2]
+    assert (shown[:, :SCENES].argmax(1) == told.scene).float().mean() > 0.9
+    assert np.corrcoef(shown[:, SCENES + 1], told.gifts)[0, 1] > 0.9
 
 
 def test_run_starts_from_weights(folder: Path, tmp_path: Path) -> None:

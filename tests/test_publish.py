@@ -112,6 +112,15 @@ def test_real_labels_are_not_called_simulated(checkpoint: Path) -> None:
     assert "simulator's" not in card.text
 
 
+def test_what_the_encoder_was_told_is_told(checkpoint: Path) -> None:
+    log = json.loads((checkpoint / "distill.json").read_text())
+    for told, said in ((0, False), (57_123, True)):
+        (checkpoint / "distill.json").write_text(json.dumps({**log, "told": told}))
+        text = write_card(checkpoint).read_text()
+        assert ("57,123 other frames of simulated training rooms" in text) == said
+        assert ("what those show" in text) == said
+
+
 def test_a_dry_run_writes_what_a_push_uploads(checkpoint: Path, hub: Hub, tmp_path: Path) -> None:
     config = {"repo": REPO, "space": SPACE}
     assert publish(PublishConfig(checkpoint, out=tmp_path / "out", **config)) == []

@@ -260,6 +260,11 @@ def _distilled(log: dict[str, Any] | None) -> str:
         f"\nThe visual encoder was distilled from an ImageNet EfficientNet-Lite0 on {log['photos']:,} photographs and\n"
         f"{log['drawings']:,} frames of simulated rooms: {steps:,} steps in {minutes:.0f} minutes.\n"
     )
+    if log.get("told"):
+        told += (
+            f"From {log['told']:,} other frames of simulated training rooms it also learned what those show: scene,\n"
+            "intensity, gifts on screen.\n"
+        )
     if probe := log["probe"]:
         right = f"{probe['student_accuracy']:.1%} (teacher: {probe['teacher_accuracy']:.1%})"
         told += f"A linear probe is right on {right} of {probe['test_photos']:,} photographs that it had not seen.\n"

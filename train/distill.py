@@ -3,8 +3,8 @@
 The teacher looks once at several views of every picture; the student then learns its pooled features (standardised)
 and its class probabilities from the same views (Beyer et al., "A good teacher is patient and consistent", CVPR 2022),
 small ones first, which is several times faster. Views of two pictures blended are more pictures than there are: with
-few photos they keep the student from learning those by heart. Needs photos, in tar files or folders with one folder a
-class.
+few photos they keep the student from learning those by heart. From whole drawings it can learn, beside, to tell what
+they show. Needs photos, in tar files or folders with one folder a class.
 """
 
 import json
@@ -19,24 +19,23 @@ from typing import Annotated, Literal
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 import tyro
 from safetensors.torch import load_file, save
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from timm.optim import param_groups_weight_decay
-from torch import Tensor, nn
+from torch import nn
 
-from kuaihl.devices import autocast
-from kuaihl.encoders import VisualEncoder, build_swin
+from kuaihl.encoders import VisualEncoder
 from train.console import plain_errors
+from train.drawings import Drawings, draw_rooms
 from train.photos import Pictures, Split, load_pictures, split_for_probe, views, whole
-from train.teacher import TEACHER_CLASSES, TEACHER_DIM, Lessons, Teacher, teach, write
+from train.student import Student, lesson_losses, telling_loss
+from train.teacher import Lessons, Teacher, teach, write
 
 logger = logging.getLogger(__name__)
 
-TEMPERATURE = 2.0
 WARM_UP = 0.05
 """Share of the budget over which the learning rate rises."""
 SIZES = ((0.4, 64), (0.7, 96), (1.0, 128))
@@ -70,30 +69,13 @@ class DistillConfig:
     """Views of every picture by itself."""
     blends: int = 0
     """Views of every picture blended with another."""
+    told: int = 0
+    """Whole frames of simulated training rooms to learn from what they show: scene, intensity, gifts. In every step as
+    many as views."""
     init: Path | None = None
     """Start from these weights (.safetensors)."""
     checkpoint_minutes: float = 2.0
     threads: int = 2
-
-
-class Student(nn.Module):
-    """The Swin and two linear heads that speak the teacher's language; only the Swin is kept."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__()
-        self.swin = build_swin(name, strict_img_size=False)
-        self.features = nn.Linear(self.swin.num_features, TEACHER_DIM)
-        self.logits = nn.Linear(self.swin.num_features, TEACHER_CLASSES)
-        cfg = self.swin.pretrained_cfg
-        self.register_buffer("mean", torch.tensor(cfg["mean"]).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(cfg["std"]).view(1, 3, 1, 1), persistent=False)
-
-    def forward(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
-        """Pictures (batch, 3, size, size) in [0, 1] -> guesses of the standardised features, and of the logits."""
-        with autocast(pictures.device):
-            pooled = self.swin((pictures - self.mean) / self.std)
-            features, logits = self.features(pooled), self.logits(pooled)
-        return features.float(), logits.float()
 
 
 @dataclass
@@ -104,8 +86,8 @@ class Run:
     optimizers: tuple[torch.optim.Optimizer, ...]
     step: int = 0
     elapsed_s: float = 0.0
-    losses: list[tuple[int, float, float]] = field(default_factory=list)
-    """(step, feature loss, logit loss), means since the entry before."""
+    losses: list[tuple[float, ...]] = field(default_factory=list)
+    """Step, then the losses of `take_step`, means since the entry before."""
 
     def progress(self, config: DistillConfig) -> float:
         """Share of the budget that is spent."""
@@ -181,8 +163,15 @@ def learning_rate(progress: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * (progress - WARM_UP) / (1 - WARM_UP)))  # no NumPy scalar: states hold it
 
 
-def take_step(run: Run, config: DistillConfig, pictures: Pictures, lessons: Lessons) -> tuple[float, float]:
-    """Update once, on views that (seed, step) determine; returns the feature loss and the logit loss."""
+def take_step(
+    run: Run, config: DistillConfig, pictures: Pictures, lessons: Lessons, drawings: Drawings | None = None
+) -> tuple[float, ...]:
+    """Update once, on views that (seed, step) determine.
+
+    Returns
+    -------
+    The loss of the features and that of the logits; with ``drawings``, also that of what they show.
+    """
     progress = run.progress(config)
     for optimizer in run.optimizers:
         for group in optimizer.param_groups:
@@ -190,42 +179,44 @@ def take_step(run: Run, config: DistillConfig, pictures: Pictures, lessons: Less
     size = next(size for until, size in SIZES if progress <= until)
     rng = np.random.default_rng([config.seed, run.step])
     some = rng.choice(len(lessons.pictures), size=min(config.batch, len(lessons.pictures)), replace=False)
-    shown = lessons.pictures[some], lessons.variants[some]
-    seen = views(pictures, *shown, others=lessons.others[some], seed=config.seed, size=size)
-    features, logits = lessons.features[some].float(), lessons.logits[some].float()
-    guess, guessed_logits = run.student(seen)
-    feature_loss = F.mse_loss(guess, (features - lessons.mean) / lessons.std)
-    logit_loss = TEMPERATURE**2 * F.kl_div(
-        F.log_softmax(guessed_logits / TEMPERATURE, dim=1),
-        F.log_softmax(logits / TEMPERATURE, dim=1),
-        reduction="batchmean",
-        log_target=True,
-    )
+    named = lessons.pictures[some], lessons.variants[some]
+    seen = views(pictures, *named, others=lessons.others[some], seed=config.seed, size=size)
+    if drawings:
+        drawn = rng.choice(len(drawings), size=min(config.batch, len(drawings)), replace=False)
+        seen = torch.cat([seen, drawings.whole(drawn, size=size)])
+    features, logits, shown = run.student(seen)
+    losses = lesson_losses(features[: len(some)], logits[: len(some)], lessons, some)
+    if drawings:
+        losses = (*losses, telling_loss(shown[len(some) :], drawings, drawn))
     run.student.zero_grad()
-    (feature_loss + logit_loss).backward()
+    sum(losses).backward()
     nn.utils.clip_grad_norm_(run.student.parameters(), 5.0)
     for optimizer in run.optimizers:
         optimizer.step()
     run.step += 1
-    return feature_loss.item(), logit_loss.item()
+    return tuple(loss.item() for loss in losses)
 
 
-def train(run: Run, config: DistillConfig, pictures: Pictures, lessons: Lessons) -> None:
+def train(
+    run: Run, config: DistillConfig, pictures: Pictures, lessons: Lessons, drawings: Drawings | None = None
+) -> None:
     """Spend what is left of the budget."""
     run.student.train()
     saved_s = run.elapsed_s
     began_s = time.monotonic() - run.elapsed_s
-    recent: list[tuple[float, float]] = []
+    recent: list[tuple[float, ...]] = []
     while run.progress(config) < 1:
-        recent.append(take_step(run, config, pictures, lessons))
+        recent.append(take_step(run, config, pictures, lessons, drawings))
         run.elapsed_s = time.monotonic() - began_s
         done = run.progress(config)
         if run.step % LOG_EVERY == 0 or done == 1:
-            feature_loss, logit_loss = np.mean(recent, axis=0).tolist()
+            losses = np.mean(recent, axis=0).tolist()
             recent.clear()
-            run.losses.append((run.step, feature_loss, logit_loss))
-            told = (run.step, 100 * done, run.elapsed_s, feature_loss, logit_loss)
-            logger.info("step %d (%.1f %%, %.0f s): features %.4f, logits %.4f", *told)
+            run.losses.append((run.step, *losses))
+            told = ", ".join(
+                f"{name} {loss:.4f}" for name, loss in zip(("features", "logits", "shown"), losses, strict=False)
+            )
+            logger.info("step %d (%.1f %%, %.0f s): %s", run.step, 100 * done, run.elapsed_s, told)
         if run.elapsed_s - saved_s > 60 * config.checkpoint_minutes or done == 1:
             run.save(config.out)
             saved_s = run.elapsed_s
@@ -269,8 +260,14 @@ def distill(config: DistillConfig) -> None:
     teacher = Teacher()
     variants, blends = config.variants, config.blends
     lessons = teach(teacher, pictures, chosen, out=config.out, variants=variants, blends=blends, seed=config.seed)
+    drawings = None
+    if config.told:
+        held = frozenset(pictures.names[i] for i in split.probe_test)
+        asked = {"scenes": config.scenes, "without": held, "workers": config.threads}
+        drawings = draw_rooms(config.told, side=SIZES[-1][1], **asked)
+        logger.info("%d drawings that are told about", len(drawings))
     run = begin(config)
-    train(run, config, pictures, lessons)
+    train(run, config, pictures, lessons, drawings)
     # A probe needs two classes with photos to spare.
     compared = len(set(np.array(pictures.classes)[split.probe_test])) > 1
     report = {
@@ -280,6 +277,7 @@ def distill(config: DistillConfig) -> None:
         "drawings": config.drawings,
         "variants": config.variants,
         "blends": config.blends,
+        "told": len(drawings) if drawings else 0,
         "steps": run.step,
         "batch": min(config.batch, len(lessons.pictures)),
         "student_s": round(run.elapsed_s, 1),

@@ -1,4 +1,4 @@
-"""How far an observer gets who knows all that shows in a room: boosting that is told ever more of the truth.
+"""How far one gets who knows all that shows in a room: boosting that is told ever more of the truth, and then a GRU.
 
 Appeal is hidden. It is seen in what the audience does, and true persistence, the tau of the appeal one segment earlier,
 is the score of one who could look behind that. These are scores of observers who can not, but mistake nothing they see.
@@ -22,19 +22,21 @@ from train.past import labels_of, lags, rooms_of_rows, scored_of
 from train.simulator import rooms
 from train.simulator.config import TALENTS, SimulatorConfig
 from train.simulator.look import SLOTS_PER_SEGMENT
+from train.simulator.observer import Course, observe
 from train.simulator.scenes import Scenes, read_scenes
 
 SEGMENTS_SEEN = 8
-"""How far back an observer looks."""
+"""How far back boosting looks; the GRU remembers."""
 _TOLD = {
     "streamer": ("streamer",),
     "+ what is on (talent, place in it, idle, announced)": ("talent", "place", "idle", "announced"),
-    "+ intensity": ("intensity",),
+    "+ intensity, where it shows": ("intensity",),
     "+ comments (counts)": ("comments", "commenters", "burst"),
     "+ gifts on screen": ("gifts",),
     "+ hype (hidden)": ("hype",),
 }
 """Observers: each is told the truth of these fields of `Shown`, and of all those above."""
+_RECURRENT = "all but hype, to a GRU"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,8 @@ class Shown:
     """What shows of a room, all (segments,), and ``hype``, which does not.
 
     ``streamer`` is a number, NaN for one without training rooms; ``talent`` an index into TALENTS, ``place`` the
-    segments since it began, ``announced`` one more than the talent that is announced in this segment, or 0.
+    segments since it began, ``announced`` one more than the talent that is announced in this segment, or 0;
+    ``intensity`` is NaN where a photo stands for the scene.
 
     The day is not there: trees would know training rooms by it, and it tells nothing of the fashion of later days. Nor
     is what was said and written, but for announcements and numbers.
@@ -82,9 +85,9 @@ class Bound:
 
 
 def bound(dataset: Path, *, scenes: Path | None = None) -> Bound:
-    """Fit each observer on the training rooms of a dataset, with as many trees as validation wants, and score it.
+    """Fit each observer on the training rooms of a dataset, as long as validation wants, and score it.
 
-    Trees are not perfect observers: one could do a little better.
+    Neither trees nor a GRU are perfect observers: one could do a little better.
 
     Parameters
     ----------
@@ -120,6 +123,11 @@ def bound(dataset: Path, *, scenes: Path | None = None) -> Bound:
             np.concatenate([inputs(room, told) for room in part])[rows] for part, rows in zip(shown, kept, strict=True)
         ]
         found[name] = score(_predict(tables, label))
+    courses = (
+        [course(s, task.segments, room) for s, room in zip(*pair, strict=True)]
+        for pair in zip(shown, parts, strict=True)
+    )
+    found[_RECURRENT] = score(observe(*courses))
     appeal = [truth[room.name].appeal for room in task.test]
     before = np.concatenate([np.r_[np.nan, some[:-1]] for some in appeal])
     persistence = found["true persistence"] = score(before[kept[2]])
@@ -173,7 +181,7 @@ def what_shows(made: rooms.Room, segments: Segments, room: Room) -> Shown:
         place=place,
         idle=np.array([t.idle for t in made.truth]),
         announced=announced,
-        intensity=made.plan.intensity,
+        intensity=made.plan.intensity if made.look.photos is None else np.full(count, np.nan),
         comments=counted["log1p_comments"],
         commenters=counted["log1p_commenters"],
         burst=counted["log_burst"],
@@ -189,6 +197,28 @@ def inputs(shown: Shown, told: Sequence[str]) -> np.ndarray:
     """
     past = [lags(getattr(shown, name))[:, -SEGMENTS_SEEN:] for name in told if name != "streamer"]
     return np.concatenate([shown.streamer[:, None], *past], axis=1)
+
+
+def course(shown: Shown, segments: Segments, room: Room) -> Course:
+    """Gather all that shows of a room, hype left out, for an observer who follows it from the start."""
+    columns = (
+        np.eye(len(TALENTS))[shown.talent],
+        np.eye(1 + len(TALENTS))[shown.announced.astype(int)],
+        np.log1p(shown.place),
+        shown.idle,
+        np.isnan(shown.intensity),
+        np.nan_to_num(shown.intensity),
+        shown.comments,
+        shown.commenters,
+        shown.burst,
+        np.log1p(shown.gifts),
+    )
+    return Course(
+        told=np.column_stack(columns).astype(np.float32),
+        streamer=0 if np.isnan(shown.streamer[0]) else 1 + int(shown.streamer[0]),
+        label=segments.scalar("label", room.start, room.stop),
+        scored=scored_of(segments, room),
+    )
 
 
 def print_bound(found: Bound) -> None:
