@@ -257,7 +257,7 @@ def test_student_learns_what_drawings_show(
     distill(config)
     assert asked == {"count": 1800, "side": 128, "scenes": None, "without": frozenset(), "workers": 2}
     report = json.loads((tmp_path / "distill.json").read_text())
-    assert report["told"] == 40
+    assert report["told"] == 1800
     (step, *losses) = report["losses"][-1]
     assert (step, len(losses)) == (40, 3)
     run = begin(config)
@@ -265,6 +265,25 @@ def test_student_learns_what_drawings_show(
         shown = run.student.eval()(told.whole(np.arange(40), size=64))[2]
     assert (shown[:, :SCENES].argmax(1) == told.scene).float().mean() > 0.9
     assert np.corrcoef(shown[:, SCENES + 1], told.gifts)[0, 1] > 0.9
+
+
+def test_a_share_of_the_weights_before_is_kept(folder: Path, tmp_path: Path) -> None:
+    before = DistillConfig((folder,), tmp_path / "before", steps=1, batch=4, variants=1, seed=1)
+    distill(before)
+    init = before.out / "visual.safetensors"
+    config = DistillConfig((folder,), tmp_path / "after", steps=2, batch=4, variants=1, init=init, keep=0.25)
+    distill(config)
+    assert json.loads((config.out / "distill.json").read_text())["keep"] == 0.25
+    old, kept = load_file(init), load_file(config.out / "visual.safetensors")
+    new = begin(config).student.swin.state_dict()
+    assert begin(config).step == 2
+    for name, value in kept.items():
+        wanted = 0.75 * new[name].float() + 0.25 * old[name].float()
+        torch.testing.assert_close(value.float(), wanted, atol=1e-3, rtol=1e-3)
+    assert any(not torch.equal(old[name], value) for name, value in kept.items())
+    for wrong in ({"init": None}, {"keep": 1.0}, {"keep": -0.5}):
+        with pytest.raises(LabelError, match="--keep"):
+            distill(replace(config, **wrong))
 
 
 def test_run_starts_from_weights(folder: Path, tmp_path: Path) -> None:

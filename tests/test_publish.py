@@ -114,10 +114,10 @@ def test_real_labels_are_not_called_simulated(checkpoint: Path) -> None:
 
 def test_what_the_encoder_was_told_is_told(checkpoint: Path) -> None:
     log = json.loads((checkpoint / "distill.json").read_text())
-    for told, said in ((0, False), (57_123, True)):
+    for told, said in ((0, False), (60_000, True)):
         (checkpoint / "distill.json").write_text(json.dumps({**log, "told": told}))
         text = write_card(checkpoint).read_text()
-        assert ("57,123 other frames of simulated training rooms" in text) == said
+        assert ("60,000 other frames of simulated training rooms" in text) == said
         assert ("what those show" in text) == said
 
 

@@ -262,8 +262,8 @@ def _distilled(log: dict[str, Any] | None) -> str:
     )
     if log.get("told"):
         told += (
-            f"From {log['told']:,} other frames of simulated training rooms it also learned what those show: scene,\n"
-            "intensity, gifts on screen.\n"
+            f"From about {log['told']:,} other frames of simulated training rooms it also learned what those show:\n"
+            "scene, intensity, gifts on screen.\n"
         )
     if probe := log["probe"]:
         right = f"{probe['student_accuracy']:.1%} (teacher: {probe['teacher_accuracy']:.1%})"

@@ -25,9 +25,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from timm.optim import param_groups_weight_decay
-from torch import nn
+from torch import Tensor, nn
 
 from kuaihl.encoders import VisualEncoder
+from kuaihl.errors import LabelError
 from train.console import plain_errors
 from train.drawings import Drawings, draw_rooms
 from train.photos import Pictures, Split, load_pictures, split_for_probe, views, whole
@@ -74,6 +75,9 @@ class DistillConfig:
     many as views."""
     init: Path | None = None
     """Start from these weights (.safetensors)."""
+    keep: float = 0.0
+    """Share of the weights of ``init`` that is mixed in again in the end, so that little of what they knew is lost
+    (Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR 2022)."""
     checkpoint_minutes: float = 2.0
     threads: int = 2
 
@@ -104,8 +108,7 @@ class Run:
         }
         torch.save(state, out / "state.part")
         (out / "state.part").replace(out / "state.pt")
-        swin = {name: value.half().contiguous() for name, value in self.student.swin.state_dict().items()}
-        write(out / "visual.safetensors", save(swin))
+        write_weights(self.student.swin.state_dict(), out / "visual.safetensors")
 
     def load(self, out: Path) -> None:
         """Go on where `save` left off."""
@@ -222,6 +225,16 @@ def train(
             saved_s = run.elapsed_s
 
 
+def write_weights(weights: dict[str, Tensor], path: Path) -> None:
+    """Write a Swin's weights in float16."""
+    write(path, save({name: value.half().contiguous() for name, value in weights.items()}))
+
+
+def mixed(new: dict[str, Tensor], old: dict[str, Tensor], *, keep: float) -> dict[str, Tensor]:
+    """Go from ``new`` weights back towards ``old`` ones, by the share ``keep`` of the way."""
+    return {name: value.lerp(old[name].to(value.dtype), keep) for name, value in new.items()}
+
+
 def probe(config: DistillConfig, teacher: Teacher, pictures: Pictures, split: Split) -> Probe:
     """Compare the teacher with the student as it was saved, on whole photos: standardised, logistic regression."""
     encoder = VisualEncoder(config.student, weights=config.out / "visual.safetensors", device="cpu")
@@ -249,8 +262,10 @@ def distill(config: DistillConfig) -> None:
     Raises
     ------
     LabelError
-        No photos where they were said to be, or a folder of another run.
+        No photos where they were said to be, a folder of another run, or nothing to keep a share of.
     """
+    if config.keep and (config.init is None or not 0 < config.keep < 1):
+        raise LabelError(f"--keep {config.keep:g}: a share between 0 and 1 of the weights that --init names")
     torch.set_num_threads(config.threads)
     config.out.mkdir(parents=True, exist_ok=True)
     pictures = load_pictures(config.images, drawings=config.drawings, scenes=config.scenes)
@@ -260,14 +275,16 @@ def distill(config: DistillConfig) -> None:
     teacher = Teacher()
     variants, blends = config.variants, config.blends
     lessons = teach(teacher, pictures, chosen, out=config.out, variants=variants, blends=blends, seed=config.seed)
-    drawings = None
-    if config.told:
+    run, drawings = begin(config), None
+    if config.told and run.progress(config) < 1:
         held = frozenset(pictures.names[i] for i in split.probe_test)
         asked = {"scenes": config.scenes, "without": held, "workers": config.threads}
         drawings = draw_rooms(config.told, side=SIZES[-1][1], **asked)
         logger.info("%d drawings that are told about", len(drawings))
-    run = begin(config)
     train(run, config, pictures, lessons, drawings)
+    if config.keep:
+        weights = mixed(run.student.swin.state_dict(), load_file(config.init), keep=config.keep)
+        write_weights(weights, config.out / "visual.safetensors")
     # A probe needs two classes with photos to spare.
     compared = len(set(np.array(pictures.classes)[split.probe_test])) > 1
     report = {
@@ -277,7 +294,8 @@ def distill(config: DistillConfig) -> None:
         "drawings": config.drawings,
         "variants": config.variants,
         "blends": config.blends,
-        "told": len(drawings) if drawings else 0,
+        "told": config.told,
+        "keep": config.keep,
         "steps": run.step,
         "batch": min(config.batch, len(lessons.pictures)),
         "student_s": round(run.elapsed_s, 1),
