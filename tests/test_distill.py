@@ -15,7 +15,7 @@ from torch.nn import functional
 from kuaihl.encoders import VisualEncoder
 from kuaihl.errors import LabelError
 from train.distill import DistillConfig, begin, distill, learning_rate, probe, take_step
-from train.drawings import IDLE, SCENES, Drawings
+from train.frames import IDLE, SCENES, Drawings
 from train.photos import Pictures, Split, load_pictures, split_for_probe, views, whole
 from train.simulator.scenes import split_of
 from train.teacher import Teacher, teach

@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from kuaihl.encoders import VisualEncoder
 from kuaihl.errors import LabelError
 from train.console import plain_errors
-from train.drawings import Drawings, draw_rooms
+from train.frames import Drawings, draw_rooms
 from train.photos import Pictures, Split, load_pictures, split_for_probe, views, whole
 from train.student import Student, lesson_losses, telling_loss
 from train.teacher import Lessons, Teacher, teach, write

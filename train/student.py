@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from kuaihl.devices import autocast
 from kuaihl.encoders import build_swin
-from train.drawings import SCENES, Drawings
+from train.frames import SCENES, Drawings
 from train.teacher import TEACHER_CLASSES, TEACHER_DIM, Lessons
 
 TEMPERATURE = 2.0

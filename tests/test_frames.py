@@ -4,8 +4,7 @@ import torch
 
 from kuaihl.encoders import VisualEncoder
 from kuaihl.errors import LabelError
-from train import drawings
-from train.drawings import IDLE, SCENES, Drawings, draw_rooms
+from train.frames import IDLE, SCENES, Drawings, _draw_room, draw_rooms
 from train.simulator.config import TALENTS, SimulatorConfig
 from train.simulator.look import STEADY
 from train.simulator.pictures import draw
@@ -18,7 +17,7 @@ SIDE = 128
 @pytest.fixture(scope="module")
 def drawn() -> tuple[np.ndarray, ...]:
     """All segments of a room."""
-    return drawings._draw_room(SimulatorConfig(size="base"), 3, segments=200, side=SIDE, scenes=None)
+    return _draw_room(SimulatorConfig(size="base"), 3, segments=200, side=SIDE, scenes=None)
 
 
 def test_frames_are_those_that_an_encoder_reads(drawn: tuple[np.ndarray, ...]) -> None:

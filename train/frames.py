@@ -29,7 +29,7 @@ class Drawings:
 
     ``scene`` (frames,) int64 is an index into TALENTS, or IDLE; ``intensity`` (frames,) is NaN where a photo stands for
     the scene, which does not show it; ``gifts`` (frames,) is log(1 + gifts on screen). Frames that are stuck or in
-    transition are not among them. What viewers feel or do is not told: an encoder sees it in none of its inputs either.
+    transition are not among them, nor is anything that viewers feel or do and that does not show.
     """
 
     frames: Tensor
