@@ -2,7 +2,7 @@
 
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -39,6 +39,12 @@ class Drawings:
 
     def __len__(self) -> int:
         return len(self.frames)
+
+    @cached_property
+    def variances(self) -> tuple[float, float]:
+        """Of the intensity and of the gifts where they show; 1 for what shows nowhere."""
+        intensity, gifts = (some[~some.isnan()] for some in (self.intensity, self.gifts))
+        return intensity.var().item() if len(intensity) else 1.0, gifts.var().item()
 
     def whole(self, chosen: np.ndarray, *, size: int) -> Tensor:
         """Scale frames to what the student reads: (batch, 3, size, size) float32 in [0, 1]."""

@@ -60,8 +60,9 @@ def lesson_losses(features: Tensor, logits: Tensor, lessons: Lessons, views: np.
 def telling_loss(shown: Tensor, drawings: Drawings, drawn: np.ndarray) -> Tensor:
     """Cross-entropy of the scene, and the shares of the variance of intensity and of gifts that are not explained."""
     loss = F.cross_entropy(shown[:, :SCENES], drawings.scene[drawn])
-    for guess, truth in zip(shown[:, SCENES:].T, (drawings.intensity, drawings.gifts), strict=True):
-        there = ~truth[drawn].isnan()
+    truths = drawings.intensity[drawn], drawings.gifts[drawn]
+    for guess, truth, variance in zip(shown[:, SCENES:].T, truths, drawings.variances, strict=True):
+        there = ~truth.isnan()
         if there.any():
-            loss = loss + F.mse_loss(guess[there], truth[drawn][there]) / truth[~truth.isnan()].var()
+            loss = loss + F.mse_loss(guess[there], truth[there]) / variance
     return loss
