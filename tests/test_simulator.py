@@ -63,6 +63,19 @@ def test_a_size_shares_no_room_with_another() -> None:
     assert room(SMALL, 2).truth != room(TINY, 2).truth
 
 
+def test_large_is_base_and_more_rooms_to_train_with() -> None:
+    base, large = SimulatorConfig(size="base"), SimulatorConfig(size="large")
+    names = room_ids(large)
+    assert names[: len(room_ids(base))] == room_ids(base)
+    for index in (5, 640, 749):
+        assert room(large, index) == room(base, index)
+    more = [room(large, index) for index in (750, 822, 1349)]
+    assert len(names) == 1350
+    assert [made.id for made in more] == ["train-0750", "train-0822", "train-1349"]
+    assert all(made.known and made.day < 70 for made in more)
+    assert len({made.truth for made in (*more, room(large, 0), room(large, 72))}) == 5
+
+
 def test_splits_follow_the_calendar(rooms: list[Room]) -> None:
     days = {"train": (0, 69), "validation": (70, 79), "test": (80, 89)}
     for made in rooms:

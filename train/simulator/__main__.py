@@ -19,7 +19,7 @@ class Stream:
     """Name of the room, such as test-0141, or its index."""
     out: Path
     """Folder to write into."""
-    size: Literal["tiny", "small", "base"] = "small"
+    size: Literal["tiny", "small", "base", "large"] = "small"
     seed: int = 0
     minutes: float | None = None
     """Cut the recording after this long."""
@@ -53,7 +53,7 @@ class Rooms:
 
     out: Path
     """Folder to write into."""
-    size: Literal["tiny", "small", "base"] = "small"
+    size: Literal["tiny", "small", "base", "large"] = "small"
     seed: int = 0
     scenes: Path | None = None
     """Folder or tar of photos, folders = classes, shown in half of the rooms."""

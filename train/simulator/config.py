@@ -17,18 +17,23 @@ Split = Literal["train", "validation", "test"]
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """How many rooms each split has, and how many streamers there are in all."""
+    """How many rooms each split has, and how many streamers there are in all.
+
+    ``more`` rooms to train with are numbered after all others, which are the same without them.
+    """
 
     train: int
     validation: int
     test: int
     streamers: int
+    more: int = 0
 
 
 SIZES = {
     "tiny": Size(train=4, validation=2, test=2, streamers=4),
     "small": Size(train=80, validation=10, test=10, streamers=20),
     "base": Size(train=600, validation=75, test=75, streamers=80),
+    "large": Size(train=600, validation=75, test=75, streamers=80, more=600),
 }
 
 
@@ -42,7 +47,7 @@ class SimulatorConfig:
 
     Parameters
     ----------
-    size : {"tiny", "small", "base"}
+    size : {"tiny", "small", "base", "large"}
         Number of rooms and streamers, see ``SIZES``.
     seed : int
         The same seed gives the same bytes.
@@ -100,7 +105,7 @@ class SimulatorConfig:
         Share of streamers who appear in test only, and of test rooms that are theirs.
     """
 
-    size: Literal["tiny", "small", "base"] = "small"
+    size: Literal["tiny", "small", "base", "large"] = "small"
     seed: int = 0
     min_segments: int = 40
     max_segments: int = 120

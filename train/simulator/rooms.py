@@ -89,7 +89,7 @@ class Room:
 def simulate(
     config: SimulatorConfig, *, scenes: Path | None = None, comment_bank: Path | None = None
 ) -> Iterator[Room]:
-    """Make all rooms of a simulation: training, then validation, then test.
+    """Make all rooms of a simulation: training, then validation, then test, then more for training.
 
     Raises
     ------
@@ -105,7 +105,7 @@ def simulate(
 def room_ids(config: SimulatorConfig) -> tuple[str, ...]:
     """Names of all rooms, in the order of their index."""
     size = config.rooms
-    splits = [("train", size.train), ("validation", size.validation), ("test", size.test)]
+    splits = [("train", size.train), ("validation", size.validation), ("test", size.test), ("train", size.more)]
     names = [split for split, count in splits for _ in range(count)]
     return tuple(f"{split}-{index:04d}" for index, split in enumerate(names))
 
@@ -191,9 +191,9 @@ def _cast(config: SimulatorConfig, index: int) -> int:
     unseen = max(1, round(config.unseen_streamers * size.streamers))
     known = size.streamers - unseen
     rng = np.random.default_rng([config.seed, _STREAM_OF_CASTING, index])
-    if index < size.train:
-        return index % known
     from_end = size.train + size.validation + size.test - 1 - index
+    if index < size.train or from_end < 0:
+        return index % known
     if from_end < max(1, round(config.unseen_rooms * size.test)):
         return known + from_end % unseen
     return int(rng.integers(known))
