@@ -3,12 +3,12 @@
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import tyro
 
 from train.console import plain_errors
-from train.simulator.config import SimulatorConfig
+from train.simulator.config import SimulatorConfig, SizeName
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,8 @@ class Stream:
     """Name of the room, such as test-0141, or its index."""
     out: Path
     """Folder to write into."""
-    size: Literal["tiny", "small", "base", "large"] = "small"
+    size: SizeName = "small"
+    """Which simulation the room is of."""
     seed: int = 0
     minutes: float | None = None
     """Cut the recording after this long."""
@@ -53,7 +54,8 @@ class Rooms:
 
     out: Path
     """Folder to write into."""
-    size: Literal["tiny", "small", "base", "large"] = "small"
+    size: SizeName = "small"
+    """How many rooms and streamers; large is base, and as many rooms again to train with."""
     seed: int = 0
     scenes: Path | None = None
     """Folder or tar of photos, folders = classes, shown in half of the rooms."""

@@ -13,6 +13,7 @@ PICTURE_SLOT_S = 10.0
 """Each third of a segment has its own state (steady, stuck, transition) and holds one picture, in its middle."""
 
 Split = Literal["train", "validation", "test"]
+SizeName = Literal["tiny", "small", "base", "large"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +106,7 @@ class SimulatorConfig:
         Share of streamers who appear in test only, and of test rooms that are theirs.
     """
 
-    size: Literal["tiny", "small", "base", "large"] = "small"
+    size: SizeName = "small"
     seed: int = 0
     min_segments: int = 40
     max_segments: int = 120

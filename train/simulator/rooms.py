@@ -128,7 +128,7 @@ def find_room(config: SimulatorConfig, name: str) -> int:
 
 def room(config: SimulatorConfig, index: int, *, scenes: Scenes | None = None, bank: CommentBank | None = None) -> Room:
     """Make the room ``index`` alone: the same, byte for byte, as ``simulate`` makes it."""
-    # with the size, so that a test room of one size is no training room of another
+    # with the size, so that a test room of one size is no training room of another; large has the rooms of base
     seeds = np.random.SeedSequence([config.seed, _STREAM_OF_ROOMS, config.rooms.train, index]).spawn(6)
     rng, of_plan, of_viewers, of_speech, of_chat, of_look = (np.random.default_rng(s) for s in seeds)
     name = room_ids(config)[index]
