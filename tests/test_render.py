@@ -20,9 +20,12 @@ TINY = SimulatorConfig(size="tiny")
 
 def test_unknown_rooms_are_named() -> None:
     assert find_room(TINY, "test-0007") == find_room(TINY, "7") == 7
+    there = "train-0000 to train-0003, validation-0004 to validation-0005, test-0006 to test-0007"
     for name in ("train-0007", "8", "-1"):
-        with pytest.raises(LabelError, match="train-0000 to test-0007"):
+        with pytest.raises(LabelError, match=there):
             find_room(TINY, name)
+    with pytest.raises(LabelError, match="test-0749, train-0750 to train-2549"):
+        find_room(SimulatorConfig(size="large"), "test-0750")
 
 
 def test_a_missing_voice_is_said_and_leaves_nothing(tmp_path, monkeypatch) -> None:

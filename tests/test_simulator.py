@@ -69,9 +69,9 @@ def test_large_is_base_and_more_rooms_to_train_with() -> None:
     assert names[: len(room_ids(base))] == room_ids(base)
     for index in (5, 640, 749):
         assert room(large, index) == room(base, index)
-    more = [room(large, index) for index in (750, 822, 1349)]
-    assert len(names) == 1350
-    assert [made.id for made in more] == ["train-0750", "train-0822", "train-1349"]
+    more = [room(large, index) for index in (750, 822, 2549)]
+    assert len(names) == 2550
+    assert [made.id for made in more] == ["train-0750", "train-0822", "train-2549"]
     assert all(made.known and made.day < 70 for made in more)
     assert len({made.truth for made in (*more, room(large, 0), room(large, 72))}) == 5
 

@@ -55,7 +55,7 @@ class Rooms:
     out: Path
     """Folder to write into."""
     size: SizeName = "small"
-    """How many rooms and streamers; large is base, and as many rooms again to train with."""
+    """How many rooms and streamers; large is base, and three times as many rooms again to train with."""
     seed: int = 0
     scenes: Path | None = None
     """Folder or tar of photos, folders = classes, shown in half of the rooms."""

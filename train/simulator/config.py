@@ -34,7 +34,7 @@ SIZES = {
     "tiny": Size(train=4, validation=2, test=2, streamers=4),
     "small": Size(train=80, validation=10, test=10, streamers=20),
     "base": Size(train=600, validation=75, test=75, streamers=80),
-    "large": Size(train=600, validation=75, test=75, streamers=80, more=600),
+    "large": Size(train=600, validation=75, test=75, streamers=80, more=1800),
 }
 
 

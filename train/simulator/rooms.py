@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import date, timedelta
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -123,7 +124,9 @@ def find_room(config: SimulatorConfig, name: str) -> int:
         return names.index(name)
     if name.isdecimal() and int(name) < len(names):
         return int(name)
-    raise LabelError(f"no room {name!r} in size {config.size}; rooms are {names[0]} to {names[-1]}.")
+    runs = [tuple(run) for _, run in groupby(names, key=lambda name: name.rpartition("-")[0])]
+    known = ", ".join(f"{run[0]} to {run[-1]}" for run in runs)
+    raise LabelError(f"no room {name!r} in size {config.size}; there are {known}. Its number alone is enough.")
 
 
 def room(config: SimulatorConfig, index: int, *, scenes: Scenes | None = None, bank: CommentBank | None = None) -> Room:
