@@ -129,11 +129,13 @@ def test_appealing_pictures_in_a_dull_room_are_found(
     pictures[planted] = best
     given = replace(dull, pictures=pictures)
     assert predictor.score(given).curve[11] > predictor.score(dull).curve[11], "the cause has an effect"
-    first, second, *_ = moments(predictor, given, 11)
-    # Nothing but that the latest pictures are dull may weigh more.
-    cause = second if first.segment.index == 10 != planted else first
+    found = moments(predictor, given, 11)
+    cause = next(moment for moment in found if moment.added["pictures"] > 0)
     assert cause.segment.index == planted
-    assert cause.added["pictures"] == cause.greatest > 0
+    # Nothing may weigh more but that pictures after it are dull; and where all are, none adds half as much.
+    assert all(moment.segment.index > planted for moment in found[: found.index(cause)])
+    alike = max(moment.added["pictures"] for moment in moments(predictor, dull, 11, top=11))
+    assert cause.added["pictures"] == cause.greatest > 2 * alike
 
 
 def test_a_lively_minute_in_a_quiet_chat_is_found(predictor: Predictor) -> None:
