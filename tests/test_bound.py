@@ -17,10 +17,11 @@ from kuaihl.errors import LabelError
 from tests.small_dataset import INFO, write_dataset, write_room
 from train.dataset import Segments, write_info
 from train.simulator import __main__ as command
-from train.simulator.bound import SEGMENTS_SEEN, Shown, bound, course, inputs, made_anew, what_shows
+from train.simulator.bound import SEGMENTS_SEEN, bound, inputs
 from train.simulator.config import TALENTS, SimulatorConfig
 from train.simulator.observer import Course, observe
 from train.simulator.rooms import Room, room, room_ids
+from train.simulator.shown import Shown, course, made_anew, shows_in
 
 SEGMENTS = 100
 # Noise that only the audience shows, and so much of it that it must.
@@ -70,7 +71,7 @@ def ran(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[list[d
 
 def shown_in(dataset: Path, name: str) -> Shown:
     segments = Segments(dataset)
-    return what_shows(made_anew(CONFIG, name), segments, next(r for r in segments.rooms if r.name == name))
+    return shows_in(segments, next(r for r in segments.rooms if r.name == name), made_anew(CONFIG, name))
 
 
 def test_what_shows_is_the_truth(dataset: Path, made: dict[str, Room]) -> None:
@@ -94,9 +95,9 @@ def test_photos_hide_the_intensity_of_their_scene(dataset: Path, made: dict[str,
     segments = Segments(dataset)
     there = next(r for r in segments.rooms if r.name == "train-0001")
     one = made["train-0001"]
-    photographed = what_shows(replace(one, look=replace(one.look, photos=())), segments, there)
+    photographed = shows_in(segments, there, replace(one, look=replace(one.look, photos=())))
     assert np.isnan(photographed.intensity).all()
-    drawn, hidden = (course(shown, segments, there) for shown in (shown_in(dataset, "train-0001"), photographed))
+    drawn, hidden = (course(shown, one.lvtr) for shown in (shown_in(dataset, "train-0001"), photographed))
     changed = (drawn.told != hidden.told).any(0)
     assert changed.sum() == 2
     assert np.isfinite(hidden.told).all()

@@ -292,8 +292,8 @@ def _commands(
 
 
 def _out(command: str) -> str:
-    """The folder that a command wrote."""
-    return shlex.split(command.partition("--out ")[2])[0]
+    """The folder that a command, or the last of several, wrote."""
+    return shlex.split(command.rpartition("--out ")[2])[0]
 
 
 def _files(folder: Path) -> Iterator[str]:

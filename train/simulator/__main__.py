@@ -1,4 +1,4 @@
-"""Command line of KLive-Sim: a room as a recording (stream), all as a dataset (rooms), what of them shows (bound)."""
+"""Command line of KLive-Sim: a room as a recording (stream), all as a dataset (rooms), and what of them shows."""
 
 import sys
 from dataclasses import asdict, dataclass
@@ -102,12 +102,36 @@ class Bound:
         print_bound(found)
 
 
+@dataclass(frozen=True, slots=True)
+class Foresee:
+    """Write a dataset of rooms anew, with labels for training that leave out what nobody could foresee."""
+
+    dataset: Path
+    """Folder that rooms wrote."""
+    out: Path
+    """Folder to write into."""
+    rooms: int = 9000
+    """How many other rooms the observer learns from, whose forecasts these labels are."""
+    scenes: Path | None = None
+    """The photos that the dataset was made with, if it was."""
+    workers: int = 1
+    """Processes that make the other rooms."""
+
+    def run(self) -> None:
+        """Make rooms, fit, write, and print how well the observer foresees the test rooms."""
+        from train.simulator.foresee import foresee
+
+        tau = foresee(self.dataset, self.out, rooms=self.rooms, scenes=self.scenes, workers=self.workers)
+        print(f"the observer's forecasts of the test rooms: tau {tau.pooled:.4f} pooled, {tau.per_room:.4f} per room")
+
+
 def main() -> None:
     """Run the command; what the user can mend is one line on stderr and exit code 2."""
     command = tyro.cli(
         Annotated[Stream, tyro.conf.subcommand("stream")]
         | Annotated[Rooms, tyro.conf.subcommand("rooms")]
-        | Annotated[Bound, tyro.conf.subcommand("bound")],
+        | Annotated[Bound, tyro.conf.subcommand("bound")]
+        | Annotated[Foresee, tyro.conf.subcommand("foresee")],
         prog="python -m train.simulator",
         description=__doc__,
     )

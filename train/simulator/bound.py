@@ -4,26 +4,20 @@ Appeal is hidden. It is seen in what the audience does, and true persistence, th
 is the score of one who could look behind that. These are scores of observers who can not, but mistake nothing they see.
 """
 
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from sklearn.ensemble import HistGradientBoostingRegressor
 from tqdm import tqdm
 
-from kuaihl.activity import CHAT_COLUMNS
-from kuaihl.errors import LabelError
-from train.dataset import DatasetInfo, Room, Segments, read_info
+from train.dataset import read_info
 from train.leaderboard import open_task
 from train.metrics import Tau, taus
 from train.past import labels_of, lags, rooms_of_rows, scored_of
-from train.simulator import rooms
-from train.simulator.config import TALENTS, SimulatorConfig
-from train.simulator.look import SLOTS_PER_SEGMENT
-from train.simulator.observer import Course, observe
-from train.simulator.scenes import Scenes, read_scenes
+from train.simulator.observer import observe
+from train.simulator.shown import Shown, course, made_anew, shows_in, simulation_of
 
 SEGMENTS_SEEN = 8
 """How far back boosting looks; the GRU remembers."""
@@ -37,31 +31,6 @@ _TOLD = {
 }
 """Observers: each is told the truth of these fields of `Shown`, and of all those above."""
 _RECURRENT = "all but hype, to a GRU"
-
-
-@dataclass(frozen=True, slots=True)
-class Shown:
-    """What shows of a room, all (segments,), and ``hype``, which does not.
-
-    ``streamer`` is a number, NaN for one without training rooms; ``talent`` an index into TALENTS, ``place`` the
-    segments since it began, ``announced`` one more than the talent that is announced in this segment, or 0;
-    ``intensity`` is NaN where a photo stands for the scene.
-
-    The day is not there: trees would know training rooms by it, and it tells nothing of the fashion of later days. Nor
-    is what was said and written, but for announcements and numbers.
-    """
-
-    streamer: np.ndarray
-    talent: np.ndarray
-    place: np.ndarray
-    idle: np.ndarray
-    announced: np.ndarray
-    intensity: np.ndarray
-    comments: np.ndarray
-    commenters: np.ndarray
-    burst: np.ndarray
-    gifts: np.ndarray
-    hype: np.ndarray
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,13 +71,12 @@ def bound(dataset: Path, *, scenes: Path | None = None) -> Bound:
         The dataset is not of simulated rooms, or they do not come out as they were.
     """
     info = read_info(dataset)
-    config = _config(dataset, info)
-    photos = _photos(dataset, info, scenes)
+    config, photos = simulation_of(dataset, info, scenes=scenes)
     task = open_task(dataset)
     parts = (task.train, task.validation, task.test)
     names = [room.name for part in parts for room in part]
     truth = {name: made_anew(config, name, scenes=photos) for name in tqdm(names, unit="room")}
-    shown = [[what_shows(truth[room.name], task.segments, room) for room in part] for part in parts]
+    shown = [[shows_in(task.segments, room, truth[room.name]) for room in part] for part in parts]
     kept = [np.concatenate([scored_of(task.segments, room) for room in part]) for part in parts]
     label = [labels_of(task.segments, part) for part in parts]
 
@@ -124,7 +92,7 @@ def bound(dataset: Path, *, scenes: Path | None = None) -> Bound:
         ]
         found[name] = score(_predict(tables, label))
     courses = (
-        [course(s, task.segments, room) for s, room in zip(*pair, strict=True)]
+        [course(one, truth[room.name].lvtr) for one, room in zip(*pair, strict=True)]
         for pair in zip(shown, parts, strict=True)
     )
     found[_RECURRENT] = score(observe(*courses))
@@ -148,48 +116,6 @@ def bound(dataset: Path, *, scenes: Path | None = None) -> Bound:
     )
 
 
-def made_anew(config: SimulatorConfig, name: str, *, scenes: Scenes | None = None) -> rooms.Room:
-    """Make a room without its comments, which take most of the time and have random numbers of their own."""
-    return rooms.room(replace(config, max_comments=0), rooms.find_room(config, name), scenes=scenes)
-
-
-def what_shows(made: rooms.Room, segments: Segments, room: Room) -> Shown:
-    """Tell what shows of a room that was ``made`` anew: its comments are counted in the dataset's ``room``.
-
-    Raises
-    ------
-    LabelError
-        The dataset's is another room.
-    """
-    there = segments.column("appeal", room)
-    if len(there) != len(made.truth) or not np.allclose(there, made.appeal, atol=1e-6):
-        raise LabelError(
-            f"{room.name} does not come out as it is in the dataset, which another version of the simulator made: "
-            "make the dataset again."
-        )
-    count = len(there)
-    place, announced = np.zeros(count), np.zeros(count)
-    for episode in made.plan.episodes:
-        place[episode.start : episode.end] = np.arange(episode.end - episode.start)
-        if episode.announced is not None:
-            announced[episode.announced] = 1 + TALENTS.index(episode.talent)
-    chat = segments.array("activity", room.start, room.stop)[:, : len(CHAT_COLUMNS)]
-    counted = dict(zip(CHAT_COLUMNS, chat.T, strict=True))
-    return Shown(
-        streamer=np.full(count, made.host.index if made.known else np.nan),
-        talent=np.array([TALENTS.index(t.talent) for t in made.truth]),
-        place=place,
-        idle=np.array([t.idle for t in made.truth]),
-        announced=announced,
-        intensity=made.plan.intensity if made.look.photos is None else np.full(count, np.nan),
-        comments=counted["log1p_comments"],
-        commenters=counted["log1p_commenters"],
-        burst=counted["log_burst"],
-        gifts=np.reshape(made.look.gifts, (count, SLOTS_PER_SEGMENT)).sum(1),
-        hype=made.plan.hype,
-    )
-
-
 def inputs(shown: Shown, told: Sequence[str]) -> np.ndarray:
     """What an observer who is told some fields knows before each segment (segments, columns).
 
@@ -197,28 +123,6 @@ def inputs(shown: Shown, told: Sequence[str]) -> np.ndarray:
     """
     past = [lags(getattr(shown, name))[:, -SEGMENTS_SEEN:] for name in told if name != "streamer"]
     return np.concatenate([shown.streamer[:, None], *past], axis=1)
-
-
-def course(shown: Shown, segments: Segments, room: Room) -> Course:
-    """Gather all that shows of a room, hype left out, for an observer who follows it from the start."""
-    columns = (
-        np.eye(len(TALENTS))[shown.talent],
-        np.eye(1 + len(TALENTS))[shown.announced.astype(int)],
-        np.log1p(shown.place),
-        shown.idle,
-        np.isnan(shown.intensity),
-        np.nan_to_num(shown.intensity),
-        shown.comments,
-        shown.commenters,
-        shown.burst,
-        np.log1p(shown.gifts),
-    )
-    return Course(
-        told=np.column_stack(columns).astype(np.float32),
-        streamer=0 if np.isnan(shown.streamer[0]) else 1 + int(shown.streamer[0]),
-        label=segments.scalar("label", room.start, room.stop),
-        scored=scored_of(segments, room),
-    )
 
 
 def print_bound(found: Bound) -> None:
@@ -232,29 +136,6 @@ def print_bound(found: Bound) -> None:
             "-" if share is None else f"{share:.1%}" for share in (row.pooled_share, row.per_room_share)
         )
         print(f"{row.name:<{width}}{pooled:>12}{of_pooled:>8}{each:>14}{of_each:>8}")
-
-
-def _config(dataset: Path, info: DatasetInfo) -> SimulatorConfig:
-    if info.parameters.keys() != {f.name for f in fields(SimulatorConfig)}:
-        raise LabelError(
-            f"{dataset} is not of rooms of this version's simulator, but of {info.source}: what is hidden there cannot "
-            "be told. Make one with `python -m train.simulator rooms`."
-        )
-    return SimulatorConfig(**info.parameters)
-
-
-def _photos(dataset: Path, info: DatasetInfo, scenes: Path | None) -> Scenes | None:
-    named = re.search(r" --scenes (.+?) --", info.made_by)
-    if named is None and scenes is None:
-        return None
-    if named is None:
-        raise LabelError(f"{dataset} was made without photos, and its rooms come out the same only so: no --scenes.")
-    if scenes is None or scenes.name != named[1]:
-        raise LabelError(
-            f"{dataset} was made with the photos of {named[1]}, and its rooms come out the same only with them: give "
-            "them as --scenes."
-        )
-    return read_scenes(scenes)
 
 
 def _predict(tables: Sequence[np.ndarray], label: Sequence[np.ndarray]) -> np.ndarray:

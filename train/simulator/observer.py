@@ -1,8 +1,8 @@
-"""A recurrent observer of simulated rooms: a GRU over all that it is told, from a room's start."""
+"""A recurrent observer of simulated rooms: a GRU over all that it is told, from a room's start or of a window."""
 
 from collections.abc import Sequence
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from train.metrics import taus
 
 _DIM = 96
 _DROPOUT = 0.2
-_ROOMS_PER_BATCH = 16
+_PREDICTED_AT_ONCE = 4096
 _RATE = 2e-3
 _WARM_UP = 100
 _STRANGER = 0.2
@@ -52,21 +52,46 @@ class Observer(nn.Module):
         return self.head(self.dropout(torch.cat([remembered, hidden], dim=-1))).squeeze(-1)
 
 
+def pieces(course: Course, window: int) -> list[Course]:
+    """Cut a room to train on: every scored segment is in one piece, after at most ``window`` that are told."""
+    starts = range(0, max(1, len(course.label) - 1), window)
+    return [_cut(course, start, start + window + 1) for start in starts]
+
+
+def pasts(course: Course, window: int) -> list[Course]:
+    """Take every scored segment apart, with at most ``window`` before it that are told."""
+    ends = np.flatnonzero(course.scored) + 1
+    apart = [_cut(course, max(0, end - 1 - window), end) for end in ends.tolist()]
+    return [replace(one, scored=np.arange(len(one.label)) == len(one.label) - 1) for one in apart]
+
+
+def _cut(course: Course, start: int, stop: int) -> Course:
+    """Segments ``start`` to ``stop``; of the first nobody could know anything."""
+    scored = course.scored[start:stop] & (np.arange(start, min(stop, len(course.label))) > start)
+    return Course(course.told[start:stop], course.streamer, course.label[start:stop], scored)
+
+
 def observe(
-    train: Sequence[Course], validation: Sequence[Course], test: Sequence[Course], *, epochs: int = 60, seed: int = 0
+    train: Sequence[Course],
+    validation: Sequence[Course],
+    test: Sequence[Course],
+    *,
+    batch: int = 16,
+    epochs: int = 60,
+    seed: int = 0,
 ) -> np.ndarray:
     """Train by cross-entropy, keep the epoch that is best on validation, predict the scored segments of ``test``."""
     torch.manual_seed(seed)
     model = Observer(train[0].told.shape[1], max(course.streamer for course in train))
     optimizer = torch.optim.AdamW(model.parameters(), lr=_RATE, weight_decay=0.01)
     told, streamer, label, scored = _padded(train)
-    steps = epochs * -(-len(train) // _ROOMS_PER_BATCH)
+    steps = epochs * -(-len(train) // batch)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min(1, step / _WARM_UP) * (1 - step / steps))
     true = np.concatenate([course.label[course.scored] for course in validation])
     best, kept = -1.0, deepcopy(model.state_dict())
     for _ in range(epochs):
         model.train()
-        for some in torch.randperm(len(train)).split(_ROOMS_PER_BATCH):
+        for some in torch.randperm(len(train)).split(batch):
             known = streamer[some] * (torch.rand(len(some)) >= _STRANGER)
             loss = F.binary_cross_entropy_with_logits(
                 model(told[some], known), label[some], weight=scored[some].float(), reduction="sum"
@@ -85,8 +110,12 @@ def observe(
 
 @torch.inference_mode()
 def _predict(model: Observer, courses: Sequence[Course]) -> np.ndarray:
-    told, streamer, _, scored = _padded(courses)
-    return model.eval()(told, streamer)[scored].sigmoid().numpy()
+    model.eval()
+    found = []
+    for start in range(0, len(courses), _PREDICTED_AT_ONCE):
+        told, streamer, _, scored = _padded(courses[start : start + _PREDICTED_AT_ONCE])
+        found.append(model(told, streamer)[scored].sigmoid().numpy())
+    return np.concatenate(found)
 
 
 def _padded(courses: Sequence[Course]) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -130,11 +130,15 @@ def find_room(config: SimulatorConfig, name: str) -> int:
 
 
 def room(config: SimulatorConfig, index: int, *, scenes: Scenes | None = None, bank: CommentBank | None = None) -> Room:
-    """Make the room ``index`` alone: the same, byte for byte, as ``simulate`` makes it."""
+    """Make the room ``index`` alone: the same, byte for byte, as ``simulate`` makes it.
+
+    After the last that ``simulate`` makes, there are as many more for training as one likes.
+    """
     # with the size, so that a test room of one size is no training room of another; large has the rooms of base
     seeds = np.random.SeedSequence([config.seed, _STREAM_OF_ROOMS, config.rooms.train, index]).spawn(6)
     rng, of_plan, of_viewers, of_speech, of_chat, of_look = (np.random.default_rng(s) for s in seeds)
-    name = room_ids(config)[index]
+    names = room_ids(config)
+    name = names[index] if index < len(names) else f"train-{index:04d}"
     split: Split = name.rpartition("-")[0]
     days = {"train": TRAIN_DAYS, "validation": VALIDATION_DAYS, "test": TEST_DAYS}[split]
     day = int(rng.integers(days.start, days.stop))

@@ -1,0 +1,136 @@
+"""What shows of a simulated room: what an observer is told who mistakes nothing."""
+
+import re
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+
+import numpy as np
+
+from kuaihl.activity import CHAT_COLUMNS
+from kuaihl.errors import LabelError
+from train.dataset import DatasetInfo, Room, Segments
+from train.simulator import rooms
+from train.simulator.config import TALENTS, SimulatorConfig
+from train.simulator.look import SLOTS_PER_SEGMENT
+from train.simulator.observer import Course
+from train.simulator.scenes import Scenes, read_scenes
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What shows of a room, all (segments,), and ``hype``, which does not.
+
+    ``streamer`` is a number, NaN for one without training rooms; ``talent`` an index into TALENTS, ``place`` the
+    segments since it began, ``announced`` one more than the talent that is announced in this segment, or 0;
+    ``intensity`` is NaN where a photo stands for the scene.
+
+    The day is not there: trees would know training rooms by it, and it tells nothing of the fashion of later days. Nor
+    is what was said and written, but for announcements and numbers.
+    """
+
+    streamer: np.ndarray
+    talent: np.ndarray
+    place: np.ndarray
+    idle: np.ndarray
+    announced: np.ndarray
+    intensity: np.ndarray
+    comments: np.ndarray
+    commenters: np.ndarray
+    burst: np.ndarray
+    gifts: np.ndarray
+    hype: np.ndarray
+
+
+def made_anew(config: SimulatorConfig, name: str, *, scenes: Scenes | None = None) -> rooms.Room:
+    """Make a room without its comments, which take most of the time and have random numbers of their own."""
+    return rooms.room(replace(config, max_comments=0), rooms.find_room(config, name), scenes=scenes)
+
+
+def what_shows(made: rooms.Room, chat: np.ndarray) -> Shown:
+    """Tell what shows of a room; ``chat`` (segments, columns) is how lively its comments are, as `CHAT_COLUMNS` say."""
+    count = len(made.truth)
+    place, announced = np.zeros(count), np.zeros(count)
+    for episode in made.plan.episodes:
+        place[episode.start : episode.end] = np.arange(episode.end - episode.start)
+        if episode.announced is not None:
+            announced[episode.announced] = 1 + TALENTS.index(episode.talent)
+    counted = dict(zip(CHAT_COLUMNS, chat.T, strict=True))
+    return Shown(
+        streamer=np.full(count, made.host.index if made.known else np.nan),
+        talent=np.array([TALENTS.index(t.talent) for t in made.truth]),
+        place=place,
+        idle=np.array([t.idle for t in made.truth]),
+        announced=announced,
+        intensity=made.plan.intensity if made.look.photos is None else np.full(count, np.nan),
+        comments=counted["log1p_comments"],
+        commenters=counted["log1p_commenters"],
+        burst=counted["log_burst"],
+        gifts=np.reshape(made.look.gifts, (count, SLOTS_PER_SEGMENT)).sum(1),
+        hype=made.plan.hype,
+    )
+
+
+def shows_in(segments: Segments, room: Room, made: rooms.Room) -> Shown:
+    """Tell what shows of a dataset's ``room``, which was ``made`` anew: its comments are counted in the dataset.
+
+    Raises
+    ------
+    LabelError
+        The dataset's is another room.
+    """
+    there = segments.column("appeal", room)
+    if len(there) != len(made.truth) or not np.allclose(there, made.appeal, atol=1e-6):
+        raise LabelError(
+            f"{room.name} does not come out as it is in the dataset, which another version of the simulator made: "
+            "make the dataset again."
+        )
+    return what_shows(made, segments.array("activity", room.start, room.stop)[:, : len(CHAT_COLUMNS)])
+
+
+def course(shown: Shown, label: np.ndarray) -> Course:
+    """Gather all that shows of a room, hype left out, for an observer who follows it; ``label`` is (segments,)."""
+    columns = (
+        np.eye(len(TALENTS))[shown.talent],
+        np.eye(1 + len(TALENTS))[shown.announced.astype(int)],
+        np.log1p(shown.place),
+        shown.idle,
+        np.isnan(shown.intensity),
+        np.nan_to_num(shown.intensity),
+        shown.comments,
+        shown.commenters,
+        shown.burst,
+        np.log1p(shown.gifts),
+    )
+    return Course(
+        told=np.column_stack(columns).astype(np.float32),
+        streamer=0 if np.isnan(shown.streamer[0]) else 1 + int(shown.streamer[0]),
+        label=label,
+        scored=np.arange(len(label)) > 0,
+    )
+
+
+def simulation_of(dataset: Path, info: DatasetInfo, *, scenes: Path | None) -> tuple[SimulatorConfig, Scenes | None]:
+    """Parameters and photos that the rooms of a dataset were made with.
+
+    Raises
+    ------
+    LabelError
+        They are no simulated rooms of this version, or ``scenes`` are not their photos.
+    """
+    if info.parameters.keys() != {f.name for f in fields(SimulatorConfig)}:
+        raise LabelError(
+            f"{dataset} is not of rooms of this version's simulator, but of {info.source}: what is hidden there cannot "
+            "be told. Make one with `python -m train.simulator rooms`."
+        )
+    config = SimulatorConfig(**info.parameters)
+    named = re.search(r" --scenes (.+?) --", info.made_by)
+    if named is None and scenes is None:
+        return config, None
+    if named is None:
+        raise LabelError(f"{dataset} was made without photos, and its rooms come out the same only so: no --scenes.")
+    if scenes is None or scenes.name != named[1]:
+        raise LabelError(
+            f"{dataset} was made with the photos of {named[1]}, and its rooms come out the same only with them: give "
+            "them as --scenes."
+        )
+    return config, read_scenes(scenes)
