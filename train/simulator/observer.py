@@ -8,6 +8,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from tqdm import tqdm
 
 from train.metrics import taus
 
@@ -89,7 +90,7 @@ def observe(
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min(1, step / _WARM_UP) * (1 - step / steps))
     true = np.concatenate([course.label[course.scored] for course in validation])
     best, kept = -1.0, deepcopy(model.state_dict())
-    for _ in range(epochs):
+    for _ in tqdm(range(epochs), "observer", unit="epoch"):
         model.train()
         for some in torch.randperm(len(train)).split(batch):
             known = streamer[some] * (torch.rand(len(some)) >= _STRANGER)
