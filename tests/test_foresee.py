@@ -89,9 +89,11 @@ def test_the_dataset_tells_where_its_labels_come_from(foreseen: Path) -> None:
     ]
 
 
-def test_a_wrong_folder_is_refused(dataset: Path, foreseen: Path, tmp_path: Path) -> None:
+def test_what_cannot_be_is_refused(dataset: Path, foreseen: Path, tmp_path: Path) -> None:
     with pytest.raises(LabelError, match="is not empty"):
         foresee(dataset, foreseen, rooms=2)
+    with pytest.raises(LabelError, match="learn from 0 rooms"):
+        foresee(dataset, tmp_path / "out", rooms=0)
     write_dataset(tmp_path / "random")
     with pytest.raises(LabelError, match="but of random numbers"):
         foresee(tmp_path / "random", tmp_path / "out", rooms=2)

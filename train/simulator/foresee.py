@@ -63,12 +63,15 @@ def foresee(dataset: Path, out: Path, *, rooms: int, scenes: Path | None = None,
     Raises
     ------
     LabelError
-        The dataset is not of simulated rooms, they do not come out as they were, or ``out`` holds something.
+        The dataset is not of simulated rooms, they do not come out as they were, there are no ``rooms`` to learn from,
+        or ``out`` holds something.
     """
     info = read_info(dataset)
     config, photos = simulation_of(dataset, info, scenes=scenes)
     if out.exists() and any(out.iterdir()):
         raise LabelError(f"{out} is not empty: choose another folder.")
+    if rooms < 1:
+        raise LabelError(f"the observer cannot learn from {rooms} rooms: give --rooms of thousands.")
     task = open_task(dataset)
     seen = _unlooked(config, photos, rooms, workers)
     train, validation, test = ([_told(config, photos, task, one) for one in part] for part in _parts(task))
