@@ -3,13 +3,16 @@
 That of rooms can be read off their pictures, that of chats off their activity.
 """
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 
-from kuaihl.activity import CHAT_COLUMNS, SPEECH_COLUMNS
+from kuaihl.activity import CHAT_COLUMNS, SPEECH_COLUMNS, chat_activity, speech_activity
+from kuaihl.comments import by_segment
 from train.dataset import DatasetInfo, write_info, write_shard
+from train.simulator.config import SimulatorConfig
+from train.simulator.rooms import Room
 
 INFO = DatasetInfo(
     visual_encoder="swin_compact_128",
@@ -103,5 +106,33 @@ def write_chat_dataset(folder: Path, *, info: DatasetInfo = CHAT_INFO, seed: int
             "has_pictures": np.zeros(count, dtype=bool),
             "has_speech": np.zeros(count, dtype=bool),
             "label": np.r_[0.2, 0.4 / (1 + np.exp(-3 * activity[:-1, 3]))],
+        }
+        write_room(folder, info, name, values)
+
+
+def simulated(config: SimulatorConfig) -> DatasetInfo:
+    """What a dataset of simulated rooms says of itself, but for its encoders."""
+    return replace(
+        INFO,
+        source=f"simulated rooms: {config.size}",
+        made_by=f"python -m train.simulator rooms --size {config.size} --seed {config.seed} --out rooms",
+        parameters=asdict(config),
+    )
+
+
+def write_simulated(folder: Path, config: SimulatorConfig, made: dict[str, Room]) -> None:
+    """Write the rooms of a simulation, without pictures and text."""
+    folder.mkdir(parents=True, exist_ok=True)
+    info = simulated(config)
+    write_info(folder, info)
+    for name, one in made.items():
+        count = len(one.segments)
+        chat = chat_activity(by_segment(one.comments, one.segments), one.segments)
+        values = {
+            "streamer": [one.streamer] * count,
+            "pictures": None,
+            "activity": np.hstack([chat, speech_activity([[]] * count)]),
+            "label": one.lvtr,
+            "appeal": one.appeal,
         }
         write_room(folder, info, name, values)

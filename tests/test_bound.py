@@ -11,10 +11,8 @@ import numpy as np
 import pytest
 from scipy.stats import kendalltau
 
-from kuaihl.activity import chat_activity, speech_activity
-from kuaihl.comments import by_segment
 from kuaihl.errors import LabelError
-from tests.small_dataset import INFO, write_dataset, write_room
+from tests.small_dataset import simulated, write_dataset, write_simulated
 from train.dataset import Segments, write_info
 from train.simulator import __main__ as command
 from train.simulator.bound import SEGMENTS_SEEN, bound, inputs
@@ -26,12 +24,7 @@ from train.simulator.shown import Shown, course, made_anew, shows_in
 SEGMENTS = 100
 # Noise that only the audience shows, and so much of it that it must.
 CONFIG = SimulatorConfig(size="tiny", min_segments=SEGMENTS, max_segments=SEGMENTS, noise_sd=1.0, max_comments=30)
-SIMULATED = replace(
-    INFO,
-    source="simulated rooms: tiny",
-    made_by="python -m train.simulator rooms --size tiny --seed 0 --out rooms",
-    parameters=asdict(CONFIG),
-)
+SIMULATED = simulated(CONFIG)
 
 
 @pytest.fixture(scope="module")
@@ -43,18 +36,7 @@ def made() -> dict[str, Room]:
 def dataset(made: dict[str, Room], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The rooms as a dataset, whose pictures and text nobody looks at here."""
     folder = tmp_path_factory.mktemp("rooms")
-    write_info(folder, SIMULATED)
-    for name, one in made.items():
-        count = len(one.segments)
-        chat = chat_activity(by_segment(one.comments, one.segments), one.segments)
-        values = {
-            "streamer": [one.streamer] * count,
-            "pictures": None,
-            "activity": np.hstack([chat, speech_activity([[]] * count)]),
-            "label": one.lvtr,
-            "appeal": one.appeal,
-        }
-        write_room(folder, SIMULATED, name, values)
+    write_simulated(folder, CONFIG, made)
     return folder
 
 

@@ -1,7 +1,6 @@
 """Labels that an observer foresees, in place of those that luck has a part in."""
 
 import shlex
-from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +8,9 @@ import pyarrow.parquet as pq
 import pytest
 from scipy.stats import kendalltau
 
-from kuaihl.activity import chat_activity, speech_activity
-from kuaihl.comments import by_segment
 from kuaihl.errors import LabelError
-from tests.small_dataset import INFO, write_dataset, write_room
-from train.dataset import Segments, read_info, write_info
+from tests.small_dataset import simulated, write_dataset, write_simulated
+from train.dataset import Segments, read_info
 from train.simulator import __main__ as command
 from train.simulator.config import SimulatorConfig
 from train.simulator.foresee import KIND, foresee
@@ -22,26 +19,13 @@ from train.simulator.rooms import room, room_ids
 
 SEGMENTS = 50
 CONFIG = SimulatorConfig(size="tiny", min_segments=SEGMENTS, max_segments=SEGMENTS, max_comments=30)
-SIMULATED = replace(
-    INFO,
-    source="simulated rooms: tiny",
-    made_by="python -m train.simulator rooms --size tiny --seed 0 --out my-rooms",
-    parameters=asdict(CONFIG),
-)
 
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("datasets") / "rooms"
-    folder.mkdir()
-    write_info(folder, SIMULATED)
+    write_simulated(folder, CONFIG, {name: room(CONFIG, index) for index, name in enumerate(room_ids(CONFIG))})
     (folder / "distill.json").write_text("{}")
-    for index, name in enumerate(room_ids(CONFIG)):
-        one = room(CONFIG, index)
-        chat = chat_activity(by_segment(one.comments, one.segments), one.segments)
-        activity = np.hstack([chat, speech_activity([[]] * SEGMENTS)])
-        values = {"streamer": [one.streamer] * SEGMENTS, "pictures": None, "activity": activity}
-        write_room(folder, SIMULATED, name, values | {"label": one.lvtr, "appeal": one.appeal})
     return folder
 
 
@@ -84,7 +68,7 @@ def test_the_dataset_tells_where_its_labels_come_from(foreseen: Path) -> None:
     assert info.source.startswith("simulated rooms: tiny; labels of training rooms foreseen")
     assert "60 other rooms" in info.source
     assert info.made_by.splitlines() == [
-        SIMULATED.made_by,
+        simulated(CONFIG).made_by,
         "python -m train.simulator foresee --dataset rooms --rooms 60 --out foreseen",
     ]
 

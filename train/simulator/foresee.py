@@ -1,7 +1,7 @@
 """Labels without the luck in them: what an observer foresees who is told all that shows in a room and has seen many.
 
 Of what decides over a segment's LVTR much is not known beforehand, and a model of few rooms learns that by heart. Rooms
-that nobody has to look at, since the observer is told what shows in them, cost next to nothing, so that he knows from
+that nobody has to look at, since the observer is told what shows in them, cost next to nothing, so that it knows from
 thousands what was to be expected. What the rooms for validation and test are measured by stays as it was.
 """
 
@@ -74,7 +74,8 @@ def foresee(dataset: Path, out: Path, *, rooms: int, scenes: Path | None = None,
         raise LabelError(f"the observer cannot learn from {rooms} rooms: give --rooms of thousands.")
     task = open_task(dataset)
     seen = _unlooked(config, photos, rooms, workers)
-    train, validation, test = ([_told(config, photos, task, one) for one in part] for part in _parts(task))
+    parts = (task.train, task.validation, task.test)
+    train, validation, test = ([_told(config, photos, task, one) for one in part] for part in parts)
     foreseen = observe(
         [piece for one in seen for piece in pieces(one, WINDOW)],
         [past for one in validation for past in pasts(one, WINDOW)],
@@ -90,10 +91,6 @@ def foresee(dataset: Path, out: Path, *, rooms: int, scenes: Path | None = None,
     command = f"python -m train.simulator foresee --dataset {dataset.name} --rooms {rooms}{photos_of} --out {out.name}"
     write_info(out, replace(info, source=info.source + told, made_by=f"{info.made_by}\n{command}"))
     return taus(of_test, labels_of(task.segments, task.test), rooms_of_rows(task.segments, task.test), deltas=[None])[0]
-
-
-def _parts(task: Task) -> tuple[list[Room], list[Room], list[Room]]:
-    return task.train, task.validation, task.test
 
 
 def _unlooked(config: SimulatorConfig, photos: Scenes | None, count: int, workers: int) -> list[Course]:
