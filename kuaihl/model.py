@@ -166,11 +166,13 @@ class Tokens:
 class Output:
     """Position i of a window predicts the segment after it: ``lvtr`` (batch, segments), in [0, 1], and its tokens.
 
-    ``lvtr`` is whatever the target is.
+    ``lvtr`` is whatever the target is; ``gathered`` and ``decoded`` (batch, segments, dim) come out of the two blocks.
     """
 
     lvtr: Tensor
     tokens: Tokens
+    gathered: Tensor
+    decoded: Tensor
 
 
 class KuaiHL(
@@ -190,8 +192,8 @@ class KuaiHL(
         super().__init__()
         self.config = config
         dim = config.dim
-        self.project_pictures = _projection(config.picture_dim, dim)
-        self.project_text = _projection(config.text_dim, dim)
+        self.project_pictures = nn.Sequential(nn.LayerNorm(config.picture_dim), nn.Linear(config.picture_dim, dim))
+        self.project_text = nn.Sequential(nn.LayerNorm(config.text_dim), nn.Linear(config.text_dim, dim))
         kinds = PICTURES + 1 + (2 if config.activity else 0) + config.words
         self.token_kind = nn.Parameter(torch.randn(kinds, dim) * 0.02)
         if config.activity:
@@ -218,12 +220,7 @@ class KuaiHL(
         unseen = self.config.targets[target].without
         text = self.project_text(features.text.float() * ("text" not in unseen))
         has_pictures, has_speech, has_comments = (
-            torch.zeros_like(flags) if source in unseen else flags
-            for source, flags in (
-                ("pictures", features.has_pictures),
-                ("speech", features.has_speech),
-                ("comments", features.has_comments),
-            )
+            getattr(features, f"has_{source}") & (source not in unseen) for source in ("pictures", "speech", "comments")
         )
         present = [has_pictures] * PICTURES + [has_speech | has_comments]
         parts = [pictures, text.unsqueeze(2)]
@@ -249,13 +246,17 @@ class KuaiHL(
 
     def decode(self, gathered: Tensor, *, target: int = 0) -> Tensor:
         """Causal decoder and head: (batch, segments, dim) -> LVTR of the segment after each, (batch, segments)."""
-        found = self.decoder(gathered, recurrent=self.config.is_recurrent(target))
-        return self.head(found)[..., target].float().sigmoid()  # bf16 is too coarse for ranks
+        return self._lvtr(self.decoder(gathered, recurrent=self.config.is_recurrent(target)), target)
+
+    def _lvtr(self, decoded: Tensor, target: int) -> Tensor:
+        return self.head(decoded)[..., target].float().sigmoid()  # bf16 is too coarse for ranks
 
     def forward(self, features: Features, *, target: int = 0) -> Output:
         """Predict from each position of each window; windows are padded at their end, which no position before sees."""
         tokens = self.tokens(features, target=target)
-        return Output(self.decode(self.gather(tokens, features.streamer, target=target), target=target), tokens)
+        gathered = self.gather(tokens, features.streamer, target=target)
+        decoded = self.decoder(gathered, recurrent=self.config.is_recurrent(target))
+        return Output(self._lvtr(decoded, target), tokens, gathered, decoded)
 
     @torch.inference_mode()
     def sweep(self, features: Features, *, target: int = 0) -> Tensor:
@@ -344,7 +345,3 @@ def load(path_or_repo: str | Path, *, revision: str | None = None) -> tuple[Kuai
 def sha256_of(folder: Path) -> str:
     """SHA-256 of a checkpoint's model file, in hexadecimal: names the weights whatever their folder is called."""
     return hashlib.sha256((folder / MODEL_FILE).read_bytes()).hexdigest()
-
-
-def _projection(features: int, dim: int) -> nn.Sequential:
-    return nn.Sequential(nn.LayerNorm(features), nn.Linear(features, dim))

@@ -24,6 +24,7 @@ INFO = DatasetInfo(
     source="random numbers",
     made_by="tests",
 )
+HINTED = replace(INFO, hints={"shown": 3, "remembered": 2})
 LENGTHS = {"train-0": 30, "train-1": 25, "train-2": 41, "validation-0": 28, "validation-1": 12, "test-0": 33}
 TEXTS = ("text_speech", "text_comments", "text_both")
 
@@ -59,13 +60,14 @@ def write_room(folder: Path, info: DatasetInfo, name: str, values: dict[str, obj
         "appeal": None,
         "speech": None,
         "comments": None,
+        **dict.fromkeys(info.hints),
     }
     (folder / "rooms").mkdir(parents=True, exist_ok=True)
     write_shard(folder / "rooms" / f"{name}.parquet", info, {**default, **values})
 
 
 def write_dataset(folder: Path, *, info: DatasetInfo = INFO, seed: int = 0) -> None:
-    """Write six rooms; each of the first three lacks another modality."""
+    """Write six rooms; each of the first three lacks another modality. Hints, if ``info`` has any, are `hints_of`."""
     rng = np.random.default_rng(seed)
     folder.mkdir(parents=True, exist_ok=True)
     write_info(folder, info)
@@ -86,8 +88,15 @@ def write_dataset(folder: Path, *, info: DatasetInfo = INFO, seed: int = 0) -> N
             "label": np.where(valid, label, np.nan),
             "valid": valid,
             "appeal": label,
+            **(hints_of(pictures, label) if info.hints else {}),
         }
         write_room(folder, info, name, values)
+
+
+def hints_of(pictures: np.ndarray, label: np.ndarray) -> dict[str, np.ndarray]:
+    """What shows is which way the first picture leans, what is remembered of a segment its label, up and down."""
+    leans, around = np.sign(pictures[:, :1, 0]), 4 * (label[:, None] - 0.5)
+    return {"shown": np.hstack([leans, -leans, leans]), "remembered": np.hstack([around, -around])}
 
 
 def write_chat_dataset(folder: Path, *, info: DatasetInfo = CHAT_INFO, seed: int = 0, text: bool = True) -> None:

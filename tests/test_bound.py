@@ -17,7 +17,7 @@ from train.dataset import Segments, write_info
 from train.simulator import __main__ as command
 from train.simulator.bound import SEGMENTS_SEEN, bound, inputs
 from train.simulator.config import TALENTS, SimulatorConfig
-from train.simulator.observer import Course, observe
+from train.simulator.observer import Course, forecasts, observe
 from train.simulator.rooms import Room, room, room_ids
 from train.simulator.shown import Shown, course, made_anew, shows_in
 
@@ -100,11 +100,13 @@ def test_the_gru_observes_the_past_alone_and_learns() -> None:
         return Course(told, int(rng.integers(3)), label, np.arange(60) > 1)
 
     train, validation, test = ([made_up() for _ in range(count)] for count in (40, 5, 5))
-    predicted = observe(train, validation, test)
+    observer = observe(train, validation)
+    predicted, remembered = forecasts(observer, test)
     label = np.concatenate([one.label[one.scored] for one in test])
     assert kendalltau(predicted, label).statistic > 0.8
     future = [replace(one, told=np.r_[one.told[:-1], one.told[-1:] + 9.0]) for one in test]
-    np.testing.assert_array_equal(observe(train, validation, future), predicted)
+    for before, after in zip((predicted, remembered), forecasts(observer, future), strict=True):
+        np.testing.assert_array_equal(after, before)
 
 
 def test_an_observer_knows_the_past_alone(dataset: Path) -> None:

@@ -17,6 +17,7 @@ from tests.training import config, curves, same, weights
 from train import fit
 from train.dataset import Segments, Windows
 from train.evaluate import rooms_of, score
+from train.hints import Learner
 from train.metrics import taus
 from train.mixture import open_parts
 from train.state import LOG_FILE
@@ -96,7 +97,7 @@ def test_a_step_leaves_other_heads_alone(both: tuple[Path, Path], tmp_path: Path
     model = fit.build(given, parts)
     for k, part in enumerate(parts):
         (batch,) = Windows(part.segments, part.train, model.config).__getitems__(range(0, 62, 4))
-        terms, _ = fit.loss_terms(model(batch.features, target=batch.target), batch, given)
+        terms, _ = fit.loss_terms(*Learner(model)(batch), batch, given)
         model.zero_grad()
         terms.sum().backward()
         assert model.head.weight.grad[k].any()

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.small_dataset import write_chat_dataset, write_dataset
+from tests.small_dataset import HINTED, write_chat_dataset, write_dataset
 from tests.training import config, curves, same, weights
 from train import fit
 from train.fit import FitConfig
@@ -33,7 +33,7 @@ def one_thread() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("dataset")
-    write_dataset(path)
+    write_dataset(path, info=HINTED)
     return path
 
 
@@ -73,12 +73,17 @@ def test_the_same_seed_gives_the_same_weights(dataset: Path, tmp_path: Path) -> 
     assert not same(weights(tmp_path / "a"), weights(tmp_path / "c"))
 
 
-@pytest.mark.parametrize(("count", "deaths"), [(1, (4, 9, 13)), (2, (4, 13, 20))])
+@pytest.mark.parametrize(("count", "deaths", "hint"), [(1, (4, 9, 13), 0.5), (2, (4, 13, 20), 0.0)])
 def test_resumed_runs_end_with_the_same_weights(
-    both: tuple[Path, Path], tmp_path: Path, count: int, deaths: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+    both: tuple[Path, Path],
+    tmp_path: Path,
+    count: int,
+    deaths: tuple[int, ...],
+    hint: float,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     dataset = both[:count]
-    fit.fit(config(dataset, tmp_path / "whole"))
+    fit.fit(config(dataset, tmp_path / "whole", hint=hint))
     steps = 0
     terms = fit.loss_terms
 
@@ -92,8 +97,8 @@ def test_resumed_runs_end_with_the_same_weights(
     monkeypatch.setattr(fit, "loss_terms", dies)
     for _ in deaths:
         with pytest.raises(KeyboardInterrupt):
-            fit.fit(config(dataset, tmp_path / "cut", save_every=2))
-    fit.fit(config(dataset, tmp_path / "cut", save_every=2))
+            fit.fit(config(dataset, tmp_path / "cut", hint=hint, save_every=2))
+    fit.fit(config(dataset, tmp_path / "cut", hint=hint, save_every=2))
     assert steps > 18  # steps after the last state were taken again
     assert same(weights(tmp_path / "whole"), weights(tmp_path / "cut"))
 
@@ -127,7 +132,7 @@ def assert_close(one: Path, other: Path) -> None:
         np.testing.assert_allclose(
             [*theirs[name].values()], [*values.values()], atol=tolerance, rtol=1e-5, err_msg=name
         )
-    ours, theirs = felt(weights(one)), felt(weights(other))
+    ours, theirs = (felt(weights(out)) | weights(out, of="guesses") for out in (one, other))
     for name, value in ours.items():
         torch.testing.assert_close(theirs[name], value, atol=1e-5, rtol=1e-4, msg=name)
 
@@ -158,7 +163,9 @@ def test_two_processes_take_the_same_steps_as_one(dataset: Path, tmp_path: Path)
 def test_two_processes_go_on_where_one_stopped(
     both: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fit.fit(config(both, tmp_path / "one", **TWO))
+    """With hints, which only one of the datasets has."""
+    hinted = {**TWO, "hint": 0.5}
+    fit.fit(config(both, tmp_path / "one", **hinted))
     step, steps = fit.take_step, itertools.count(1)
 
     def dies(*args: object) -> object:
@@ -168,8 +175,8 @@ def test_two_processes_go_on_where_one_stopped(
 
     monkeypatch.setattr(fit, "take_step", dies)
     with pytest.raises(KeyboardInterrupt):
-        fit.fit(config(both, tmp_path / "two", save_every=3, **TWO))
-    torchrun(config(both, tmp_path / "two", save_every=3, **TWO))
+        fit.fit(config(both, tmp_path / "two", save_every=3, **hinted))
+    torchrun(config(both, tmp_path / "two", save_every=3, **hinted))
     assert_close(tmp_path / "one", tmp_path / "two")
 
 

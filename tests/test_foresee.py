@@ -10,12 +10,12 @@ from scipy.stats import kendalltau
 
 from kuaihl.errors import LabelError
 from tests.small_dataset import simulated, write_dataset, write_simulated
-from train.dataset import Segments, read_info
+from train.dataset import HINTS, Segments, read_info
 from train.simulator import __main__ as command
-from train.simulator.config import SimulatorConfig
+from train.simulator.config import TALENTS, SimulatorConfig
 from train.simulator.foresee import KIND, foresee
 from train.simulator.observer import Course, pasts, pieces
-from train.simulator.rooms import room, room_ids
+from train.simulator.rooms import find_room, room, room_ids
 
 SEGMENTS = 50
 CONFIG = SimulatorConfig(size="tiny", min_segments=SEGMENTS, max_segments=SEGMENTS, max_comments=30)
@@ -44,6 +44,7 @@ def test_only_the_labels_of_training_rooms_change(dataset: Path, foreseen: Path)
     assert (foreseen / "distill.json").read_text() == "{}"
     for name in room_ids(CONFIG):
         before, after = (pq.read_table(folder / "rooms" / f"{name}.parquet") for folder in (dataset, foreseen))
+        after = after.drop(list(HINTS))
         if not name.startswith("train"):
             assert after.equals(before)
             continue
@@ -51,6 +52,44 @@ def test_only_the_labels_of_training_rooms_change(dataset: Path, foreseen: Path)
         assert after.drop(["label", "label_kind"]).equals(before.drop(["label", "label_kind"]))
         assert set(after["label_kind"].to_pylist()) == {KIND}
         assert after["label"][0] == before["label"][0]  # the first segment has no past
+
+
+def test_hints_are_what_shows_and_what_the_observer_remembers(dataset: Path, foreseen: Path) -> None:
+    segments = Segments(foreseen)
+    assert tuple(segments.info.hints) == HINTS
+    of_train = {
+        name: np.concatenate([segments.array(name, r.start, r.stop) for r in segments.rooms if r.split == "train"])
+        for name in HINTS
+    }
+    for hint in of_train.values():
+        assert (np.abs(hint.mean(0, dtype=float)) < 0.02).all()
+        assert (hint.std(0, dtype=float) < 1.02).all()
+    assert (of_train["remembered"].std(0, dtype=float) > 0.9).mean() > 0.5
+    for one in segments.rooms:
+        made = room(CONFIG, find_room(CONFIG, one.name))
+        shown = segments.array("shown", one.start, one.stop)
+        talents = np.array([TALENTS.index(truth.talent) for truth in made.truth])
+        for talent in range(len(TALENTS)):  # the first columns say which is on
+            on = talents == talent
+            if on.any() and not on.all():
+                assert shown[on, talent].min() > shown[~on, talent].max()
+        assert not segments.array("remembered", one.start, one.start + 1).any()
+
+
+def test_what_is_remembered_tells_the_forecast(foreseen: Path) -> None:
+    """A linear layer on it, fitted to the training rooms' labels, is all but right about them, and about no others."""
+    segments = Segments(foreseen)
+    train = [r for r in segments.rooms if r.split == "train"]
+    memory = np.concatenate([segments.array("remembered", r.start + 1, r.stop) for r in train]).astype(float)
+    label = np.concatenate([segments.scalar("label", r.start + 1, r.stop) for r in train])
+    logit = np.log(label / (1 - label))
+
+    def unexplained(rows: np.ndarray) -> float:
+        table = np.column_stack([rows, np.ones(len(rows))])
+        left = logit - table @ np.linalg.lstsq(table, logit)[0]
+        return left.var() / logit.var()
+
+    assert unexplained(memory) < 0.5 * unexplained(np.roll(memory, 1, axis=0))
 
 
 def test_what_is_foreseen_has_less_of_luck(dataset: Path, foreseen: Path) -> None:

@@ -16,6 +16,7 @@ from tests.small_dataset import CHAT_INFO, write_chat_dataset, write_dataset
 from train import fit
 from train.calibrate import CALIBRATION_FILE
 from train.fit import FitConfig
+from train.hints import Learner
 from train.state import CHECKPOINT_FOLDER, STATE_FILE, Progress, Run, command_of
 
 CONFIG = replace(PRESETS["debug"], streamers=("ann", "bo"))
@@ -39,7 +40,7 @@ def run(out: Path, *, value: float, settings: dict[str, object] | None = None) -
     for parameter in model.parameters():
         torch.nn.init.constant_(parameter, value)
     out.mkdir(exist_ok=True)
-    return Run(out, settings or {"seed": 0}, model, torch.optim.AdamW(model.parameters()))
+    return Run(out, settings or {"seed": 0}, Learner(model), torch.optim.AdamW(model.parameters()))
 
 
 def save(given: Run, dataset: Path, *, epoch: int) -> None:

@@ -27,8 +27,8 @@ def curves(out: Path) -> dict[str, dict[int, float]]:
     return found
 
 
-def weights(out: Path) -> dict[str, torch.Tensor]:
-    return torch.load(out / STATE_FILE, weights_only=True)["model"]
+def weights(out: Path, *, of: str = "model") -> dict[str, torch.Tensor]:
+    return torch.load(out / STATE_FILE, weights_only=True)[of]
 
 
 def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:

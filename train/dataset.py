@@ -28,6 +28,8 @@ BLANK = -1
 """Index of a window without any segment, for a process that has no other to read."""
 MODALITIES = ("pictures", "speech", "comments")
 """What a window can lack."""
+HINTS = ("shown", "remembered")
+"""What a model may learn beside labels: its perceiver what shows, its decoder what somebody remembered who foresaw."""
 _ARRAYS = ("pictures", "text_speech", "text_comments", "text_both", "activity", "words", "counts")
 _SCALARS = ("has_pictures", "has_speech", "has_comments", "label", "valid")
 
@@ -38,8 +40,8 @@ class DatasetInfo:
 
     ``encoders`` maps the names of those encoders that made any of its features to the SHA-256 of their weights:
     features of other weights are refused. ``source`` is a sentence for people, ``target`` what the labels measure,
-    ``made_by`` the command, with the names of files without their folders, and ``parameters`` whatever else decided
-    the rooms.
+    ``made_by`` the command, with the names of files without their folders, ``parameters`` whatever else decided the
+    rooms, and ``hints`` the sizes of `HINTS`, where it has them.
     """
 
     visual_encoder: str
@@ -51,6 +53,7 @@ class DatasetInfo:
     source: str
     made_by: str = field(compare=False)
     parameters: dict[str, Any] = field(default_factory=dict)
+    hints: dict[str, int] = field(default_factory=dict)
 
 
 def schema(info: DatasetInfo) -> pa.Schema:
@@ -82,6 +85,7 @@ def schema(info: DatasetInfo) -> pa.Schema:
             "appeal": pa.float32(),
             "speech": pa.string(),
             "comments": pa.list_(pa.string()),
+            **{name: pa.list_(half, size) for name, size in info.hints.items()},
         }
     )
 
@@ -100,7 +104,7 @@ def read_info(folder: Path) -> DatasetInfo:
 
 
 def write_shard(file: Path, info: DatasetInfo, values: dict[str, object]) -> None:
-    """Write one room, whole or not at all."""
+    """Write one room, whole or not at all; columns of another shard are taken as they are."""
     layout = schema(info)
     count = len(values["label"])
     arrays = [_array(values[field.name], field.type, count) for field in layout]
@@ -109,7 +113,9 @@ def write_shard(file: Path, info: DatasetInfo, values: dict[str, object]) -> Non
     part.replace(file)
 
 
-def _array(values: object, kind: pa.DataType, count: int) -> pa.Array:
+def _array(values: object, kind: pa.DataType, count: int) -> pa.Array | pa.ChunkedArray:
+    if isinstance(values, pa.ChunkedArray):
+        return values
     if pa.types.is_fixed_size_list(kind):
         rows = np.zeros((count, kind.list_size)) if values is None else values
         flat = np.ascontiguousarray(rows, dtype=kind.value_type.to_pandas_dtype()).reshape(-1)
@@ -138,12 +144,13 @@ class Segments:
             raise LabelError(f"{folder / 'rooms'} holds no shard: make the dataset again with train.prepare.")
         loaded = datasets.load_dataset("parquet", data_files=shards, split="train", cache_dir=str(folder / "cache"))
         self._table: pa.Table = loaded.data.table
-        if lacking := [name for name in (*_ARRAYS, *_SCALARS) if name not in self._table.column_names]:
+        arrays = (*_ARRAYS, *self.info.hints)
+        if lacking := [name for name in (*arrays, *_SCALARS) if name not in self._table.column_names]:
             raise LabelError(
                 f"{folder} was made by an earlier version and has no {', '.join(lacking)}: make the dataset again."
             )
         self._chunks = np.cumsum([0, *(len(c) for c in self._table.column("label").chunks)])
-        self._views = {name: [_view(c) for c in self._table.column(name).chunks] for name in _ARRAYS}
+        self._views = {name: [_view(c) for c in self._table.column(name).chunks] for name in arrays}
         self._scalars = {name: self._table.column(name).to_numpy() for name in _SCALARS}
         self.rooms = self._find_rooms()
 
@@ -218,7 +225,7 @@ class Batch:
 
     ``label`` (batch, segments) is the target of the segment after each position, ``labelled`` where there is one,
     ``valid`` False where a window is padded; ``seeds`` (batch,) key each window's own randomness. ``target`` is the row
-    of the head that learns from it.
+    of the head that learns from it; ``hints``, if there are any, are as in `HINTS`, (batch, segments, columns) each.
     """
 
     features: Features
@@ -227,11 +234,12 @@ class Batch:
     valid: Tensor
     seeds: Tensor
     target: int = 0
+    hints: tuple[Tensor, ...] = ()
 
     def to(self, device: torch.device | str) -> "Batch":
         """Move every tensor."""
-        moved = {f.name: getattr(self, f.name).to(device) for f in fields(self) if f.name != "target"}
-        return Batch(**moved, target=self.target)
+        moved = {f.name: getattr(self, f.name).to(device) for f in fields(self) if f.name not in ("target", "hints")}
+        return Batch(**moved, target=self.target, hints=tuple(hint.to(device) for hint in self.hints))
 
 
 class Windows(Dataset[Batch]):
@@ -283,6 +291,7 @@ class Windows(Dataset[Batch]):
         label = np.zeros((size, n), dtype=np.float32)
         labelled, valid = np.zeros((size, n), dtype=bool), np.zeros((size, n), dtype=bool)
         seeds = np.zeros(size, dtype=np.int64)
+        hints = [np.zeros((size, n, columns), dtype=np.float32) for columns in self._segments.info.hints.values()]
         windows, streamers = [], []
         for row, index in enumerate(indices):
             if index == BLANK:
@@ -300,8 +309,12 @@ class Windows(Dataset[Batch]):
             labelled[row, : stop - start] = self._segments.scalar("valid", start + 1, stop + 1)
             seeds[row] = random.integers(2**62)
             label[row, : stop - start] = np.nan_to_num(self._segments.scalar("label", start + 1, stop + 1))
+            for hint, name in zip(hints, self._segments.info.hints, strict=True):
+                ahead = name == "remembered"  # by who foresaw the segment after, as its label
+                hint[row, : stop - start] = self._segments.array(name, start + ahead, stop + ahead)
         tensors = (torch.from_numpy(x) for x in (label, labelled, valid, seeds))
-        return [Batch(stack(windows, streamers=streamers, length=n), *tensors, self.target)]
+        told = tuple(torch.from_numpy(hint) for hint in hints)
+        return [Batch(stack(windows, streamers=streamers, length=n), *tensors, self.target, told)]
 
     def _dropped(self, random: np.random.Generator, start: int, stop: int) -> frozenset[str]:
         there = [

@@ -5,13 +5,12 @@ processes, of `torchrun --nproc_per_node 2 -m train.fit ...` or, on GPUs, `accel
 each batch and take the same steps as one, but for what dropout draws.
 """
 
-import math
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -29,13 +28,15 @@ from kuaihl.ranking import Region, pairwise_loss, pointwise_loss
 from train.console import plain_errors
 from train.dataset import Batch, Windows
 from train.evaluate import score
+from train.hints import Learner, hint_sizes
 from train.metrics import taus
 from train.mixture import Mixture, Part, open_parts, read
+from train.optimizer import adamw, set_rate
 from train.start import model_from, new_model
 from train.state import CHECKPOINT_FOLDER, Curves, Run, command_of, settings_of
 
-TERMS = ("point", "align", "pair")
-"""The losses of Eq. 13, in the order of every tensor of losses."""
+TERMS = ("point", "align", "pair", "hint")
+"""The losses of Eq. 13 and that of hints, in the order of every tensor of losses."""
 _NO_SETTINGS = ("out", "workers", "log_every", "save_every")
 """What may change when a run goes on."""
 
@@ -77,6 +78,8 @@ class FitConfig:
         Weight decay of the words, of which each is seen seldom.
     point, align, pair
         Weights of the three losses (Eq. 13); ``pair`` one for all datasets, or one for each in their order.
+    hint
+        Weight of what hints teach, where a dataset has some: see `train.hints`.
     region, sigma
         Which pairs count in the pairwise loss, and its scale.
     positive
@@ -115,6 +118,7 @@ class FitConfig:
     point: float = 1.0
     align: float = 0.01
     pair: tuple[float, ...] = (1.0,)
+    hint: float = 0.0
     region: Region = "border"
     sigma: float = 1.0
     positive: Literal["swap", "plain"] = "swap"
@@ -146,11 +150,11 @@ def fit(config: FitConfig) -> Path:
     set_seed(config.seed)
     with accelerator.main_process_first():  # who comes later finds the memory map made
         parts = open_parts(config.dataset, left_out=config.left_out)
-    model = build(config, parts)
-    windows = _training_windows(config, parts, model)
-    optimizer = torch.optim.AdamW(_groups(model, config), lr=config.rate, betas=(0.9, 0.98), fused=True)
-    model, optimizer = accelerator.prepare(model, optimizer)
-    run = Run(config.out, settings_of(config, apart=_NO_SETTINGS), accelerator.unwrap_model(model), optimizer)
+    learner = Learner(build(config, parts), hint_sizes(parts) if config.hint else ())
+    windows = _training_windows(config, parts, learner.model)
+    optimizer = adamw(learner, rate=config.rate, decay=config.decay, word_decay=config.word_decay)
+    learner, optimizer = accelerator.prepare(learner, optimizer)
+    run = Run(config.out, settings_of(config, apart=_NO_SETTINGS), accelerator.unwrap_model(learner), optimizer)
     progress = run.resume()
     curves = Curves(config.out / "curves", after=progress.step) if accelerator.is_main_process else None
     steps = windows.batches(config.batch) * config.epochs
@@ -161,13 +165,13 @@ def fit(config: FitConfig) -> Path:
         order = windows.order(config.batch, epoch=progress.epoch, seed=config.seed)[progress.step_in_epoch :]
         batches = _batches(windows, order, config, accelerator)
         sums = torch.zeros(len(parts), len(TERMS), device=accelerator.device)
-        model.train()
+        learner.train()
         for batch in tqdm(
             batches, f"epoch {progress.epoch + 1}", len(order), disable=not (curves and sys.stderr.isatty())
         ):
-            rate = _set_rate(optimizer, config, progress.step, steps)
+            rate = set_rate(optimizer, peak=config.rate, warmup=config.warmup, step=progress.step, steps=steps)
             torch.manual_seed(_key(config.seed, progress.step, accelerator.process_index))
-            losses, norm = take_step(model, optimizer, batch, config, accelerator)
+            losses, norm = take_step(learner, optimizer, batch, config, accelerator)
             sums[batch.target] += losses
             progress.step, progress.step_in_epoch = progress.step + 1, progress.step_in_epoch + 1
             progress.seconds = time.monotonic() - began
@@ -175,20 +179,20 @@ def fit(config: FitConfig) -> Path:
                 losses = accelerator.reduce(losses, "sum")
                 if curves:
                     drawn = {"train/rate": rate, "train/gradient_norm": norm}
-                    curves.add(progress.step, _named(f"{groups[batch.target]}loss", losses) | drawn)
+                    curves.add(progress.step, _named(f"{groups[batch.target]}loss/", losses, config) | drawn)
             if curves and progress.step % config.save_every == 0:
                 run.save_state(progress)
 
-        found = {part.target: validate(config, run.model.eval(), part, accelerator) for part in parts}
+        found = {part.target: validate(config, run.learner.eval(), part, accelerator) for part in parts}
         taken = np.bincount([batch[0][0] for batch in order], minlength=len(parts)).clip(min=1)
         means = accelerator.reduce(sums, "sum").cpu() / torch.from_numpy(taken)[:, None]
         tau = sum(one.tau for one in found.values()) / len(found)
         better = progress.end_epoch(tau, {target: one.tau for target, one in found.items()})
         if curves:
-            print(_told(progress.epoch, means, found) + " *" * better, flush=True)
+            print(_told(progress.epoch, means, found, config) + " *" * better, flush=True)
             drawn = {"validation/tau": tau}
             for group, one in zip(groups, found.values(), strict=True):
-                drawn |= _named(f"{group}validation", one.losses) | {f"{group}validation/tau": one.tau}
+                drawn |= _named(f"{group}validation/", one.losses, config) | {f"{group}validation/tau": one.tau}
             curves.add(progress.step, drawn)
             if better:  # before the state: a run that is killed in between does it again
                 run.save_checkpoint(progress, datasets=config.dataset, command=command_of(config), windows=len(windows))
@@ -201,39 +205,39 @@ def fit(config: FitConfig) -> Path:
 
 
 def take_step(
-    model: nn.Module, optimizer: torch.optim.Optimizer, batch: Batch, config: FitConfig, accelerator: Accelerator
+    learner: nn.Module, optimizer: torch.optim.Optimizer, batch: Batch, config: FitConfig, accelerator: Accelerator
 ) -> tuple[Tensor, Tensor]:
     """Take one step with this process's share of a batch, as if one process had the whole batch.
 
     Returns
     -------
-    What this process adds to the three losses of the batch (3,), and the norm of the whole gradient.
+    What this process adds to the losses of the batch (as in `TERMS`), and the norm of the whole gradient.
     """
     with torch.autocast(accelerator.device.type, torch.bfloat16, enabled=config.bf16):
-        output = model(batch.features, target=batch.target)
-    terms, counts = loss_terms(output, batch, config)
+        output, missed = learner(batch)
+    terms, counts = loss_terms(output, missed, batch, config)
     losses = terms * counts / accelerator.reduce(counts, "sum").clamp(min=1)  # every window weighs the same
     pair = config.pair[batch.target if len(config.pair) > 1 else 0]
-    weights = torch.tensor([config.point, config.align, pair], device=losses.device)
+    weights = torch.tensor([config.point, config.align, pair, config.hint], device=losses.device)
     optimizer.zero_grad()
     accelerator.backward((weights * losses).sum() * accelerator.num_processes)  # which averages the gradients
-    norm = accelerator.clip_grad_norm_(model.parameters(), config.clip)
+    norm = accelerator.clip_grad_norm_(learner.parameters(), config.clip)
     optimizer.step()
     return losses.detach(), norm
 
 
 @dataclass(frozen=True, slots=True)
 class Validation:
-    """Tau over all rooms, and the losses (3,) over windows that do not overlap, of all processes together."""
+    """Tau over all rooms, and losses as in `TERMS` over windows that do not overlap, of all processes together."""
 
     tau: float
     losses: Tensor
 
 
 @torch.no_grad()
-def validate(config: FitConfig, model: KuaiHL, part: Part, accelerator: Accelerator) -> Validation:
+def validate(config: FitConfig, learner: Learner, part: Part, accelerator: Accelerator) -> Validation:
     """Score the validation rooms of a dataset, which the processes share, by its own head."""
-    segments, rooms = part.segments, part.validation
+    segments, rooms, model = part.segments, part.validation, learner.model
     own = rooms[accelerator.process_index :: accelerator.num_processes]
     scores = gather_object([score(model, segments, own)] if own else [])
     predicted, true, room = (
@@ -245,7 +249,7 @@ def validate(config: FitConfig, model: KuaiHL, part: Part, accelerator: Accelera
     batches = [apart[i : i + config.batch] for i in range(0, len(apart), config.batch)]
     sums, counts = torch.zeros(2, len(TERMS), device=accelerator.device)
     for batch in _batches(Mixture([windows], shares=[1.0]), batches, config, accelerator):
-        terms, count = loss_terms(model(batch.features, target=batch.target), batch, config)
+        terms, count = loss_terms(*learner(batch), batch, config)
         sums, counts = sums + terms * count, counts + count
     return Validation(tau, accelerator.reduce(sums, "sum") / accelerator.reduce(counts, "sum").clamp(min=1))
 
@@ -259,8 +263,8 @@ def build(config: FitConfig, parts: Sequence[Part]) -> KuaiHL:
     return new_model(parts, config=replace(PRESETS[config.preset], **changes), without=config.without)
 
 
-def loss_terms(output: Output, batch: Batch, config: FitConfig) -> tuple[Tensor, Tensor]:
-    """The three terms of Eq. 13, unweighted, and over how many windows each is a mean; both (3,), as in `TERMS`."""
+def loss_terms(output: Output, missed: Tensor, batch: Batch, config: FitConfig) -> tuple[Tensor, Tensor]:
+    """The terms of the loss, unweighted, and over how many windows each is a mean; both as in `TERMS`."""
     present = output.tokens.present
     both = present[..., 0] & present[..., PICTURES]  # a window where pictures or text are masked has nothing to align
     alignable = batch.valid & (both | ~batch.valid).all(-1, keepdim=True)
@@ -275,8 +279,9 @@ def loss_terms(output: Output, batch: Batch, config: FitConfig) -> tuple[Tensor,
         )
     ranked = pairwise_loss(output.lvtr, batch.label, region=config.region, sigma=config.sigma, valid=batch.labelled)
     windows = batch.valid.any(-1).sum()
-    counts = torch.stack([windows, (alignable.sum(-1) >= MIN_ALIGNED_SEGMENTS).sum(), windows])
-    return torch.stack([pointwise_loss(output.lvtr, batch.label, valid=batch.labelled), aligned, ranked]), counts
+    counts = torch.stack([windows, (alignable.sum(-1) >= MIN_ALIGNED_SEGMENTS).sum(), windows, windows])
+    pointed = pointwise_loss(output.lvtr, batch.label, valid=batch.labelled)
+    return torch.stack([pointed, aligned, ranked, missed]), counts
 
 
 def _training_windows(config: FitConfig, parts: Sequence[Part], model: KuaiHL) -> Mixture:
@@ -307,38 +312,22 @@ def _batches(
         yield batch.to(accelerator.device)
 
 
-def _groups(model: nn.Module, config: FitConfig) -> list[dict[str, Any]]:
-    """Weight decay for matrices only, as is usual: not for biases, norms and embeddings but that of words."""
-    decays: dict[float, list[nn.Parameter]] = {config.decay: [], config.word_decay: [], 0.0: []}
-    for name, parameter in model.named_parameters():
-        matrix = parameter.ndim > 1 and not name.startswith(("streamer", "token_kind"))
-        decays[config.word_decay if name == "words.weight" else config.decay * matrix].append(parameter)
-    return [{"params": some, "weight_decay": decay} for decay, some in decays.items() if some]
-
-
-def _set_rate(optimizer: torch.optim.Optimizer, config: FitConfig, step: int, steps: int) -> float:
-    """Linear warm-up, then half a cosine down to 0."""
-    warm = min((step + 1) / config.warmup, 1.0)
-    rate = config.rate * warm * 0.5 * (1 + math.cos(math.pi * min(step / steps, 1.0)))
-    for group in optimizer.param_groups:
-        group["lr"] = rate
-    return rate
-
-
 def _key(*numbers: int) -> int:
     """A seed for these numbers: dropout depends on the seed, the step and the process, not on what ran before."""
     return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0])
 
 
-def _named(group: str, losses: Tensor) -> dict[str, float]:
-    return {f"{group}/{name}": value for name, value in zip(TERMS, losses.tolist(), strict=True)}
+def _named(group: str, losses: Tensor, config: FitConfig) -> dict[str, float]:
+    """Losses by their names; without hints, none is shown for them."""
+    named = zip(TERMS, losses.tolist(), strict=True)
+    return {f"{group}{name}": value for name, value in named if name != "hint" or config.hint}
 
 
-def _told(epoch: int, means: Tensor, found: Mapping[str, Validation]) -> str:
+def _told(epoch: int, means: Tensor, found: Mapping[str, Validation], config: FitConfig) -> str:
     """Mean losses and validation tau of an epoch, for people."""
     lines = []
-    for (target, one), losses in zip(found.items(), means.tolist(), strict=True):
-        shown = ", ".join(f"{name} {value:.4f}" for name, value in zip(TERMS, losses, strict=True))
+    for (target, one), losses in zip(found.items(), means, strict=True):
+        shown = ", ".join(f"{name} {value:.4f}" for name, value in _named("", losses, config).items())
         lines.append(f"{target}: {shown}; validation tau {one.tau:.4f}")
     return f"epoch {epoch}: " + " | ".join(lines)
 

@@ -17,6 +17,7 @@ from kuaihl.hub import MODEL_FILE
 from kuaihl.model import KuaiHL
 from train.calibrate import CALIBRATION_FILE
 from train.dataset import ENCODER_FILES, read_info
+from train.hints import Learner
 
 CHECKPOINT_FOLDER = "checkpoint"
 STATE_FILE = "last.pt"
@@ -50,8 +51,13 @@ class Run:
 
     out: Path
     settings: dict[str, Any]
-    model: KuaiHL
+    learner: Learner
     optimizer: torch.optim.Optimizer
+
+    @property
+    def model(self) -> KuaiHL:
+        """What the checkpoint is of."""
+        return self.learner.model
 
     def resume(self) -> Progress:
         """Go on from the last state in ``out``, if there is one; LabelError where that has other settings."""
@@ -66,6 +72,7 @@ class Run:
                 f"{self.out} holds a run with other settings ({', '.join(changed)}): choose another --out."
             )
         self.model.load_state_dict(state["model"])
+        self.learner.guesses.load_state_dict(state["guesses"])
         self.optimizer.load_state_dict(state["optimizer"])
         return Progress(**state["progress"])
 
@@ -74,6 +81,7 @@ class Run:
         state = {
             "settings": self.settings,
             "model": self.model.state_dict(),
+            "guesses": self.learner.guesses.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "progress": asdict(progress),
         }

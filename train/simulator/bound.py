@@ -16,7 +16,7 @@ from train.dataset import read_info
 from train.leaderboard import open_task
 from train.metrics import Tau, taus
 from train.past import labels_of, lags, rooms_of_rows, scored_of
-from train.simulator.observer import observe
+from train.simulator.observer import forecasts, observe
 from train.simulator.shown import Shown, course, made_anew, shows_in, simulation_of
 
 SEGMENTS_SEEN = 8
@@ -91,11 +91,11 @@ def bound(dataset: Path, *, scenes: Path | None = None) -> Bound:
             np.concatenate([inputs(room, told) for room in part])[rows] for part, rows in zip(shown, kept, strict=True)
         ]
         found[name] = score(_predict(tables, label))
-    courses = (
+    learned, chosen, foreseen = (
         [course(one, truth[room.name].lvtr) for one, room in zip(*pair, strict=True)]
         for pair in zip(shown, parts, strict=True)
     )
-    found[_RECURRENT] = score(observe(*courses))
+    found[_RECURRENT] = score(forecasts(observe(learned, chosen), foreseen)[0])
     appeal = [truth[room.name].appeal for room in task.test]
     before = np.concatenate([np.r_[np.nan, some[:-1]] for some in appeal])
     persistence = found["true persistence"] = score(before[kept[2]])

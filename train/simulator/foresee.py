@@ -2,7 +2,8 @@
 
 Of what decides over a segment's LVTR much is not known beforehand, and a model of few rooms learns that by heart. Rooms
 that nobody has to look at, since the observer is told what shows in them, cost next to nothing, so that it knows from
-thousands what was to be expected. What the rooms for validation and test are measured by stays as it was.
+thousands what was to be expected. What the rooms for validation and test are measured by stays as it was. Beside the
+labels, what shows and what the observer remembers are written as hints, see `train.objective`.
 """
 
 import shutil
@@ -14,19 +15,18 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from kuaihl import comments
 from kuaihl.activity import chat_activity
 from kuaihl.errors import LabelError
-from train.dataset import ENCODER_FILES, Room, read_info, write_info
+from train.dataset import ENCODER_FILES, DatasetInfo, Room, read_info, write_info, write_shard
 from train.leaderboard import Task, open_task
 from train.metrics import Tau, taus
 from train.past import labels_of, rooms_of_rows
 from train.simulator.config import SimulatorConfig
-from train.simulator.observer import Course, observe, pasts, pieces
+from train.simulator.observer import Course, forecasts, observe, pasts, pieces
 from train.simulator.rooms import room, room_ids
 from train.simulator.scenes import Scenes
 from train.simulator.shown import course, made_anew, shows_in, simulation_of, what_shows
@@ -38,10 +38,12 @@ WINDOW = 20
 _PIECES_PER_BATCH = 64
 _EPOCHS = 30
 _ROOMS_AT_ONCE = 20
+_LEAST_SD = 0.05
+"""Of a column of hints, so that one that hardly varies does not weigh like others."""
 
 
 def foresee(dataset: Path, out: Path, *, rooms: int, scenes: Path | None = None, workers: int = 1) -> Tau:
-    """Write a dataset anew, the labels of its training rooms replaced by what the observer foresees.
+    """Write a dataset anew, with hints, the labels of its training rooms replaced by what the observer foresees.
 
     Parameters
     ----------
@@ -74,22 +76,36 @@ def foresee(dataset: Path, out: Path, *, rooms: int, scenes: Path | None = None,
         raise LabelError(f"the observer cannot learn from {rooms} rooms: give --rooms of thousands.")
     task = open_task(dataset)
     seen = _unlooked(config, photos, rooms, workers)
-    parts = (task.train, task.validation, task.test)
-    train, validation, test = ([_told(config, photos, task, one) for one in part] for part in parts)
-    foreseen = observe(
+    told = {one.name: _told(config, photos, task, one) for one in (*task.train, *task.validation, *task.test)}
+    observer = observe(
         [piece for one in seen for piece in pieces(one, WINDOW)],
-        [past for one in validation for past in pasts(one, WINDOW)],
-        [past for one in (*test, *train) for past in pasts(one, WINDOW)],
+        [past for one in task.validation for past in pasts(told[one.name], WINDOW)],
         batch=_PIECES_PER_BATCH,
         epochs=_EPOCHS,
     )
-    of_test, of_train = np.split(foreseen, [sum(one.scored.sum() for one in test)])
-    # last, so that a folder that is not whole is no dataset
-    _write_rooms(dataset, out, task, np.split(of_train, np.cumsum([one.scored.sum() for one in train])[:-1]))
-    told = f"; labels of training rooms foreseen from the truth of what shows, by an observer of {rooms:,} other rooms"
+    foreseen = {name: forecasts(observer, pasts(one, WINDOW)) for name, one in told.items()}
+    known = [one.name for one in task.train]
+    hints = {
+        "shown": _scaled({name: one.told for name, one in told.items()}, by=known),
+        "remembered": _scaled(
+            {name: _first_missing(remembered) for name, (_, remembered) in foreseen.items()}, by=known
+        ),
+    }
+    source = (
+        f"; labels of training rooms foreseen from the truth of what shows, by an observer of {rooms:,} other rooms"
+    )
     photos_of = "" if scenes is None else f" --scenes {scenes.name}"
     command = f"python -m train.simulator foresee --dataset {dataset.name} --rooms {rooms}{photos_of} --out {out.name}"
-    write_info(out, replace(info, source=info.source + told, made_by=f"{info.made_by}\n{command}"))
+    new = replace(
+        info,
+        source=info.source + source,
+        made_by=f"{info.made_by}\n{command}",
+        hints={name: values[known[0]].shape[1] for name, values in hints.items()},
+    )
+    # last, so that a folder that is not whole is no dataset
+    _write_rooms(dataset, out, new, {name: foreseen[name][0] for name in known}, hints)
+    write_info(out, new)
+    of_test = np.concatenate([foreseen[one.name][0] for one in task.test])
     return taus(of_test, labels_of(task.segments, task.test), rooms_of_rows(task.segments, task.test), deltas=[None])[0]
 
 
@@ -113,20 +129,29 @@ def _told(config: SimulatorConfig, photos: Scenes | None, task: Task, one: Room)
     return course(shows_in(task.segments, one, made), made.lvtr)
 
 
-def _write_rooms(dataset: Path, out: Path, task: Task, foreseen: Sequence[np.ndarray]) -> None:
+def _first_missing(rows: np.ndarray) -> np.ndarray:
+    """Put a row before ``rows`` (segments - 1, columns): of the first segment nobody could foresee anything."""
+    return np.concatenate([np.full_like(rows[:1], np.nan), rows])
+
+
+def _scaled(values: dict[str, np.ndarray], *, by: Sequence[str]) -> dict[str, np.ndarray]:
+    """Standardize the columns of rooms' (segments, columns) by the rooms named; what is missing becomes the mean."""
+    of_all = np.concatenate([values[name] for name in by])
+    mean, sd = np.nanmean(of_all, 0), np.nanstd(of_all, 0).clip(min=_LEAST_SD)
+    return {name: np.nan_to_num((some - mean) / sd) for name, some in values.items()}
+
+
+def _write_rooms(
+    dataset: Path, out: Path, info: DatasetInfo, labels: dict[str, np.ndarray], hints: dict[str, dict[str, np.ndarray]]
+) -> None:
     (out / "rooms").mkdir(parents=True, exist_ok=True)
     for name in ENCODER_FILES:
         if (file := dataset / name).exists():
             shutil.copyfile(file, out / name)
-    labels = {one.name: label for one, label in zip(task.train, foreseen, strict=True)}
     for file in sorted((dataset / "rooms").glob("*.parquet")):
-        if file.stem not in labels:
-            shutil.copyfile(file, out / "rooms" / file.name)
-            continue
         table = pq.read_table(file)
-        label = table["label"].to_numpy().copy()
-        label[1:] = labels[file.stem]
-        for name, values in (("label", label), ("label_kind", [KIND] * len(label))):
-            at = table.schema.get_field_index(name)
-            table = table.set_column(at, table.schema.field(at), pa.array(values, table.schema.field(at).type))
-        pq.write_table(table, out / "rooms" / file.name, compression="zstd")
+        values = {name: of_rooms[file.stem] for name, of_rooms in hints.items()}
+        if file.stem in labels:
+            first = table["label"][:1].to_numpy()
+            values |= {"label": np.r_[first, labels[file.stem]], "label_kind": [KIND] * len(table)}
+        write_shard(out / "rooms" / file.name, info, {name: table[name] for name in table.column_names} | values)

@@ -46,11 +46,14 @@ class Observer(nn.Module):
         self.dropout = nn.Dropout(_DROPOUT)
         self.head = nn.Linear(2 * _DIM, 1)
 
-    def forward(self, told: Tensor, streamer: Tensor) -> Tensor:
-        """Told (rooms, segments, columns), streamer (rooms,) -> the label of the segment after, as a logit."""
+    def forward(self, told: Tensor, streamer: Tensor) -> tuple[Tensor, Tensor]:
+        """Told (rooms, segments, columns), streamer (rooms,) -> the label of the segment after, as a logit, and memory.
+
+        The logits are (rooms, segments), what the GRU remembers (rooms, segments, dim).
+        """
         hidden = self.dropout(F.gelu(self.project(told) + self.streamer(streamer).unsqueeze(1)))
         remembered, _ = self.gru(hidden)
-        return self.head(self.dropout(torch.cat([remembered, hidden], dim=-1))).squeeze(-1)
+        return self.head(self.dropout(torch.cat([remembered, hidden], dim=-1))).squeeze(-1), remembered
 
 
 def pieces(course: Course, window: int) -> list[Course]:
@@ -73,15 +76,9 @@ def _cut(course: Course, start: int, stop: int) -> Course:
 
 
 def observe(
-    train: Sequence[Course],
-    validation: Sequence[Course],
-    test: Sequence[Course],
-    *,
-    batch: int = 16,
-    epochs: int = 60,
-    seed: int = 0,
-) -> np.ndarray:
-    """Train by cross-entropy, keep the epoch that is best on validation, predict the scored segments of ``test``."""
+    train: Sequence[Course], validation: Sequence[Course], *, batch: int = 16, epochs: int = 60, seed: int = 0
+) -> Observer:
+    """Train by cross-entropy and keep the epoch that is best on validation."""
     torch.manual_seed(seed)
     model = Observer(train[0].told.shape[1], max(course.streamer for course in train))
     optimizer = torch.optim.AdamW(model.parameters(), lr=_RATE, weight_decay=0.01)
@@ -95,28 +92,31 @@ def observe(
         for some in torch.randperm(len(train)).split(batch):
             known = streamer[some] * (torch.rand(len(some)) >= _STRANGER)
             loss = F.binary_cross_entropy_with_logits(
-                model(told[some], known), label[some], weight=scored[some].float(), reduction="sum"
+                model(told[some], known)[0], label[some], weight=scored[some].float(), reduction="sum"
             )
             optimizer.zero_grad()
             (loss / scored[some].sum()).backward()
             nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
             schedule.step()
-        (tau,) = taus(_predict(model, validation), true, np.zeros(len(true)), deltas=[None])
+        (tau,) = taus(forecasts(model, validation)[0], true, np.zeros(len(true)), deltas=[None])
         if (tau.pooled or 0.0) > best:
             best, kept = tau.pooled or 0.0, deepcopy(model.state_dict())
     model.load_state_dict(kept)
-    return _predict(model, test)
+    return model
 
 
 @torch.inference_mode()
-def _predict(model: Observer, courses: Sequence[Course]) -> np.ndarray:
+def forecasts(model: Observer, courses: Sequence[Course]) -> tuple[np.ndarray, np.ndarray]:
+    """Foresee the scored segments of ``courses``: their labels (segments,), and what it remembered (segments, dim)."""
     model.eval()
-    found = []
+    labels, memories = [], []
     for start in range(0, len(courses), _PREDICTED_AT_ONCE):
         told, streamer, _, scored = _padded(courses[start : start + _PREDICTED_AT_ONCE])
-        found.append(model(told, streamer)[scored].sigmoid().numpy())
-    return np.concatenate(found)
+        logits, remembered = model(told, streamer)
+        labels.append(logits[scored].sigmoid().numpy())
+        memories.append(remembered[scored].numpy())
+    return np.concatenate(labels), np.concatenate(memories)
 
 
 def _padded(courses: Sequence[Course]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
