@@ -28,10 +28,9 @@ class Learner(nn.Module):
         missed = output.lvtr.new_zeros(batch.valid.shape)
         for guess, seen, hint in zip(self.guesses, (output.gathered, output.decoded), batch.hints, strict=False):
             missed = missed + (guess(seen).float() - hint).square().mean(-1)
-        inside = batch.valid.sum(-1)
-        return output, ((missed * batch.valid).sum(-1) / inside.clamp(min=1)).sum() / inside.count_nonzero().clamp(
-            min=1
-        )
+        counted = batch.valid.sum(-1)
+        of_window = (missed * batch.valid).sum(-1) / counted.clamp(min=1)
+        return output, of_window.sum() / counted.count_nonzero().clamp(min=1)
 
 
 def hint_sizes(parts: Sequence[Part]) -> Sequence[int]:

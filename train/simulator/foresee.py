@@ -3,7 +3,7 @@
 Of what decides over a segment's LVTR much is not known beforehand, and a model of few rooms learns that by heart. Rooms
 that nobody has to look at, since the observer is told what shows in them, cost next to nothing, so that it knows from
 thousands what was to be expected. What the rooms for validation and test are measured by stays as it was. Beside the
-labels, what shows and what the observer remembers are written as hints, see `train.objective`.
+labels, what shows and what the observer remembers are written as hints, see `train.hints`.
 """
 
 import shutil
