@@ -7,8 +7,9 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from kuaihl.config import KuaiHLConfig
     from kuaihl.errors import KuaiHLError
-    from kuaihl.model import KuaiHL, KuaiHLConfig
+    from kuaihl.model import KuaiHL
     from kuaihl.predictor import Predictor
     from kuaihl.records import Comment, Highlight, Prediction, Segment, Utterance
     from kuaihl.session import Session

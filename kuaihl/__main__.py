@@ -24,7 +24,7 @@ from kuaihl.watch.command import watch
 from kuaihl.why import why
 
 if TYPE_CHECKING:
-    from kuaihl.model import KuaiHLConfig
+    from kuaihl.config import KuaiHLConfig
 
 _ABOUT = "KuaiHL: predict from the past ten minutes of a live stream how many viewers will stay."
 _USER_MISTAKE, _STOPPED = 2, 130  # exit codes; 130 is what a shell reports for Ctrl-C

@@ -20,6 +20,8 @@ class Features:
         (batch, segments, 3, picture_dim)
     text
         (batch, segments, text_dim): of speech and comments, or of the one that is there.
+    spoken
+        (batch, segments, text_dim): of speech alone.
     chat, speech
         (batch, segments, 15) and (batch, segments, 2): activity, unscaled.
     words, counts
@@ -32,6 +34,7 @@ class Features:
 
     pictures: Tensor
     text: Tensor
+    spoken: Tensor
     chat: Tensor
     speech: Tensor
     words: Tensor
@@ -55,7 +58,9 @@ class Features:
 
         ``text`` (segments, text_dim) is of what is left; None where neither speech nor comments are.
         """
-        empty = {"pictures": ["pictures"], "speech": ["speech"], "comments": ["chat", "words", "counts"]}[source]
+        empty = {"pictures": ["pictures"], "speech": ["speech", "spoken"], "comments": ["chat", "words", "counts"]}[
+            source
+        ]
         gone = {name: torch.zeros_like(getattr(self, name)) for name in (*empty, f"has_{source}")}
         left = torch.zeros_like(self.text) if text is None else torch.from_numpy(text)[None]
         return replace(self, **gone, text=left)
@@ -75,6 +80,7 @@ def gather_features(
     pictures: np.ndarray | None,
     picture_dim: int,
     text: np.ndarray | None,
+    spoken: np.ndarray | None,
     text_dim: int,
     chat: np.ndarray,
     speech: np.ndarray,
@@ -94,6 +100,7 @@ def gather_features(
     return Features(
         pictures=tensor(pictures, PICTURES, picture_dim),
         text=tensor(text, text_dim),
+        spoken=tensor(spoken, text_dim),
         chat=tensor(chat),
         speech=tensor(speech),
         words=tensor(words),

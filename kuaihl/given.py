@@ -14,7 +14,7 @@ from kuaihl.errors import KuaiHLError
 from kuaihl.layout import COMMENTS, SOURCES, STREAM_START
 
 if TYPE_CHECKING:
-    from kuaihl.model import KuaiHLConfig
+    from kuaihl.config import KuaiHLConfig
     from kuaihl.runs import Inputs, Settings
 
 logger = logging.getLogger(__name__)

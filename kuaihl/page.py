@@ -9,8 +9,8 @@ from kuaihl.plots import clock, target_name
 from kuaihl.records import Prediction, RecordingInfo
 
 if TYPE_CHECKING:
+    from kuaihl.config import Target
     from kuaihl.explain import Moment
-    from kuaihl.model import Target
 
 _MOMENT_LETTERS = 110
 

@@ -15,13 +15,14 @@ import torch
 from kuaihl import comments as comment_logs
 from kuaihl.activity import utterances_by_segment
 from kuaihl.alignment import banded_cost, banded_path
+from kuaihl.config import KuaiHLConfig
 from kuaihl.devices import choose_device
 from kuaihl.encoded import SOURCES, Encoded, Source
 from kuaihl.encoders import TextEncoder, VisualEncoder
 from kuaihl.errors import KuaiHLError
 from kuaihl.features import PICTURES, Features
 from kuaihl.highlights import HighlightOptions, select
-from kuaihl.model import KuaiHL, KuaiHLConfig, load, sha256_of
+from kuaihl.model import KuaiHL, load, sha256_of
 from kuaihl.recording import Recording, open_recording
 from kuaihl.records import Alignment, CheckpointInfo, CommentLog, Prediction, SegmentPrediction, Skipped
 from kuaihl.scoring import gathered, swept
@@ -308,9 +309,8 @@ class Predictor:
 
         ``progress`` is told which share is done; what it raises stops the work.
         """
-        streamer_index = self.model.streamer_index(streamer)
         seen = self.seen(encoded, target=target)
-        return gathered(self.config, seen, streamer_index=streamer_index, progress=progress)
+        return gathered(self.config, seen, streamer_index=self.model.streamer_index(streamer), progress=progress)
 
     def seen(self, encoded: Encoded, *, target: str | None = None) -> Encoded:
         """Leave out what the model was trained without where it predicts this target."""

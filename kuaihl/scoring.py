@@ -6,9 +6,10 @@ import numpy as np
 import torch
 
 from kuaihl.activity import ChatActivity, speech_activity
+from kuaihl.config import KuaiHLConfig
 from kuaihl.encoded import Encoded
 from kuaihl.features import Features, gather_features
-from kuaihl.model import KuaiHL, KuaiHLConfig
+from kuaihl.model import KuaiHL
 from kuaihl.words import hashed_words
 
 SEGMENTS_PER_STEP = 64
@@ -36,6 +37,7 @@ def gathered(
         pictures=encoded.pictures,
         picture_dim=config.picture_dim,
         text=encoded.text.fitting(),
+        spoken=encoded.text.speech,
         text_dim=config.text_dim,
         chat=np.stack(chat),
         speech=speech_activity(speech),

@@ -129,6 +129,7 @@ class Session:
             pictures=None if pictures is None else predictor.visual_encoder.encode(pictures)[None],
             picture_dim=config.picture_dim,
             text=text.fitting(),
+            spoken=text.speech,
             text_dim=config.text_dim,
             chat=self._chat.add(written or (), segment)[None],
             speech=speech_activity([speech or ()]),

@@ -2,9 +2,9 @@
 
 from collections.abc import Collection
 
+from kuaihl.config import KuaiHLConfig, Target
 from kuaihl.encoded import SOURCES, Source
 from kuaihl.errors import NothingToPredictFromError
-from kuaihl.model import KuaiHLConfig, Target
 
 
 def sources_of(target: Target) -> tuple[Source, ...]:

@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from kuaihl.config import KuaiHLConfig, Target
 from kuaihl.encoded import Encoded
 from kuaihl.encoders import TextFeatures
-from kuaihl.model import KuaiHLConfig, Target
 from kuaihl.predictor import Predictor
 from kuaihl.records import Comment, RecordingInfo, Utterance, segments_of
 from train.start import extended

@@ -1,7 +1,12 @@
-"""A made-up prediction for the tests of what shows and writes one."""
+"""A made-up prediction for the tests of what shows and writes one, and a model that reads all there is."""
+
+from dataclasses import replace
 
 import numpy as np
+import torch
 
+from kuaihl.config import KuaiHLConfig
+from kuaihl.model import KuaiHL
 from kuaihl.records import (
     Alignment,
     CheckpointInfo,
@@ -15,6 +20,12 @@ from kuaihl.records import (
 )
 
 WORDS = ["hello", "everyone", "<b>bold</b>", "</script>", "&amp;", "大家好"]
+
+
+def reads_speech_alone(config: KuaiHLConfig) -> KuaiHL:
+    """A model with the token of speech alone, which the shipped one does without, of random weights."""
+    torch.manual_seed(0)
+    return KuaiHL(replace(config, spoken=True)).eval()
 
 
 def made_up(*, segments=24, comments=True, band=20, aligned=True, seed=0):

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from kuaihl.model import KuaiHLConfig, Target
+from kuaihl.config import KuaiHLConfig, Target
 from kuaihl.predictor import STAGES, Predictor
 from kuaihl.recording import Recording, open_recording
 from kuaihl.records import Prediction

@@ -14,9 +14,9 @@ import app
 from kuaihl import layout
 from kuaihl.checkpoints import Shelf
 from kuaihl.choosing import Choosing
+from kuaihl.config import KuaiHLConfig, Target
 from kuaihl.given import settings_of, values_of
 from kuaihl.highlights import HighlightOptions
-from kuaihl.model import KuaiHLConfig, Target
 from kuaihl.runs import Settings
 
 CONFIG = KuaiHLConfig(

@@ -12,8 +12,9 @@ from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.linear_model import Ridge
 
 from kuaihl.activity import CHAT_COLUMNS
+from kuaihl.config import PRESETS, Target
 from kuaihl.errors import CheckpointError, LabelError
-from kuaihl.model import PRESETS, KuaiHL, Target
+from kuaihl.model import KuaiHL
 from tests.chats import write_chats
 from tests.small_dataset import write_dataset
 from train import baselines

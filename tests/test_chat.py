@@ -7,9 +7,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from kuaihl.activity import CHAT_COLUMNS
+from kuaihl.config import PRESETS
 from kuaihl.encoders import TextEncoder
 from kuaihl.errors import LabelError
-from kuaihl.model import PRESETS
 from kuaihl.weights import find_text_encoder, sha256_file
 from tests.chats import write_chats
 from train.chat import prepare_chat

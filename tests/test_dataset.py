@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from kuaihl.activity import CHAT_COLUMNS
+from kuaihl.config import PRESETS, Target
 from kuaihl.errors import LabelError
-from kuaihl.model import PRESETS, KuaiHL, Target
+from kuaihl.model import KuaiHL
 from tests.small_dataset import INFO, LENGTHS, write_dataset
 from train.dataset import BLANK, MODALITIES, Batch, Segments, Windows
 
@@ -80,6 +81,17 @@ def test_text_is_of_what_is_present(folder: Path, segments: Segments) -> None:
     alone = segments.window(room.start, room.stop, dropped=frozenset({"comments"}))
     np.testing.assert_array_equal(alone["text"], segments.array("text_speech", room.start, room.stop))
     assert not alone["has_comments"].any()
+
+
+def test_speech_alone_is_there_where_speech_is(segments: Segments) -> None:
+    deaf, whole = (next(r for r in segments.rooms if r.name == name) for name in ("train-1", "train-0"))
+    spoken = segments.array("text_speech", whole.start, whole.stop)
+    np.testing.assert_array_equal(segments.window(whole.start, whole.stop)["spoken"], spoken)
+    comments_dropped = segments.window(whole.start, whole.stop, dropped=frozenset({"comments"}))
+    np.testing.assert_array_equal(comments_dropped["spoken"], spoken)
+    assert segments.array("text_speech", deaf.start, deaf.stop).any()
+    assert not segments.window(deaf.start, deaf.stop)["spoken"].any()
+    assert not segments.window(whole.start, whole.stop, dropped=frozenset({"speech"}))["spoken"].any()
 
 
 def test_randomness_is_keyed_by_seed_epoch_and_window(segments: Segments) -> None:

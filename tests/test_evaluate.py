@@ -12,14 +12,16 @@ from scipy.stats import kendalltau
 
 from kuaihl import comments as comment_logs
 from kuaihl.activity import utterances_by_segment
+from kuaihl.config import PRESETS, Target
 from kuaihl.encoders import TextEncoder, VisualEncoder
 from kuaihl.errors import CheckpointError, LabelError
-from kuaihl.model import PRESETS, KuaiHL, Target, load
+from kuaihl.model import KuaiHL, load
 from kuaihl.predictor import DEFAULT_CHECKPOINT, Predictor
 from kuaihl.recording import open_recording
 from kuaihl.speech import SpeechRecognizer, read_transcript
 from kuaihl.weights import find_text_encoder, find_visual_encoder, sha256_file
 from tests.media import write_recording
+from tests.predictions import reads_speech_alone
 from tests.small_dataset import INFO, write_chat_dataset, write_dataset
 from train import evaluate as evaluation
 from train.dataset import DatasetInfo, Segments, write_info, write_shard
@@ -128,9 +130,14 @@ def model() -> KuaiHL:
     return KuaiHL(replace(PRESETS["debug"], **sizes, streamers=("streamer 0", "streamer 1"))).eval()
 
 
-def test_the_live_path_and_the_dataset_give_the_same_numbers(given: dict[str, Given], dataset: Path) -> None:
+@pytest.mark.parametrize("which", ["shipped", "speech alone"])
+def test_the_live_path_and_the_dataset_give_the_same_numbers(
+    given: dict[str, Given], dataset: Path, which: str
+) -> None:
     predictor = Predictor.from_pretrained(device="cpu")
     model, _ = load(DEFAULT_CHECKPOINT)
+    if which == "speech alone":
+        predictor.model = model = reads_speech_alone(model.config)
     segments = Segments(dataset)
     scores = score(model, segments, rooms_of(segments, "test"))
     for name, one in given.items():
@@ -141,8 +148,11 @@ def test_the_live_path_and_the_dataset_give_the_same_numbers(given: dict[str, Gi
         assert (scores.known[of_room] == (name == "all")).all()
 
 
-def test_a_missing_source_and_a_masked_one_are_the_same(given: dict[str, Given], dataset: Path) -> None:
+@pytest.mark.parametrize("which", ["shipped", "speech alone"])
+def test_a_missing_source_and_a_masked_one_are_the_same(dataset: Path, which: str) -> None:
     model, _ = load(DEFAULT_CHECKPOINT)
+    if which == "speech alone":
+        model = reads_speech_alone(model.config)
     segments = Segments(dataset)
     rooms = {room.name: room for room in segments.rooms}
 

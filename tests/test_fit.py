@@ -10,8 +10,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from kuaihl.config import Target
 from kuaihl.errors import LabelError
-from kuaihl.model import Target, load
+from kuaihl.model import load
 from tests.small_dataset import write_chat_dataset, write_dataset
 from tests.training import config, curves, same, weights
 from train import fit

@@ -14,9 +14,10 @@ import torch
 from huggingface_hub import constants
 
 from kuaihl.activity import CHAT_COLUMNS
+from kuaihl.config import PRESETS
 from kuaihl.errors import CheckpointError
 from kuaihl.hub import fetch
-from kuaihl.model import PRESETS, Features, KuaiHL, load
+from kuaihl.model import Features, KuaiHL, load
 from kuaihl.words import MOST_WORDS
 from tests import hub as loopback
 from tests.hub import File, Hub, Repo
@@ -55,6 +56,7 @@ def predictions(found: KuaiHL) -> torch.Tensor:
     features = Features(
         pictures=torch.randn(1, 7, 3, 8, generator=rng),
         text=torch.randn(1, 7, 8, generator=rng),
+        spoken=torch.randn(1, 7, 8, generator=rng),
         chat=torch.randn(1, 7, len(CHAT_COLUMNS), generator=rng),
         speech=torch.randn(1, 7, 2, generator=rng),
         words=torch.zeros(1, 7, MOST_WORDS, dtype=torch.int16),

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from kuaihl.config import PRESETS, Target
 from kuaihl.errors import LabelError
-from kuaihl.model import PRESETS, Target
 from tests.small_dataset import CHAT_INFO, write_chat_dataset, write_dataset
 from train.dataset import Windows
 from train.mixture import Mixture, open_parts, read

@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from kuaihl.activity import CHAT_COLUMNS, SPEECH_COLUMNS
+from kuaihl.config import PRESETS, Target
 from kuaihl.errors import CheckpointError
 from kuaihl.features import Features
-from kuaihl.model import PRESETS, KuaiHL, Target, load, sha256_of
+from kuaihl.model import KuaiHL, load, sha256_of
 from kuaihl.words import BUCKETS, MOST_WORDS
 
 CONFIG = replace(PRESETS["debug"], streamers=("ann", "bo"))
@@ -25,6 +26,7 @@ def features(segments: int, *, batch: int = 1, seed: int = 0) -> Features:
     return Features(
         pictures=noise(3, CONFIG.picture_dim),
         text=noise(CONFIG.text_dim),
+        spoken=noise(CONFIG.text_dim),
         chat=noise(len(CHAT_COLUMNS)),
         speech=noise(len(SPEECH_COLUMNS)),
         words=torch.randint(1, BUCKETS, (batch, segments, MOST_WORDS), generator=rng),
@@ -42,7 +44,7 @@ def model() -> KuaiHL:
 
 def test_no_position_sees_a_later_segment(model: KuaiHL) -> None:
     given = features(5)
-    names = ("pictures", "text", "chat", "speech", "counts")
+    names = ("pictures", "text", "spoken", "chat", "speech", "counts")
     inputs = [getattr(given, name).requires_grad_() for name in names]
     lvtr = model(given).lvtr[0]
     for i in range(5):
@@ -91,6 +93,17 @@ def test_what_is_missing_has_no_influence(model: KuaiHL, missing: str) -> None:
     assert not torch.allclose(model(masked).lvtr, model(features(5)).lvtr)
 
 
+def test_speech_alone_is_read_where_there_is_speech(model: KuaiHL) -> None:
+    given, absent = features(5), torch.zeros(1, 5, dtype=torch.bool)
+    other = replace(given, spoken=given.spoken.flip(-1))
+    assert not torch.allclose(model(given).lvtr, model(other).lvtr)
+    deaf, other = (replace(some, has_speech=absent) for some in (given, other))
+    assert torch.equal(model(deaf).lvtr, model(other).lvtr)
+    torch.manual_seed(0)
+    without = KuaiHL(replace(CONFIG, spoken=False)).eval()
+    assert torch.equal(without(given).lvtr, without(replace(given, spoken=given.spoken + 1)).lvtr)
+
+
 def test_text_is_masked_only_where_speech_and_comments_are_missing(model: KuaiHL) -> None:
     absent = torch.zeros(1, 5, dtype=torch.bool)
     deaf = replace(features(5), has_speech=absent)
@@ -126,7 +139,7 @@ def test_a_head_that_never_saw_text_sees_how_much_there_is_alone() -> None:
     given = features(13)
     curve = model.sweep(given)[1:]
     for text in (torch.zeros_like(given.text), given.text + 1):
-        assert torch.equal(model.sweep(replace(given, text=text))[1:], curve)
+        assert torch.equal(model.sweep(replace(given, text=text, spoken=text))[1:], curve)
     assert not torch.isclose(model.sweep(replace(given, chat=given.chat + 1))[1:], curve).any()
 
 

@@ -7,8 +7,8 @@ import xml.etree.ElementTree as ET
 import pytest
 
 from kuaihl import page
+from kuaihl.config import Target
 from kuaihl.explain import Moment, Written
-from kuaihl.model import Target
 from kuaihl.records import RecordingInfo, Segment
 from tests.predictions import made_up
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from kuaihl.comments import COUNTED
+from kuaihl.config import Target
 from kuaihl.encoded import Encoded
 from kuaihl.errors import CheckpointError, CommentLogError, KuaiHLError, RecordingError
 from kuaihl.highlights import HighlightOptions
-from kuaihl.model import Target
 from kuaihl.predictor import ALIGNMENT_BAND, STAGES, Predictor
 from kuaihl.recording import Recording, open_recording
 from kuaihl.session import replay

@@ -13,11 +13,15 @@ from kuaihl.recording import open_recording
 from kuaihl.records import segments_of
 from kuaihl.session import Session, replay
 from tests.encodings import encoded
+from tests.predictions import reads_speech_alone
 
 
-@pytest.fixture(scope="module")
-def predictor() -> Predictor:
-    return Predictor.from_pretrained(device="cpu")
+@pytest.fixture(scope="module", params=[False, True], ids=["shipped", "speech alone"])
+def predictor(request: pytest.FixtureRequest) -> Predictor:
+    found = Predictor.from_pretrained(device="cpu")
+    if request.param:
+        found.model = reads_speech_alone(found.config)
+    return found
 
 
 @pytest.mark.parametrize("segments", [1, 7, 53])

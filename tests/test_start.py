@@ -11,8 +11,9 @@ import torch
 from safetensors.torch import save_file
 
 from kuaihl.activity import CHAT_COLUMNS
+from kuaihl.config import PRESETS, Target
 from kuaihl.errors import CheckpointError, LabelError
-from kuaihl.model import PRESETS, KuaiHL, Target, load
+from kuaihl.model import KuaiHL, load
 from kuaihl.weights import sha256_file
 from tests.small_dataset import INFO, write_chat_dataset, write_dataset
 from train import fit

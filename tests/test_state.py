@@ -10,8 +10,9 @@ import pytest
 import torch
 import tyro
 
+from kuaihl.config import PRESETS
 from kuaihl.errors import LabelError
-from kuaihl.model import PRESETS, KuaiHL, load
+from kuaihl.model import KuaiHL, load
 from tests.small_dataset import CHAT_INFO, write_chat_dataset, write_dataset
 from train import fit
 from train.calibrate import CALIBRATION_FILE

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
+from kuaihl.config import KuaiHLConfig, Target
 from kuaihl.errors import CheckpointError, NothingToPredictFromError
-from kuaihl.model import KuaiHLConfig, Target
 from kuaihl.targets import check_sources, sources_of, streamers_of
 
 CONFIG = KuaiHLConfig(

@@ -192,6 +192,8 @@ def test_a_session_recalled_is_the_session(predictor: Predictor, segments: int) 
     tensors, past = one.past()
     other.recall(tensors, json.loads(json.dumps(past)))
     assert [other.feed(**arguments) for arguments in given[-2:]] == [one.feed(**arguments) for arguments in given[-2:]]
+    with pytest.raises(KuaiHLError, match="of another version of kuaihl"):
+        ResumableSession(predictor).recall({name: tensors[name] for name in tensors if name != "spoken"}, past)
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,8 @@ from gradio_client import Client, handle_file
 import app
 from kuaihl import runs
 from kuaihl.checkpoints import Shelf
+from kuaihl.config import KuaiHLConfig
 from kuaihl.errors import CheckpointError
-from kuaihl.model import KuaiHLConfig
 from kuaihl.zero_gpu import Borrower, is_lent, needed_s
 from tests.serving import serve
 

@@ -9,9 +9,10 @@ from typing import Any
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
+from kuaihl.config import Target
 from kuaihl.encoded import SOURCES
 from kuaihl.errors import CheckpointError
-from kuaihl.model import KuaiHL, Target, load, sha256_of
+from kuaihl.model import KuaiHL, load, sha256_of
 from kuaihl.weights import VISUAL_FILE, sha256_file
 from train.calibrate import CALIBRATION_FILE
 from train.evaluate import RIVALS, TABLES

@@ -7,9 +7,9 @@ from pathlib import Path
 from tqdm import tqdm
 
 from kuaihl import comments as comment_logs
+from kuaihl.config import PRESETS
 from kuaihl.encoders import COMPACT_SWIN, TextEncoder, TextFeatures
 from kuaihl.errors import CommentLogError, LabelError
-from kuaihl.model import PRESETS
 from kuaihl.predictor import DEFAULT_CHECKPOINT
 from kuaihl.records import SEGMENT_S, segments_of
 from kuaihl.weights import find_text_encoder, find_visual_encoder, sha256_file

@@ -16,9 +16,9 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from kuaihl.activity import CHAT_COLUMNS, SPEECH_COLUMNS
+from kuaihl.config import KuaiHLConfig
 from kuaihl.errors import LabelError
 from kuaihl.features import PICTURES, Features
-from kuaihl.model import KuaiHLConfig
 from kuaihl.words import MOST_WORDS
 
 DATASET_FILE = "dataset.json"
@@ -183,11 +183,13 @@ class Segments:
             if not has[absent].all():
                 alone = (has[present] & ~has[absent])[:, None]
                 text = np.where(alone, self.array(f"text_{present}", start, stop), text)
+        spoken = np.where(has["speech"][:, None], self.array("text_speech", start, stop), 0)
         pictures = self.array("pictures", start, stop)
         activity = self.array("activity", start, stop)
         return {
             "pictures": pictures.reshape(-1, PICTURES, self.info.picture_dim),
             "text": text,
+            "spoken": spoken,
             "chat": activity[:, : len(CHAT_COLUMNS)],
             "speech": activity[:, len(CHAT_COLUMNS) :],
             "words": self.array("words", start, stop),

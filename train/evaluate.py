@@ -10,9 +10,10 @@ from typing import Any, Literal
 import numpy as np
 import tyro
 
+from kuaihl.config import KuaiHLConfig
 from kuaihl.errors import CheckpointError, LabelError
 from kuaihl.features import PICTURES, Features
-from kuaihl.model import KuaiHL, KuaiHLConfig, Tokens, load, sha256_of
+from kuaihl.model import KuaiHL, Tokens, load, sha256_of
 from train.console import plain_errors
 from train.dataset import DatasetInfo, Room, Segments, stack
 from train.metrics import calibration, paired_interval, taus
@@ -93,9 +94,9 @@ def _curve(model: KuaiHL, segments: Segments, room: Room, *, streamer: int, with
 
 def _places(config: KuaiHLConfig) -> dict[str, slice]:
     """Where the tokens that the paper does not have are among those of a segment."""
-    first = PICTURES + 1
-    activity = {"activity": slice(first, first + 2)} if config.activity else {}
-    return {**activity, **({"words": slice(first + 2 * config.activity, None)} if config.words else {})}
+    lengths = {"activity": 2 * config.activity, "words": int(config.words)}
+    ends = dict(zip(lengths, PICTURES + 1 + np.cumsum([*lengths.values()]), strict=True))
+    return {name: slice(end - lengths[name], end) for name, end in ends.items() if lengths[name]}
 
 
 @contextmanager

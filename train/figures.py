@@ -18,8 +18,9 @@ from matplotlib.figure import Figure
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from kuaihl.alignment import cosine_cost, path
+from kuaihl.config import KuaiHLConfig
 from kuaihl.errors import LabelError
-from kuaihl.model import KuaiHL, KuaiHLConfig, load
+from kuaihl.model import KuaiHL, load
 from kuaihl.ranking import Region, pairwise_loss
 from train.console import plain_errors
 from train.dataset import DatasetInfo, Room, Segments

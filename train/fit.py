@@ -21,9 +21,10 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from kuaihl.alignment import MIN_ALIGNED_SEGMENTS, alignment_loss
+from kuaihl.config import PRESETS
 from kuaihl.errors import LabelError
 from kuaihl.features import PICTURES
-from kuaihl.model import PRESETS, KuaiHL, Output
+from kuaihl.model import KuaiHL, Output
 from kuaihl.ranking import Region, pairwise_loss, pointwise_loss
 from train.console import plain_errors
 from train.dataset import Batch, Windows
@@ -61,8 +62,9 @@ class FitConfig:
         Streamers whose rooms are all kept for testing; train.evaluate and train.baselines take the same.
     preset
         Sizes of the model.
-    activity, words, recurrent
-        Whether there are tokens of activity and of words, for which targets a recurrent layer; else as in the preset.
+    activity, words, spoken, recurrent
+        Whether there are tokens of activity, of words and of speech alone, and for which targets a recurrent layer;
+        else as in the preset.
     window, dropout
         n: how many segments a prediction looks back on, and the share of activations dropped; else as in the preset.
     without
@@ -104,6 +106,7 @@ class FitConfig:
     preset: Literal["compact", "paper", "debug"] = "compact"
     activity: bool | None = None
     words: bool | None = None
+    spoken: bool | None = None
     recurrent: tuple[str, ...] | None = None
     window: int | None = None
     without: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
@@ -256,7 +259,9 @@ def validate(config: FitConfig, learner: Learner, part: Part, accelerator: Accel
 
 def build(config: FitConfig, parts: Sequence[Part]) -> KuaiHL:
     """A model for datasets, or the checkpoint ``config.init`` with the streamers and heads it lacks."""
-    changes = {name: getattr(config, name) for name in ("activity", "words", "recurrent", "window", "dropout")}
+    changes = {
+        name: getattr(config, name) for name in ("activity", "words", "spoken", "recurrent", "window", "dropout")
+    }
     changes = {name: value for name, value in changes.items() if value is not None}
     if config.init is not None:
         return model_from(config.init, parts, without=config.without, changes=changes)

@@ -11,7 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kuaihl.activity import CHAT_COLUMNS
-from kuaihl.model import WORD_DIM, WORD_DROPOUT, Features, KuaiHLConfig, Target
+from kuaihl.config import KuaiHLConfig, Target
+from kuaihl.model import WORD_DIM, WORD_DROPOUT, Features
 from kuaihl.words import BUCKETS
 from train.dataset import Room, Segments, Windows
 from train.metrics import taus

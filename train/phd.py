@@ -19,9 +19,10 @@ import tyro
 from tqdm import tqdm
 
 from kuaihl.activity import utterances_by_segment
+from kuaihl.config import PRESETS
 from kuaihl.encoders import COMPACT_SWIN, TextEncoder, VisualEncoder
 from kuaihl.errors import CommentLogError, KuaiHLError, LabelError, RecordingError
-from kuaihl.model import PRESETS, KuaiHL, load
+from kuaihl.model import KuaiHL, load
 from kuaihl.predictor import DEFAULT_CHECKPOINT
 from kuaihl.recording import PICTURES_PER_SEGMENT, Recording, open_recording
 from kuaihl.speech import read_transcript

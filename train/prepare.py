@@ -19,9 +19,9 @@ from tqdm import tqdm
 
 from kuaihl import comments as comment_logs
 from kuaihl.activity import chat_activity, speech_activity, utterances_by_segment
+from kuaihl.config import PRESETS
 from kuaihl.encoders import COMPACT_SWIN, TextEncoder, TextFeatures, VisualEncoder
 from kuaihl.errors import LabelError
-from kuaihl.model import PRESETS
 from kuaihl.predictor import DEFAULT_CHECKPOINT
 from kuaihl.records import Comment, Segment, Utterance
 from kuaihl.weights import find_text_encoder, find_visual_encoder, sha256_file

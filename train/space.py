@@ -6,8 +6,8 @@ from pathlib import Path
 
 from huggingface_hub import RepoCard
 
+from kuaihl.config import KuaiHLConfig
 from kuaihl.errors import CheckpointError
-from kuaihl.model import KuaiHLConfig
 
 ROOT = Path(__file__).parent.parent
 CPU_WHEELS = "--extra-index-url https://download.pytorch.org/whl/cpu"

@@ -11,8 +11,9 @@ import torch
 from torch import nn
 
 from kuaihl.activity import CHAT_COLUMNS
+from kuaihl.config import KuaiHLConfig, Target
 from kuaihl.errors import LabelError
-from kuaihl.model import KuaiHL, KuaiHLConfig, Target, load
+from kuaihl.model import KuaiHL, load
 from train.dataset import MODALITIES
 from train.evaluate import check_encoders
 from train.mixture import Part
@@ -85,14 +86,15 @@ def model_from(checkpoint: Path, parts: Sequence[Part], *, without: Sequence[str
     CheckpointError
         There is none, or the datasets' features are of other encoders than its own.
     LabelError
-        ``changes`` has another ``activity``, ``words``, ``recurrent`` or ``window``: the weights are made for theirs.
+        ``changes`` has another ``activity``, ``words``, ``spoken``, ``recurrent`` or ``window``: the weights are made
+        for theirs.
         None of the training rooms for a new head has a label.
     """
     model, folder = load(checkpoint)
     old = model.config
     for part in parts:
         check_encoders(folder, model, part.segments.info)
-    for name in ("activity", "words", "recurrent", "window"):
+    for name in ("activity", "words", "spoken", "recurrent", "window"):
         has = getattr(old, name)
         if changes.get(name, has) != has:
             raise LabelError(

@@ -74,7 +74,9 @@ class ResumableSession(Session):
         return tensors, {"writers": list(self._writers), "segments": self._segments, "comments": self._comments}
 
     def recall(self, tensors: Mapping[str, torch.Tensor], told: Mapping[str, Any]) -> None:
-        """Go on from the past of another session; this one must be new."""
+        """Go on from the past of another session; this one must be new. KuaiHLError if another version wrote it."""
+        if {field.name for field in fields(Features)} - {"streamer"} != tensors.keys():
+            raise KuaiHLError("The state is of another version of kuaihl: name a new file with --state, or delete it.")
         self._writers.extend((count, list(users)) for count, users in told["writers"])
         self._segments, self._comments = told["segments"], told["comments"]
         # Who wrote before those remembered does not matter any more, only how much was written in how many segments.

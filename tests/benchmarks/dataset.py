@@ -23,7 +23,8 @@ import psutil
 import tyro
 from tqdm import tqdm
 
-from kuaihl.model import PRESETS, KuaiHL
+from kuaihl.config import PRESETS
+from kuaihl.model import KuaiHL
 from tests.small_dataset import write_room
 from train.dataset import DatasetInfo, Segments, Windows, write_info
 from train.evaluate import rooms_of, score

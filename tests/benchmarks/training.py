@@ -22,7 +22,7 @@ from torch.autograd.profiler_util import FunctionEvent
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from kuaihl import perceiver
-from kuaihl.model import PRESETS
+from kuaihl.config import PRESETS
 from tests.small_dataset import TEXTS, write_room
 from train import fit
 from train.dataset import DatasetInfo, Segments, Windows, write_info
