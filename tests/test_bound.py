@@ -17,6 +17,7 @@ from train.dataset import Segments, write_info
 from train.simulator import __main__ as command
 from train.simulator.bound import SEGMENTS_SEEN, bound, inputs
 from train.simulator.config import TALENTS, SimulatorConfig
+from train.simulator.look import STUCK
 from train.simulator.observer import Course, forecasts, observe
 from train.simulator.rooms import Room, room, room_ids
 from train.simulator.shown import Shown, course, made_anew, shows_in
@@ -59,9 +60,13 @@ def shown_in(dataset: Path, name: str) -> Shown:
 def test_what_shows_is_the_truth(dataset: Path, made: dict[str, Room]) -> None:
     for name in ("train-0001", "test-0007"):
         one, shown = made[name], shown_in(dataset, name)
-        told = zip(shown.talent, shown.idle, shown.intensity, shown.hype, strict=True)
-        assert [*told] == [(TALENTS.index(t.talent), t.idle, t.intensity, t.hype) for t in one.truth]
-        assert shown.gifts.tolist() == [sum(one.look.gifts[3 * i : 3 * i + 3]) for i in range(SEGMENTS)]
+        told = zip(shown.talent, shown.idle, shown.hype, strict=True)
+        assert [*told] == [(TALENTS.index(t.talent), t.idle, t.hype) for t in one.truth]
+        moving = np.reshape(one.look.state, (SEGMENTS, 3)) != STUCK
+        assert shown.stuck.tolist() == (3 - moving.sum(1)).tolist()
+        assert shown.gifts.tolist() == np.sum(np.reshape(one.look.gifts, (SEGMENTS, 3)), axis=1, where=moving).tolist()
+        intensity = [t.intensity if some.any() else np.nan for t, some in zip(one.truth, moving, strict=True)]
+        np.testing.assert_array_equal(shown.intensity, intensity)
         written = np.histogram([c.time_s for c in one.comments], bins=30.0 * np.arange(SEGMENTS + 1))[0]
         np.testing.assert_allclose(np.expm1(shown.comments), written, rtol=1e-5)
         np.testing.assert_array_equal(np.isnan(shown.streamer), not one.known)
@@ -71,6 +76,18 @@ def test_what_shows_is_the_truth(dataset: Path, made: dict[str, Room]) -> None:
                 assert shown.announced[episode.announced] > 0
         assert np.count_nonzero(shown.announced) <= sum(e.announced is not None for e in one.plan.episodes)
     assert not made["test-0007"].known
+
+
+def test_a_stream_that_is_stuck_hides_intensity_and_gifts(dataset: Path, made: dict[str, Room]) -> None:
+    segments = Segments(dataset)
+    there = next(r for r in segments.rooms if r.name == "train-0001")
+    one = made["train-0001"]
+    state = np.zeros((SEGMENTS, 3), dtype=int)
+    state[7], state[8, 1:] = STUCK, STUCK
+    shown = shows_in(segments, there, replace(one, look=replace(one.look, state=tuple(state.ravel().tolist()))))
+    assert np.flatnonzero(np.isnan(shown.intensity)).tolist() == [7]
+    assert shown.stuck.tolist() == [0] * 7 + [3, 2] + [0] * (SEGMENTS - 9)
+    assert shown.gifts[7:10].tolist() == [0, one.look.gifts[24], sum(one.look.gifts[27:30])]
 
 
 def test_photos_hide_the_intensity_of_their_scene(dataset: Path, made: dict[str, Room]) -> None:

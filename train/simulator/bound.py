@@ -26,7 +26,7 @@ _TOLD = {
     "+ what is on (talent, place in it, idle, announced)": ("talent", "place", "idle", "announced"),
     "+ intensity, where it shows": ("intensity",),
     "+ comments (counts)": ("comments", "commenters", "burst"),
-    "+ gifts on screen": ("gifts",),
+    "+ gifts on screen, where it is not stuck": ("stuck", "gifts"),
     "+ hype (hidden)": ("hype",),
 }
 """Observers: each is told the truth of these fields of `Shown`, and of all those above."""

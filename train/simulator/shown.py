@@ -11,7 +11,7 @@ from kuaihl.errors import LabelError
 from train.dataset import DatasetInfo, Room, Segments
 from train.simulator import rooms
 from train.simulator.config import TALENTS, SimulatorConfig
-from train.simulator.look import SLOTS_PER_SEGMENT
+from train.simulator.look import SLOTS_PER_SEGMENT, STUCK
 from train.simulator.observer import Course
 from train.simulator.scenes import Scenes, read_scenes
 
@@ -21,8 +21,9 @@ class Shown:
     """What shows of a room, all (segments,), and ``hype``, which does not.
 
     ``streamer`` is a number, NaN for one without training rooms; ``talent`` an index into TALENTS, ``place`` the
-    segments since it began, ``announced`` one more than the talent that is announced in this segment, or 0;
-    ``intensity`` is NaN where a photo stands for the scene.
+    segments since it began, ``announced`` one more than the talent that is announced in this segment, or 0; ``stuck``
+    counts those of the segment's three pictures that the network kept back. ``intensity`` is NaN where a photo stands
+    for the scene or all are stuck, and ``gifts`` are those on the others.
 
     The day is not there: trees would know training rooms by it, and it tells nothing of the fashion of later days. Nor
     is what was said and written, but for announcements and numbers.
@@ -37,6 +38,7 @@ class Shown:
     comments: np.ndarray
     commenters: np.ndarray
     burst: np.ndarray
+    stuck: np.ndarray
     gifts: np.ndarray
     hype: np.ndarray
 
@@ -55,17 +57,20 @@ def what_shows(made: rooms.Room, chat: np.ndarray) -> Shown:
         if episode.announced is not None:
             announced[episode.announced] = 1 + TALENTS.index(episode.talent)
     counted = dict(zip(CHAT_COLUMNS, chat.T, strict=True))
+    stuck = np.reshape(made.look.state, (count, SLOTS_PER_SEGMENT)) == STUCK
+    seen = ~stuck.all(1) if made.look.photos is None else np.zeros(count, dtype=bool)
     return Shown(
         streamer=np.full(count, made.host.index if made.known else np.nan),
         talent=np.array([TALENTS.index(t.talent) for t in made.truth]),
         place=place,
         idle=np.array([t.idle for t in made.truth]),
         announced=announced,
-        intensity=made.plan.intensity if made.look.photos is None else np.full(count, np.nan),
+        intensity=np.where(seen, made.plan.intensity, np.nan),
         comments=counted["log1p_comments"],
         commenters=counted["log1p_commenters"],
         burst=counted["log_burst"],
-        gifts=np.reshape(made.look.gifts, (count, SLOTS_PER_SEGMENT)).sum(1),
+        stuck=stuck.sum(1),
+        gifts=(np.reshape(made.look.gifts, (count, SLOTS_PER_SEGMENT)) * ~stuck).sum(1),
         hype=made.plan.hype,
     )
 
@@ -99,6 +104,7 @@ def course(shown: Shown, label: np.ndarray) -> Course:
         shown.comments,
         shown.commenters,
         shown.burst,
+        shown.stuck,
         np.log1p(shown.gifts),
     )
     return Course(
