@@ -19,7 +19,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "KuaiHLError": "errors",
     "KuaiHL": "model",
-    "KuaiHLConfig": "model",
+    "KuaiHLConfig": "config",
     "Predictor": "predictor",
     "Comment": "records",
     "Highlight": "records",
