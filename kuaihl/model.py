@@ -72,8 +72,8 @@ class KuaiHL(
         super().__init__()
         self.config = config
         dim = config.dim
-        self.project_pictures = nn.Sequential(nn.LayerNorm(config.picture_dim), nn.Linear(config.picture_dim, dim))
-        self.project_text = nn.Sequential(nn.LayerNorm(config.text_dim), nn.Linear(config.text_dim, dim))
+        self.project_pictures = _projection(config.picture_dim, dim)
+        self.project_text = _projection(config.text_dim, dim)
         kinds = PICTURES + 1 + (2 if config.activity else 0) + config.words + config.spoken
         self.token_kind = nn.Parameter(torch.randn(kinds, dim) * 0.02)
         if config.activity:
@@ -87,7 +87,7 @@ class KuaiHL(
             nn.init.normal_(self.words.weight, std=0.01)
             self.project_words = nn.Linear(WORD_DIM, dim)
         if config.spoken:
-            self.project_spoken = nn.Sequential(nn.LayerNorm(config.text_dim), nn.Linear(config.text_dim, dim))
+            self.project_spoken = _projection(config.text_dim, dim)
         self.streamer = nn.Embedding(len(config.streamers) + 1, dim)
         nn.init.normal_(self.streamer.weight, std=0.02)
         sizes = {"dim": dim, "heads": config.heads, "dropout": config.dropout}
@@ -230,3 +230,7 @@ def load(path_or_repo: str | Path, *, revision: str | None = None) -> tuple[Kuai
 def sha256_of(folder: Path) -> str:
     """SHA-256 of a checkpoint's model file, in hexadecimal: names the weights whatever their folder is called."""
     return hashlib.sha256((folder / MODEL_FILE).read_bytes()).hexdigest()
+
+
+def _projection(features: int, dim: int) -> nn.Sequential:
+    return nn.Sequential(nn.LayerNorm(features), nn.Linear(features, dim))

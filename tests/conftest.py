@@ -41,6 +41,17 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             pytest.skip(missing)
 
 
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """A tiny model gains nothing from threads, and the order of a sum must not depend on them."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture(scope="session")
 def chromium() -> str:
     from tests.serving import find_chromium

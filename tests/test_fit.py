@@ -1,7 +1,6 @@
 """Training: it learns what can be learned, each of several targets, and only from what it may see."""
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,14 +22,7 @@ from train.metrics import taus
 from train.mixture import open_parts
 from train.state import LOG_FILE
 
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """A tiny model gains nothing from threads, and the order of a sum must not depend on them."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,5 @@
 """Hints: what a model learns beside labels, and leaves no trace in its checkpoint but what it learned."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,14 +16,7 @@ from train.dataset import BLANK, Segments, Windows
 from train.hints import Learner
 from train.mixture import open_parts
 
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """A tiny model gains nothing from threads."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

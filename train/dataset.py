@@ -312,7 +312,7 @@ class Windows(Dataset[Batch]):
             seeds[row] = random.integers(2**62)
             label[row, : stop - start] = np.nan_to_num(self._segments.scalar("label", start + 1, stop + 1))
             for hint, name in zip(hints, self._segments.info.hints, strict=True):
-                ahead = name == "remembered"  # by who foresaw the segment after, as its label
+                ahead = int(name == "remembered")  # by who foresaw the segment after, as its label
                 hint[row, : stop - start] = self._segments.array(name, start + ahead, stop + ahead)
         tensors = (torch.from_numpy(x) for x in (label, labelled, valid, seeds))
         told = tuple(torch.from_numpy(hint) for hint in hints)

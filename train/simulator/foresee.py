@@ -21,7 +21,7 @@ from tqdm import tqdm
 from kuaihl import comments
 from kuaihl.activity import chat_activity
 from kuaihl.errors import LabelError
-from train.dataset import ENCODER_FILES, DatasetInfo, Room, read_info, write_info, write_shard
+from train.dataset import ENCODER_FILES, HINTS, DatasetInfo, Room, read_info, write_info, write_shard
 from train.leaderboard import Task, open_task
 from train.metrics import Tau, taus
 from train.past import labels_of, rooms_of_rows
@@ -85,12 +85,9 @@ def foresee(dataset: Path, out: Path, *, rooms: int, scenes: Path | None = None,
     )
     foreseen = {name: forecasts(observer, pasts(one, WINDOW)) for name, one in told.items()}
     known = [one.name for one in task.train]
-    hints = {
-        "shown": _scaled({name: one.told for name, one in told.items()}, by=known),
-        "remembered": _scaled(
-            {name: _first_missing(remembered) for name, (_, remembered) in foreseen.items()}, by=known
-        ),
-    }
+    remembered = {name: _first_missing(memory) for name, (_, memory) in foreseen.items()}
+    shown = {name: one.told for name, one in told.items()}
+    hints = {name: _scaled(some, by=known) for name, some in zip(HINTS, (shown, remembered), strict=True)}
     source = (
         f"; labels of training rooms foreseen from the truth of what shows, by an observer of {rooms:,} other rooms"
     )
