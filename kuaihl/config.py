@@ -46,9 +46,10 @@ class KuaiHLConfig:
         n: how many segments a prediction looks back on; the paper's 20 are ten minutes.
     dropout
         In training only.
-    activity, words, spoken
-        Whether the two activity tokens, the token of the comments' words, and that of the speech alone are used; the
-        paper does not have them. Speech is in the text as well, where comments drown it.
+    activity, words, shares, spoken
+        Whether the two activity tokens, the token of how often the comments hold each word, that of the share of the
+        comments that do, and that of the speech alone are used; the paper does not have them. Speech is in the text as
+        well, where comments drown it.
     recurrent
         Targets for which a recurrent layer comes before the decoder's attention, and each segment's latent starts from
         its tokens that the paper does not have, for that layer to smooth, and not from the streamer alone; nor has the
@@ -69,6 +70,7 @@ class KuaiHLConfig:
     dropout: float = 0.1
     activity: bool = True
     words: bool = False
+    shares: bool = False
     spoken: bool = False
     recurrent: tuple[str, ...] = ()
     visual_encoder: str = "swin_compact_128"
@@ -102,7 +104,7 @@ class KuaiHLConfig:
 
 
 PRESETS = {
-    "compact": KuaiHLConfig(words=True, recurrent=("lvtr", "participation")),
+    "compact": KuaiHLConfig(words=True, shares=True, spoken=True, recurrent=("lvtr", "participation")),
     "paper": KuaiHLConfig(
         dim=256,
         heads=8,
@@ -121,6 +123,7 @@ PRESETS = {
         decoder_layers=1,
         window=5,
         words=True,
+        shares=True,
         spoken=True,
         recurrent=("lvtr",),
         picture_dim=8,

@@ -44,6 +44,12 @@ class Features:
     has_comments: Tensor
     streamer: Tensor
 
+    @property
+    def shares(self) -> Tensor:
+        """What share of a segment's comments have each of its words: (batch, segments, 128) float32."""
+        comments = self.chat[..., :1].expm1()  # the first column of `CHAT_COLUMNS`
+        return self.counts.float().expm1() / comments.clamp(min=1)
+
     def to(self, device: torch.device | str) -> "Features":
         """Move every tensor."""
         return Features(**{f.name: getattr(self, f.name).to(device) for f in fields(self)})

@@ -55,6 +55,20 @@ class Output:
     decoded: Tensor
 
 
+class WordBag(nn.EmbeddingBag):
+    """A vector for each hashed word; in training, half of the words are dropped."""
+
+    def __init__(self) -> None:
+        super().__init__(BUCKETS, WORD_DIM, mode="sum", padding_idx=0)
+        nn.init.normal_(self.weight, std=0.01)
+
+    def forward(self, words: Tensor, weights: Tensor) -> Tensor:
+        """Sum the vectors of a segment's words, weighted: (batch, segments, 128) twice -> (batch, segments, 16)."""
+        kept = nn.functional.dropout(weights.float(), WORD_DROPOUT, self.training)
+        found = super().forward(words.flatten(0, 1).int(), per_sample_weights=kept.flatten(0, 1))
+        return found.view(*words.shape[:2], WORD_DIM)
+
+
 class KuaiHL(
     nn.Module,
     PyTorchModelHubMixin,
@@ -74,7 +88,7 @@ class KuaiHL(
         dim = config.dim
         self.project_pictures = _projection(config.picture_dim, dim)
         self.project_text = _projection(config.text_dim, dim)
-        kinds = PICTURES + 1 + (2 if config.activity else 0) + config.words + config.spoken
+        kinds = PICTURES + 1 + (2 if config.activity else 0) + config.words + config.shares + config.spoken
         self.token_kind = nn.Parameter(torch.randn(kinds, dim) * 0.02)
         if config.activity:
             self.project_chat = nn.Linear(len(CHAT_COLUMNS), dim)
@@ -82,10 +96,12 @@ class KuaiHL(
             for name, columns in (("chat", CHAT_COLUMNS), ("speech", SPEECH_COLUMNS)):
                 self.register_buffer(f"{name}_mean", torch.zeros(len(columns)))
                 self.register_buffer(f"{name}_std", torch.ones(len(columns)))
+        if config.words or config.shares:
+            self.words = WordBag()
         if config.words:
-            self.words = nn.EmbeddingBag(BUCKETS, WORD_DIM, mode="sum", padding_idx=0)
-            nn.init.normal_(self.words.weight, std=0.01)
             self.project_words = nn.Linear(WORD_DIM, dim)
+        if config.shares:
+            self.project_shares = nn.Linear(WORD_DIM, dim)
         if config.spoken:
             self.project_spoken = _projection(config.text_dim, dim)
         self.streamer = nn.Embedding(len(config.streamers) + 1, dim)
@@ -111,11 +127,13 @@ class KuaiHL(
             speech = self.project_speech((features.speech - self.speech_mean) / self.speech_std)
             parts += [chat.unsqueeze(2), speech.unsqueeze(2)]
             present += [has_comments, has_speech]
+        written = has_comments & ("words" not in unseen)
         if self.config.words:
-            counts = nn.functional.dropout(features.counts.float(), WORD_DROPOUT, self.training)
-            found = self.words(features.words.flatten(0, 1).int(), per_sample_weights=counts.flatten(0, 1))
-            parts.append(self.project_words(found).view(*counts.shape[:2], 1, -1))
-            present.append(has_comments & ("words" not in unseen))
+            parts.append(self.project_words(self.words(features.words, features.counts)).unsqueeze(2))
+            present.append(written)
+        if self.config.shares:
+            parts.append(self.project_shares(self.words(features.words, features.shares)).unsqueeze(2))
+            present.append(written)
         if self.config.spoken:
             parts.append(self.project_spoken(features.spoken.float()).unsqueeze(2))
             present.append(has_speech & ("text" not in unseen))

@@ -23,9 +23,9 @@ WORDS = ["hello", "everyone", "<b>bold</b>", "</script>", "&amp;", "大家好"]
 
 
 def reads_speech_alone(config: KuaiHLConfig) -> KuaiHL:
-    """A model with the token of speech alone, which the shipped one does without, of random weights."""
+    """A model with the tokens of speech alone and of shares, which the shipped one does without, of random weights."""
     torch.manual_seed(0)
-    return KuaiHL(replace(config, spoken=True)).eval()
+    return KuaiHL(replace(config, spoken=True, shares=True)).eval()
 
 
 def made_up(*, segments=24, comments=True, band=20, aligned=True, seed=0):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from scipy.stats import bootstrap, kendalltau, zscore
 from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.linear_model import Ridge
@@ -188,6 +189,7 @@ def test_labels_of_lvtr_are_marked_as_unknown_to_users(rooms_task: Task) -> None
 
 @pytest.fixture(scope="module")
 def checkpoint(chats: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(0)
     folder = tmp_path_factory.mktemp("checkpoint")
     config = replace(
         PRESETS["debug"], targets=(Target("participation"),), streamers=("red",), picture_dim=256, text_dim=384

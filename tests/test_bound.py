@@ -3,6 +3,7 @@
 import json
 from contextlib import redirect_stdout
 from dataclasses import asdict, fields, replace
+from functools import partial
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,8 @@ from train.simulator.config import TALENTS, SimulatorConfig
 from train.simulator.look import STUCK
 from train.simulator.observer import Course, forecasts, observe
 from train.simulator.rooms import Room, room, room_ids
-from train.simulator.shown import Shown, course, made_anew, shows_in
+from train.simulator.shown import Shown, Simulation, course, shows_in
+from train.simulator.speech import SAID
 
 SEGMENTS = 100
 # Noise that only the audience shows, and so much of it that it must.
@@ -48,13 +50,15 @@ def ran(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[list[d
     printed = StringIO()
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(printed):
         patch.setattr("sys.argv", ["train.simulator", "bound", "--dataset", str(dataset), "--out", str(out)])
+        # an epoch of four rooms is a single step
+        patch.setattr("train.simulator.bound.observe", partial(observe, epochs=300))
         command.main()
     return json.loads(out.read_text())["rows"], printed.getvalue().splitlines()[2:]
 
 
 def shown_in(dataset: Path, name: str) -> Shown:
     segments = Segments(dataset)
-    return shows_in(segments, next(r for r in segments.rooms if r.name == name), made_anew(CONFIG, name))
+    return shows_in(segments, next(r for r in segments.rooms if r.name == name), Simulation(CONFIG).named(name))
 
 
 def test_what_shows_is_the_truth(dataset: Path, made: dict[str, Room]) -> None:
@@ -69,6 +73,8 @@ def test_what_shows_is_the_truth(dataset: Path, made: dict[str, Room]) -> None:
         np.testing.assert_array_equal(shown.intensity, intensity)
         written = np.histogram([c.time_s for c in one.comments], bins=30.0 * np.arange(SEGMENTS + 1))[0]
         np.testing.assert_allclose(np.expm1(shown.comments), written, rtol=1e-5)
+        assert [getattr(shown, kind).tolist() for kind in SAID] == one.said.T.tolist()
+        np.testing.assert_allclose(shown.excited, (one.excited + 1) / (written + 2), rtol=1e-5)
         np.testing.assert_array_equal(np.isnan(shown.streamer), not one.known)
         for episode in one.plan.episodes:
             assert shown.place[episode.start : episode.end].tolist() == [*range(episode.end - episode.start)]
@@ -146,8 +152,8 @@ def test_an_observer_knows_the_past_alone(dataset: Path) -> None:
 def test_who_is_told_more_predicts_better(ran: tuple[list[dict[str, Any]], list[str]], made: dict[str, Room]) -> None:
     rows, _ = ran
     pooled = [row["pooled"] for row in rows]
-    comments, gifts, hype, recurrent, persistence, ceiling = pooled[3:]
-    assert max(pooled[:3]) + 0.05 < comments < gifts < hype < ceiling  # of the noise, only the audience tells
+    said, comments, excited, gifts, hype, recurrent, persistence, ceiling = pooled[3:]
+    assert max(*pooled[:3], said) + 0.05 < comments < excited < gifts < hype < ceiling  # only it tells of the noise
     assert hype > gifts + 0.05
     assert hype > recurrent > max(pooled[:3])  # four rooms are few to learn from
     tests = [one for one in made.values() if one.split == "test"]
@@ -185,6 +191,11 @@ def test_rooms_must_come_out_as_they_were(dataset: Path, tmp_path: Path) -> None
             bound(photographed, scenes=scenes)
     with pytest.raises(LabelError, match="no --scenes"):
         bound(dataset, scenes=tmp_path / "others.tar")
+    written = described("written", made_by=SIMULATED.made_by.replace(" --out", " --comment-bank chat.parquet --out"))
+    with pytest.raises(LabelError, match=r"with the chat of chat\.parquet, .* --comment-bank"):
+        bound(written)
+    with pytest.raises(LabelError, match="no --comment-bank"):
+        bound(dataset, comment_bank=tmp_path / "chat.parquet")
     other = described("other", parameters={**asdict(CONFIG), "intensity_gain": 1.4})
     with pytest.raises(LabelError, match="does not come out"):
         bound(other)

@@ -33,7 +33,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def foreseen(dataset: Path) -> Path:
     """The folder that the command writes."""
     out = dataset.with_name("foreseen")
-    given = f"train.simulator foresee --dataset {dataset} --rooms 60 --out {out}"
+    given = f"train.simulator foresee --dataset {dataset} --rooms 150 --out {out}"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("sys.argv", shlex.split(given))
         command.main()
@@ -105,10 +105,10 @@ def test_what_is_foreseen_has_less_of_luck(dataset: Path, foreseen: Path) -> Non
 def test_the_dataset_tells_where_its_labels_come_from(foreseen: Path) -> None:
     info = read_info(foreseen)
     assert info.source.startswith("simulated rooms: tiny; labels of training rooms foreseen")
-    assert "60 other rooms" in info.source
+    assert "150 other rooms" in info.source
     assert info.made_by.splitlines() == [
         simulated(CONFIG).made_by,
-        "python -m train.simulator foresee --dataset rooms --rooms 60 --out foreseen",
+        "python -m train.simulator foresee --dataset rooms --rooms 150 --out foreseen",
     ]
 
 

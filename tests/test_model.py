@@ -169,7 +169,7 @@ def test_streamers_differ_and_strangers_are_alike(model: KuaiHL) -> None:
 
 def test_without_activity_the_counts_do_not_matter() -> None:
     torch.manual_seed(0)
-    model = KuaiHL(replace(CONFIG, activity=False)).eval()
+    model = KuaiHL(replace(CONFIG, activity=False, shares=False)).eval()
     given = features(5)
     assert torch.equal(model(given).lvtr, model(replace(given, chat=given.chat + 1, speech=given.speech + 1)).lvtr)
 

@@ -154,6 +154,20 @@ def test_comments_come_in_their_number_and_from_people_who_recur(rooms: list[Roo
     assert {c.kind for r in rooms for c in r.comments} == {"message", "gift", "paid", "bot"}
 
 
+def test_excitement_is_written_where_hype_is(rooms: list[Room]) -> None:
+    """Of what is written of a lively moment, most is excited: as many more as there are lines of these grammars."""
+    low, high = [], []
+    for made in rooms:
+        written = counts(made)
+        assert (made.excited <= written).all()
+        hype = np.array([made.truth[max(0, i - made.lag)].hype for i in range(len(made.truth))])
+        for share, some in ((low, hype < 0.2), (high, hype > 0.8)):
+            share.append((made.excited[some].sum(), written[some].sum()))
+    (few, of_few), (many, of_many) = np.sum(low, axis=0), np.sum(high, axis=0)
+    assert few / of_few < 0.15
+    assert many / of_many > 0.5
+
+
 def test_lags_are_found_by_cross_correlation(rooms: list[Room]) -> None:
     found = []
     for made in rooms:

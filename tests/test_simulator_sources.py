@@ -43,10 +43,11 @@ def test_the_bank_takes_training_vods_and_bursts_with_hype(tmp_path) -> None:
     assert {line.split()[-1] for line in bank.calm.to_pylist() + bank.burst.to_pylist()} == {str(v) for v in range(7)}
     assert {line.split()[0] for line in bank.burst.to_pylist()} == {"hot"}
     assert {line.split()[0] for line in bank.calm.to_pylist()} == {"cold"}
-    drawn = bank.draw(2000, hype=0.7, share=0.8, rng=np.random.default_rng(0))
+    drawn, burst = bank.draw(2000, hype=0.7, share=0.8, rng=np.random.default_rng(0))
     taken = [line for line in drawn if line is not None]
     assert len(taken) / 2000 == pytest.approx(0.8, abs=0.04)
     assert np.mean([line.startswith("hot") for line in taken]) == pytest.approx(0.7, abs=0.04)
+    assert all(line.startswith("hot") == hot for line, hot in zip(drawn, burst, strict=True) if line is not None)
     assert len(read_bank(tmp_path / "chat.parquet", lines=2400).burst) <= 1260
 
     written = [c.text for c in room(TINY, 0, bank=bank).comments if c.kind == "message"]

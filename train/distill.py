@@ -40,7 +40,7 @@ logger = logging.getLogger(__name__)
 WARM_UP = 0.05
 """Share of the budget over which the learning rate rises."""
 SIZES = ((0.4, 64), (0.7, 96), (1.0, 128))
-"""Side of the student's pictures until that share of the budget is spent."""
+"""Side of the student's pictures until that share of the budget is spent, unless `DistillConfig.side` is given."""
 LOG_EVERY = 50
 
 
@@ -58,6 +58,8 @@ class DistillConfig:
     """Wall-clock budget of the student, after the teacher is done; the learning rate follows it."""
     steps: int | None = None
     """Budget in steps, in place of minutes."""
+    side: int | None = None
+    """Side of the student's pictures from the first step to the last; small ones first if not given."""
     batch: int = 64
     lr: float = 3e-3
     weight_decay: float = 0.05
@@ -179,7 +181,7 @@ def take_step(
     for optimizer in run.optimizers:
         for group in optimizer.param_groups:
             group["lr"] = config.lr * learning_rate(progress)
-    size = next(size for until, size in SIZES if progress <= until)
+    size = config.side or next(size for until, size in SIZES if progress <= until)
     rng = np.random.default_rng([config.seed, run.step])
     some = rng.choice(len(lessons.pictures), size=min(config.batch, len(lessons.pictures)), replace=False)
     named = lessons.pictures[some], lessons.variants[some]
@@ -279,7 +281,7 @@ def distill(config: DistillConfig) -> None:
     if config.told and run.progress(config) < 1:
         held = frozenset(pictures.names[i] for i in split.probe_test)
         asked = {"scenes": config.scenes, "without": held, "workers": config.threads}
-        drawings = draw_rooms(config.told, side=SIZES[-1][1], **asked)
+        drawings = draw_rooms(config.told, side=config.side or SIZES[-1][1], **asked)
         logger.info("%d drawings that are told about", len(drawings))
     train(run, config, pictures, lessons, drawings)
     if config.keep:
@@ -296,6 +298,7 @@ def distill(config: DistillConfig) -> None:
         "blends": config.blends,
         "told": config.told,
         "keep": config.keep,
+        "side": config.side,
         "steps": run.step,
         "batch": min(config.batch, len(lessons.pictures)),
         "student_s": round(run.elapsed_s, 1),

@@ -59,7 +59,7 @@ def score(
     """Score each labelled segment but the first of each room once, from the window before it.
 
     What is in ``without`` is masked as if it were missing: "streamer" makes all unknown, "speech" and "comments" also
-    hide how much was said and written, "activity" hides that alone, and "words" the token of words. ``known`` tells
+    hide how much was said and written, "activity" hides that alone, and "words" the tokens of words. ``known`` tells
     the checkpoint's streamers always.
     The head is that of the dataset's target: CheckpointError where there is none.
     """
@@ -94,7 +94,7 @@ def _curve(model: KuaiHL, segments: Segments, room: Room, *, streamer: int, with
 
 def _places(config: KuaiHLConfig) -> dict[str, slice]:
     """Where the tokens that the paper does not have are among those of a segment."""
-    lengths = {"activity": 2 * config.activity, "words": int(config.words)}
+    lengths = {"activity": 2 * config.activity, "words": config.words + config.shares}
     ends = dict(zip(lengths, PICTURES + 1 + np.cumsum([*lengths.values()]), strict=True))
     return {name: slice(end - lengths[name], end) for name, end in ends.items() if lengths[name]}
 

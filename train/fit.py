@@ -62,9 +62,9 @@ class FitConfig:
         Streamers whose rooms are all kept for testing; train.evaluate and train.baselines take the same.
     preset
         Sizes of the model.
-    activity, words, spoken, recurrent
-        Whether there are tokens of activity, of words and of speech alone, and for which targets a recurrent layer;
-        else as in the preset.
+    activity, words, shares, spoken, recurrent
+        Whether there are tokens of activity, of how often words are written, of the share of comments that hold them
+        and of speech alone, and for which targets a recurrent layer; else as in the preset.
     window, dropout
         n: how many segments a prediction looks back on, and the share of activations dropped; else as in the preset.
     without
@@ -106,6 +106,7 @@ class FitConfig:
     preset: Literal["compact", "paper", "debug"] = "compact"
     activity: bool | None = None
     words: bool | None = None
+    shares: bool | None = None
     spoken: bool | None = None
     recurrent: tuple[str, ...] | None = None
     window: int | None = None
@@ -260,7 +261,8 @@ def validate(config: FitConfig, learner: Learner, part: Part, accelerator: Accel
 def build(config: FitConfig, parts: Sequence[Part]) -> KuaiHL:
     """A model for datasets, or the checkpoint ``config.init`` with the streamers and heads it lacks."""
     changes = {
-        name: getattr(config, name) for name in ("activity", "words", "spoken", "recurrent", "window", "dropout")
+        name: getattr(config, name)
+        for name in ("activity", "words", "shares", "spoken", "recurrent", "window", "dropout")
     }
     changes = {name: value for name, value in changes.items() if value is not None}
     if config.init is not None:

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from kuaihl.activity import CHAT_COLUMNS
 from kuaihl.config import KuaiHLConfig, Target
-from kuaihl.model import WORD_DIM, WORD_DROPOUT, Features
-from kuaihl.words import BUCKETS
+from kuaihl.features import Features
+from kuaihl.model import WORD_DIM, WordBag
 from train.dataset import Room, Segments, Windows
 from train.metrics import taus
 from train.past import scored_of
@@ -26,7 +26,9 @@ _WINDOWS_PER_BATCH = 1024
 class GRU(nn.Module):
     """A linear layer over all that is known of a segment, a GRU over the window, a sigmoid head.
 
-    What is missing is zero, and flags say so. ``activity`` (segments, 17) is that of training, whose scale is kept.
+    Words are told by how often they are written and by the share of the comments that hold them, text as it is and of
+    the speech alone. What is missing is zero, and flags say so. ``activity`` (segments, 17) is that of training, whose
+    scale is kept.
     """
 
     def __init__(self, config: KuaiHLConfig, activity: np.ndarray, *, dim: int) -> None:
@@ -34,29 +36,30 @@ class GRU(nn.Module):
         self.window = config.window
         self.streamers = config.streamers
         self.norm_pictures, self.norm_text = nn.LayerNorm(config.picture_dim), nn.LayerNorm(config.text_dim)
+        self.norm_spoken = nn.LayerNorm(config.text_dim)
         self.register_buffer("mean", torch.from_numpy(activity.mean(0)))
         self.register_buffer("std", torch.from_numpy(activity.std(0).clip(min=1e-3)))
         self.streamer = nn.Embedding(len(config.streamers) + 1, dim)
         nn.init.normal_(self.streamer.weight, std=0.02)
-        self.words = nn.EmbeddingBag(BUCKETS, WORD_DIM, mode="sum", padding_idx=0)
-        nn.init.normal_(self.words.weight, std=0.01)
-        self.project = nn.Linear(WORD_DIM + config.picture_dim + config.text_dim + activity.shape[1] + 3, dim)
+        self.words = WordBag()
+        told = 2 * WORD_DIM + config.picture_dim + 2 * config.text_dim + activity.shape[1]
+        self.project = nn.Linear(told + 3, dim)
         self.dropout = nn.Dropout(config.dropout)
         self.gru = nn.GRU(dim, dim, batch_first=True)
         self.head = nn.Linear(dim, 1)
 
     def embed(self, features: Features) -> Tensor:
         """Each segment on its own: (batch, segments, dim)."""
-        spoken = features.has_speech | features.has_comments
+        has_text = features.has_speech | features.has_comments
         scaled = (torch.cat([features.chat, features.speech], dim=-1) - self.mean) / self.std
         chat, speech = scaled[..., : len(CHAT_COLUMNS)], scaled[..., len(CHAT_COLUMNS) :]
-        counts = F.dropout(features.counts.float(), WORD_DROPOUT, self.training)
-        words = self.words(features.words.flatten(0, 1).int(), per_sample_weights=counts.flatten(0, 1))
         parts = (
             (self.norm_pictures(features.pictures.float().mean(2)), features.has_pictures),
-            (self.norm_text(features.text.float()), spoken),
+            (self.norm_text(features.text.float()), has_text),
+            (self.norm_spoken(features.spoken.float()), features.has_speech),
             (chat, features.has_comments),
-            (words.view(*counts.shape[:2], -1), features.has_comments),
+            (self.words(features.words, features.counts), features.has_comments),
+            (self.words(features.words, features.shares), features.has_comments),
             (speech, features.has_speech),
         )
         known = [torch.where(there.unsqueeze(-1), values, 0.0) for values, there in parts]

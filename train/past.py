@@ -97,7 +97,9 @@ def _activity(segments: Segments, room: Room) -> dict[str, np.ndarray]:
 
 
 class PooledFeatures:
-    """Features of the last segment and their mean over the last 20: pictures and text, reduced to what varies most.
+    """Features of the last segment and their mean over the last 20: pictures, text and that of the speech alone.
+
+    They are reduced to what varies most.
 
     Parameters
     ----------
@@ -112,7 +114,7 @@ class PooledFeatures:
         rng = np.random.default_rng(seed)
         self._reduce: dict[str, PCA] = {}
         share = _PCA_ROWS / sum(r.stop - r.start for r in rooms)
-        for source in ("pictures", "text"):
+        for source in ("pictures", "text", "spoken"):
             drawn = [raw[rng.random(len(raw)) < share] for raw in (self._raw(r, source) for r in rooms)]
             rows = np.concatenate(drawn)
             rows = rows[np.isfinite(rows[:, 0])]
@@ -147,6 +149,8 @@ class PooledFeatures:
         window = self._segments.window(room.start, room.stop)
         if source == "pictures":
             values, there = window["pictures"].astype(np.float32).mean(1), window["has_pictures"]
+        elif source == "spoken":
+            values, there = window["spoken"].astype(np.float32), window["has_speech"]
         else:
             values, there = window["text"].astype(np.float32), window["has_speech"] | window["has_comments"]
         return np.where(there[:, None], values, np.nan)

@@ -86,15 +86,15 @@ def model_from(checkpoint: Path, parts: Sequence[Part], *, without: Sequence[str
     CheckpointError
         There is none, or the datasets' features are of other encoders than its own.
     LabelError
-        ``changes`` has another ``activity``, ``words``, ``spoken``, ``recurrent`` or ``window``: the weights are made
-        for theirs.
+        ``changes`` has another ``activity``, ``words``, ``shares``, ``spoken``, ``recurrent`` or ``window``: the
+        weights are made for theirs.
         None of the training rooms for a new head has a label.
     """
     model, folder = load(checkpoint)
     old = model.config
     for part in parts:
         check_encoders(folder, model, part.segments.info)
-    for name in ("activity", "words", "spoken", "recurrent", "window"):
+    for name in ("activity", "words", "shares", "spoken", "recurrent", "window"):
         has = getattr(old, name)
         if changes.get(name, has) != has:
             raise LabelError(

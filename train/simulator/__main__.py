@@ -88,6 +88,8 @@ class Bound:
     """Folder that rooms wrote."""
     scenes: Path | None = None
     """The photos that it was made with, if it was."""
+    comment_bank: Path | None = None
+    """The chat that it was made with, if it was."""
     out: Path | None = None
     """JSON file for the numbers."""
 
@@ -96,7 +98,7 @@ class Bound:
         from train.evaluate import write_report
         from train.simulator.bound import bound, print_bound
 
-        found = bound(self.dataset, scenes=self.scenes)
+        found = bound(self.dataset, scenes=self.scenes, comment_bank=self.comment_bank)
         if self.out:
             write_report(asdict(found), self.out)
         print_bound(found)
@@ -114,6 +116,8 @@ class Foresee:
     """How many other rooms the observer learns from, whose forecasts these labels are."""
     scenes: Path | None = None
     """The photos that the dataset was made with, if it was."""
+    comment_bank: Path | None = None
+    """The chat that the dataset was made with, if it was."""
     workers: int = 1
     """Processes that make the other rooms."""
 
@@ -121,7 +125,14 @@ class Foresee:
         """Make rooms, fit, write, and print how well the observer foresees the test rooms."""
         from train.simulator.foresee import foresee
 
-        tau = foresee(self.dataset, self.out, rooms=self.rooms, scenes=self.scenes, workers=self.workers)
+        tau = foresee(
+            self.dataset,
+            self.out,
+            rooms=self.rooms,
+            scenes=self.scenes,
+            comment_bank=self.comment_bank,
+            workers=self.workers,
+        )
         print(f"the observer's forecasts of the test rooms: tau {tau.pooled:.4f} pooled, {tau.per_room:.4f} per room")
 
 

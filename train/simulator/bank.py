@@ -23,10 +23,16 @@ class CommentBank:
     calm: pa.StringArray
     burst: pa.StringArray
 
-    def draw(self, count: int, *, hype: float, share: float, rng: np.random.Generator) -> list[str | None]:
+    def draw(
+        self, count: int, *, hype: float, share: float, rng: np.random.Generator
+    ) -> tuple[list[str | None], np.ndarray]:
         """Choose ``count`` lines, ``None`` for the 1 - ``share`` of them that are not from the bank.
 
         Lines of a burst come with chance ``hype``; those of either kind are consecutive, as one answers another.
+
+        Returns
+        -------
+        The lines, and which are of a burst (count,), where they are from the bank.
         """
         hot = rng.random(count) < hype
         taken = rng.random(count) < share
@@ -36,7 +42,7 @@ class CommentBank:
             start = int(rng.integers(len(source) - len(places) + 1))
             for place, text in zip(places, source[start : start + len(places)].to_pylist(), strict=True):
                 lines[place] = text
-        return lines
+        return lines, hot
 
 
 def read_bank(path: Path, *, lines: int = 200_000, seed: int = 0) -> CommentBank:

@@ -17,7 +17,8 @@ from train.leaderboard import open_task
 from train.metrics import Tau, taus
 from train.past import labels_of, lags, rooms_of_rows, scored_of
 from train.simulator.observer import forecasts, observe
-from train.simulator.shown import Shown, course, made_anew, shows_in, simulation_of
+from train.simulator.shown import Shown, course, shows_in, simulation_of
+from train.simulator.speech import SAID
 
 SEGMENTS_SEEN = 8
 """How far back boosting looks; the GRU remembers."""
@@ -25,7 +26,9 @@ _TOLD = {
     "streamer": ("streamer",),
     "+ what is on (talent, place in it, idle, announced)": ("talent", "place", "idle", "announced"),
     "+ intensity, where it shows": ("intensity",),
+    "+ what is said (answers, thanks, excitement)": SAID,
     "+ comments (counts)": ("comments", "commenters", "burst"),
+    "+ the share of them written in excitement": ("excited",),
     "+ gifts on screen, where it is not stuck": ("stuck", "gifts"),
     "+ hype (hidden)": ("hype",),
 }
@@ -53,7 +56,7 @@ class Bound:
     rows: tuple[Row, ...]
 
 
-def bound(dataset: Path, *, scenes: Path | None = None) -> Bound:
+def bound(dataset: Path, *, scenes: Path | None = None, comment_bank: Path | None = None) -> Bound:
     """Fit each observer on the training rooms of a dataset, as long as validation wants, and score it.
 
     Neither trees nor a GRU are perfect observers: one could do a little better.
@@ -61,9 +64,9 @@ def bound(dataset: Path, *, scenes: Path | None = None) -> Bound:
     Parameters
     ----------
     dataset
-        Folder that train.simulator wrote. Its rooms are made anew from its parameters, but for their comments.
-    scenes
-        The photos that it was made with, which decide over a room's random numbers.
+        Folder that train.simulator wrote. Its rooms are made anew from its parameters.
+    scenes, comment_bank
+        The photos and the chat that it was made with.
 
     Raises
     ------
@@ -71,11 +74,11 @@ def bound(dataset: Path, *, scenes: Path | None = None) -> Bound:
         The dataset is not of simulated rooms, or they do not come out as they were.
     """
     info = read_info(dataset)
-    config, photos = simulation_of(dataset, info, scenes=scenes)
+    simulation = simulation_of(dataset, info, scenes=scenes, comment_bank=comment_bank)
     task = open_task(dataset)
     parts = (task.train, task.validation, task.test)
     names = [room.name for part in parts for room in part]
-    truth = {name: made_anew(config, name, scenes=photos) for name in tqdm(names, unit="room")}
+    truth = {name: simulation.named(name) for name in tqdm(names, unit="room")}
     shown = [[shows_in(task.segments, room, truth[room.name]) for room in part] for part in parts]
     kept = [np.concatenate([scored_of(task.segments, room) for room in part]) for part in parts]
     label = [labels_of(task.segments, part) for part in parts]

@@ -27,6 +27,8 @@ _NAMES = (
 )
 _MORE = ("fan", "cat", "king", "girl", "wolf", "tea", "bean", "star", "boy", "duck", "rider", "moon")
 _BOT = "Nightbot"
+_EXCITED = ("hot", "burst")
+"""What is written in excitement; gifts come with it too, but are not read as text."""
 
 
 def rates(config: SimulatorConfig, plan: Plan, streamer: Streamer, *, lag: int, audience: float) -> np.ndarray:
@@ -45,13 +47,19 @@ def chat(
     audience: float,
     bank: CommentBank | None,
     rng: np.random.Generator,
-) -> tuple[Comment, ...]:
-    """Write a room's comments, in order of time; ``audience`` is its mean number of impressions a segment."""
+) -> tuple[tuple[Comment, ...], np.ndarray]:
+    """Write a room's comments; ``audience`` is its mean number of impressions a segment.
+
+    Returns
+    -------
+    The comments, in order of time, and how many of each segment's are written in excitement (segments,).
+    """
     expected = rates(config, plan, streamer, lag=lag, audience=audience)
     noise = np.exp(rng.normal(0.0, config.comments_noise_sd, len(expected)))
     counts = np.minimum(rng.poisson(expected * noise), config.max_comments)
     names = _chatters(streamer, 30 + 4 * int(np.median(counts)), rng=rng)
     written: list[Comment] = []
+    excited = np.zeros(len(counts), dtype=int)
     for index, count in enumerate(counts.tolist()):
         about = max(0, index - lag)
         hype = float(plan.hype[about])
@@ -59,15 +67,19 @@ def chat(
         times_s = np.floor(100.0 * SEGMENT_S * np.sort(rng.random(count))) / 100.0 + index * SEGMENT_S
         # a few write most of it, and excitement makes the silent ones write
         who = len(names) * rng.random(count) ** (3.0 - 1.5 * hype)
-        real = [] if bank is None else bank.draw(count, hype=hype, share=config.bank_share, rng=rng)
+        real, hot = [None] * count, np.zeros(count, dtype=bool)
+        if bank is not None:
+            real, hot = bank.draw(count, hype=hype, share=config.bank_share, rng=rng)
         for i in range(count):
             kind = _kind(hype, rng=rng)
             user = _BOT if kind == "bot" else names[int(who[i])]
-            text = real[i] if real and kind == "message" else None
-            if text is None:
-                text = _text(plan, about, index, kind, hype, rng=rng)
+            text, burst = real[i], bool(hot[i])
+            if text is None or kind != "message":
+                what = _what(plan, about, index, kind, hype, rng=rng)
+                text, burst = say(COMMENTS[plan.episode_at(about).talent], what, rng=rng), what in _EXCITED
+            excited[index] += burst
             written.append(Comment(time_s=float(times_s[i]), text=text, user=user, kind=kind))
-    return tuple(written)
+    return tuple(written), excited
 
 
 def _chatters(streamer: Streamer, count: int, *, rng: np.random.Generator) -> list[str]:
@@ -93,18 +105,17 @@ def _kind(hype: float, *, rng: np.random.Generator) -> str:
     return "bot" if chance > 0.995 else "message"
 
 
-def _text(plan: Plan, about: int, index: int, kind: str, hype: float, *, rng: np.random.Generator) -> str:
-    episode = plan.episode_at(about)
-    grammar = COMMENTS[episode.talent]
+def _what(plan: Plan, about: int, index: int, kind: str, hype: float, *, rng: np.random.Generator) -> str:
+    """Choose what a comment says, as the grammars name it."""
     if kind != "message":
-        return say(grammar, kind, rng=rng)
+        return kind
     chance = rng.random()
     if chance < (0.35 if index < 3 else 0.06):
-        return say(grammar, "greeting", rng=rng)
+        return "greeting"
     if chance > 0.82 - 0.1 * plan.interaction[about]:
-        return say(grammar, ("question", "offtopic", "spam", "emote")[int(4 * rng.random() ** 1.3)], rng=rng)
-    if episode.idle:
-        return say(grammar, "idle", rng=rng)
+        return ("question", "offtopic", "spam", "emote")[int(4 * rng.random() ** 1.3)]
+    if plan.episode_at(about).idle:
+        return "idle"
     if rng.random() < hype:
-        return say(grammar, "hot" if rng.random() < 0.5 else "burst", rng=rng)
-    return say(grammar, "calm" if rng.random() < 0.65 else "about", rng=rng)
+        return "hot" if rng.random() < 0.5 else "burst"
+    return "calm" if rng.random() < 0.65 else "about"

@@ -25,11 +25,9 @@ from train.dataset import ENCODER_FILES, HINTS, DatasetInfo, Room, read_info, wr
 from train.leaderboard import Task, open_task
 from train.metrics import Tau, taus
 from train.past import labels_of, rooms_of_rows
-from train.simulator.config import SimulatorConfig
 from train.simulator.observer import Course, forecasts, observe, pasts, pieces
-from train.simulator.rooms import room, room_ids
-from train.simulator.scenes import Scenes
-from train.simulator.shown import course, made_anew, shows_in, simulation_of, what_shows
+from train.simulator.rooms import room_ids
+from train.simulator.shown import Simulation, course, shows_in, simulation_of, what_shows
 
 KIND = "foreseen by an observer"
 """``label_kind`` of such labels."""
@@ -42,7 +40,15 @@ _LEAST_SD = 0.05
 """Of a column of hints, so that one that hardly varies does not weigh like others."""
 
 
-def foresee(dataset: Path, out: Path, *, rooms: int, scenes: Path | None = None, workers: int = 1) -> Tau:
+def foresee(
+    dataset: Path,
+    out: Path,
+    *,
+    rooms: int,
+    scenes: Path | None = None,
+    comment_bank: Path | None = None,
+    workers: int = 1,
+) -> Tau:
     """Write a dataset anew, with hints, the labels of its training rooms replaced by what the observer foresees.
 
     Parameters
@@ -53,8 +59,8 @@ def foresee(dataset: Path, out: Path, *, rooms: int, scenes: Path | None = None,
         Folder for the new one.
     rooms
         How many rooms the observer learns from: none of the dataset's, but such as would come after them.
-    scenes
-        The photos that the dataset was made with, which decide over a room's random numbers.
+    scenes, comment_bank
+        The photos and the chat that the dataset was made with.
     workers
         Processes that make these rooms; they do not depend on it.
 
@@ -69,14 +75,14 @@ def foresee(dataset: Path, out: Path, *, rooms: int, scenes: Path | None = None,
         or ``out`` holds something.
     """
     info = read_info(dataset)
-    config, photos = simulation_of(dataset, info, scenes=scenes)
+    simulation = simulation_of(dataset, info, scenes=scenes, comment_bank=comment_bank)
     if out.exists() and any(out.iterdir()):
         raise LabelError(f"{out} is not empty: choose another folder.")
     if rooms < 1:
         raise LabelError(f"the observer cannot learn from {rooms} rooms: give --rooms of thousands.")
     task = open_task(dataset)
-    seen = _unlooked(config, photos, rooms, workers)
-    told = {one.name: _told(config, photos, task, one) for one in (*task.train, *task.validation, *task.test)}
+    seen = _unlooked(simulation, rooms, workers)
+    told = {one.name: _told(simulation, task, one) for one in (*task.train, *task.validation, *task.test)}
     observer = observe(
         [piece for one in seen for piece in pieces(one, WINDOW)],
         [past for one in task.validation for past in pasts(told[one.name], WINDOW)],
@@ -91,8 +97,9 @@ def foresee(dataset: Path, out: Path, *, rooms: int, scenes: Path | None = None,
     source = (
         f"; labels of training rooms foreseen from the truth of what shows, by an observer of {rooms:,} other rooms"
     )
-    photos_of = "" if scenes is None else f" --scenes {scenes.name}"
-    command = f"python -m train.simulator foresee --dataset {dataset.name} --rooms {rooms}{photos_of} --out {out.name}"
+    given = (("--scenes", scenes), ("--comment-bank", comment_bank))
+    made_from = "".join(f" {option} {path.name}" for option, path in given if path is not None)
+    command = f"python -m train.simulator foresee --dataset {dataset.name} --rooms {rooms}{made_from} --out {out.name}"
     new = replace(
         info,
         source=info.source + source,
@@ -106,23 +113,23 @@ def foresee(dataset: Path, out: Path, *, rooms: int, scenes: Path | None = None,
     return taus(of_test, labels_of(task.segments, task.test), rooms_of_rows(task.segments, task.test), deltas=[None])[0]
 
 
-def _unlooked(config: SimulatorConfig, photos: Scenes | None, count: int, workers: int) -> list[Course]:
+def _unlooked(simulation: Simulation, count: int, workers: int) -> list[Course]:
     """Rooms after the dataset's, which nobody looks at."""
-    first = len(room_ids(config))
-    make = partial(_told_anew, config, photos)
+    first = len(room_ids(simulation.config))
+    make = partial(_told_anew, simulation)
     with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
         made = pool.map(make, range(first, first + count), chunksize=_ROOMS_AT_ONCE)
         return list(tqdm(made, "rooms", count, unit="room"))
 
 
-def _told_anew(config: SimulatorConfig, photos: Scenes | None, index: int) -> Course:
-    made = room(config, index, scenes=photos)
+def _told_anew(simulation: Simulation, index: int) -> Course:
+    made = simulation.room(index)
     chat = chat_activity(comments.by_segment(comments.spoken(made.comments), made.segments), made.segments)
     return course(what_shows(made, chat), made.lvtr)
 
 
-def _told(config: SimulatorConfig, photos: Scenes | None, task: Task, one: Room) -> Course:
-    made = made_anew(config, one.name, scenes=photos)
+def _told(simulation: Simulation, task: Task, one: Room) -> Course:
+    made = simulation.named(one.name)
     return course(shows_in(task.segments, one, made), made.lvtr)
 
 

@@ -51,8 +51,9 @@ class Truth:
 class Room:
     """A live stream: its observation (segments, speech, comments; pictures are drawn from ``look``) and its truth.
 
-    ``comments`` follow the hype ``lag`` segments earlier; ``day`` counts from 0, ``known`` says whether the streamer
-    has training rooms.
+    ``comments`` follow the hype ``lag`` segments earlier, and ``excited`` (segments,) of them are written in
+    excitement; ``said`` (segments, 6) counts the kinds of `SAID` in ``speech``; ``day`` counts from 0, ``known`` says
+    whether the streamer has training rooms.
     """
 
     id: str
@@ -66,6 +67,8 @@ class Room:
     comments: tuple[Comment, ...]
     truth: tuple[Truth, ...]
     lag: int
+    said: np.ndarray = field(repr=False, compare=False)
+    excited: np.ndarray = field(repr=False, compare=False)
     host: Streamer = field(repr=False)
     plan: Plan = field(repr=False, compare=False)
     look: Look = field(repr=False)
@@ -150,6 +153,8 @@ def room(config: SimulatorConfig, index: int, *, scenes: Scenes | None = None, b
     impressions = watch(config, appeal, rng=of_viewers)
     count, long_views = impressions.per_segment(len(segments), long_view_s=config.long_view_s)
     audience = float(count.mean())
+    speech, said = speak(course, host, rng=of_speech)
+    comments, excited = chat(config, course, host, lag=lag, audience=audience, bank=bank, rng=of_chat)
     return Room(
         id=name,
         index=index,
@@ -158,10 +163,12 @@ def room(config: SimulatorConfig, index: int, *, scenes: Scenes | None = None, b
         split=split,
         known=host.known,
         segments=segments,
-        speech=speak(course, host, rng=of_speech),
-        comments=chat(config, course, host, lag=lag, audience=audience, bank=bank, rng=of_chat),
+        speech=speech,
+        comments=comments,
         truth=_truth(course, appeal, count, long_views),
         lag=lag,
+        said=said,
+        excited=excited,
         host=host,
         plan=course,
         look=look(config, course, split, audience=audience, scenes=scenes, rng=of_look),

@@ -1,7 +1,7 @@
 """What shows of a simulated room: what an observer is told who mistakes nothing."""
 
 import re
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +10,12 @@ from kuaihl.activity import CHAT_COLUMNS
 from kuaihl.errors import LabelError
 from train.dataset import DatasetInfo, Room, Segments
 from train.simulator import rooms
+from train.simulator.bank import CommentBank, read_bank
 from train.simulator.config import TALENTS, SimulatorConfig
 from train.simulator.look import SLOTS_PER_SEGMENT, STUCK
 from train.simulator.observer import Course
 from train.simulator.scenes import Scenes, read_scenes
+from train.simulator.speech import SAID
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,10 +25,11 @@ class Shown:
     ``streamer`` is a number, NaN for one without training rooms; ``talent`` an index into TALENTS, ``place`` the
     segments since it began, ``announced`` one more than the talent that is announced in this segment, or 0; ``stuck``
     counts those of the segment's three pictures that the network kept back. ``intensity`` is NaN where a photo stands
-    for the scene or all are stuck, and ``gifts`` are those on the others.
+    for the scene or all are stuck, and ``gifts`` are those on the others. ``answer`` to ``calm`` count what is said, as
+    `SAID` names it, and ``excited`` is the share of comments that are written in excitement.
 
     The day is not there: trees would know training rooms by it, and it tells nothing of the fashion of later days. Nor
-    is what was said and written, but for announcements and numbers.
+    is what else was said and written.
     """
 
     streamer: np.ndarray
@@ -35,17 +38,36 @@ class Shown:
     idle: np.ndarray
     announced: np.ndarray
     intensity: np.ndarray
+    answer: np.ndarray
+    thanks: np.ndarray
+    lyrics: np.ndarray
+    peak: np.ndarray
+    grow: np.ndarray
+    calm: np.ndarray
     comments: np.ndarray
     commenters: np.ndarray
     burst: np.ndarray
+    excited: np.ndarray
     stuck: np.ndarray
     gifts: np.ndarray
     hype: np.ndarray
 
 
-def made_anew(config: SimulatorConfig, name: str, *, scenes: Scenes | None = None) -> rooms.Room:
-    """Make a room without its comments, which take most of the time and have random numbers of their own."""
-    return rooms.room(replace(config, max_comments=0), rooms.find_room(config, name), scenes=scenes)
+@dataclass(frozen=True, slots=True)
+class Simulation:
+    """What rooms are made from: parameters, photos and real chat."""
+
+    config: SimulatorConfig
+    scenes: Scenes | None = None
+    bank: CommentBank | None = None
+
+    def room(self, index: int) -> rooms.Room:
+        """Make the room ``index``; there is one for any."""
+        return rooms.room(self.config, index, scenes=self.scenes, bank=self.bank)
+
+    def named(self, name: str) -> rooms.Room:
+        """Make the room called ``name``; LabelError where there is none."""
+        return self.room(rooms.find_room(self.config, name))
 
 
 def what_shows(made: rooms.Room, chat: np.ndarray) -> Shown:
@@ -66,9 +88,11 @@ def what_shows(made: rooms.Room, chat: np.ndarray) -> Shown:
         idle=np.array([t.idle for t in made.truth]),
         announced=announced,
         intensity=np.where(seen, made.plan.intensity, np.nan),
+        **dict(zip(SAID, made.said.T, strict=True)),
         comments=counted["log1p_comments"],
         commenters=counted["log1p_commenters"],
         burst=counted["log_burst"],
+        excited=(made.excited + 1) / (np.expm1(counted["log1p_comments"]) + 2),  # of few comments, rather a half
         stuck=stuck.sum(1),
         gifts=(np.reshape(made.look.gifts, (count, SLOTS_PER_SEGMENT)) * ~stuck).sum(1),
         hype=made.plan.hype,
@@ -76,7 +100,7 @@ def what_shows(made: rooms.Room, chat: np.ndarray) -> Shown:
 
 
 def shows_in(segments: Segments, room: Room, made: rooms.Room) -> Shown:
-    """Tell what shows of a dataset's ``room``, which was ``made`` anew: its comments are counted in the dataset.
+    """Tell what shows of a dataset's ``room``, which was ``made`` anew.
 
     Raises
     ------
@@ -84,12 +108,13 @@ def shows_in(segments: Segments, room: Room, made: rooms.Room) -> Shown:
         The dataset's is another room.
     """
     there = segments.column("appeal", room)
+    chat = segments.array("activity", room.start, room.stop)[:, : len(CHAT_COLUMNS)]
     if len(there) != len(made.truth) or not np.allclose(there, made.appeal, atol=1e-6):
         raise LabelError(
             f"{room.name} does not come out as it is in the dataset, which another version of the simulator made: "
             "make the dataset again."
         )
-    return what_shows(made, segments.array("activity", room.start, room.stop)[:, : len(CHAT_COLUMNS)])
+    return what_shows(made, chat)
 
 
 def course(shown: Shown, label: np.ndarray) -> Course:
@@ -101,9 +126,11 @@ def course(shown: Shown, label: np.ndarray) -> Course:
         shown.idle,
         np.isnan(shown.intensity),
         np.nan_to_num(shown.intensity),
+        *(getattr(shown, kind) for kind in SAID),
         shown.comments,
         shown.commenters,
         shown.burst,
+        shown.excited,
         shown.stuck,
         np.log1p(shown.gifts),
     )
@@ -115,28 +142,30 @@ def course(shown: Shown, label: np.ndarray) -> Course:
     )
 
 
-def simulation_of(dataset: Path, info: DatasetInfo, *, scenes: Path | None) -> tuple[SimulatorConfig, Scenes | None]:
-    """Parameters and photos that the rooms of a dataset were made with.
+def simulation_of(dataset: Path, info: DatasetInfo, *, scenes: Path | None, comment_bank: Path | None) -> Simulation:
+    """What the rooms of a dataset were made from.
 
     Raises
     ------
     LabelError
-        They are no simulated rooms of this version, or ``scenes`` are not their photos.
+        They are no simulated rooms of this version, or ``scenes`` are not their photos or ``comment_bank`` their chat.
     """
     if info.parameters.keys() != {f.name for f in fields(SimulatorConfig)}:
         raise LabelError(
             f"{dataset} is not of rooms of this version's simulator, but of {info.source}: what is hidden there cannot "
             "be told. Make one with `python -m train.simulator rooms`."
         )
-    config = SimulatorConfig(**info.parameters)
-    named = re.search(r" --scenes (.+?) --", info.made_by)
-    if named is None and scenes is None:
-        return config, None
-    if named is None:
-        raise LabelError(f"{dataset} was made without photos, and its rooms come out the same only so: no --scenes.")
-    if scenes is None or scenes.name != named[1]:
-        raise LabelError(
-            f"{dataset} was made with the photos of {named[1]}, and its rooms come out the same only with them: give "
-            "them as --scenes."
-        )
-    return config, read_scenes(scenes)
+    for option, what, given in (("--scenes", "photos", scenes), ("--comment-bank", "chat", comment_bank)):
+        named = re.search(rf" {option} (.+?) --", info.made_by)
+        if named is None and given is not None:
+            raise LabelError(f"{dataset} was made without {what}, and they come out the same only so: no {option}.")
+        if named is not None and (given is None or given.name != named[1]):
+            raise LabelError(
+                f"{dataset} was made with the {what} of {named[1]}, and its rooms come out the same only with it: give "
+                f"it as {option}."
+            )
+    return Simulation(
+        SimulatorConfig(**info.parameters),
+        scenes=None if scenes is None else read_scenes(scenes),
+        bank=None if comment_bank is None else read_bank(comment_bank),
+    )

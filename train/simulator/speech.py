@@ -13,43 +13,57 @@ from train.simulator.streamers import Streamer
 CHARACTERS_A_SECOND = 12.5
 """A little slower than a voice of 150 words a minute reads (14), so that what is rendered ends in its segment too."""
 
+SAID = ("answer", "thanks", "lyrics", "peak", "grow", "calm")
+"""What is said of a segment itself, as the grammars name it; the more of `peak` and `grow`, the more intense it is."""
 
-def speak(plan: Plan, streamer: Streamer, *, rng: np.random.Generator) -> tuple[Utterance, ...]:
-    """Fill the room's segments with utterances, none of which crosses the end of its segment."""
+
+def speak(plan: Plan, streamer: Streamer, *, rng: np.random.Generator) -> tuple[tuple[Utterance, ...], np.ndarray]:
+    """Fill the room's segments with utterances, none of which crosses the end of its segment.
+
+    Returns
+    -------
+    The utterances, and how many of each segment's are of each kind of `SAID` (segments, 6).
+    """
     said: list[Utterance] = []
+    kinds = np.zeros((len(plan.hype), len(SAID)), dtype=int)
     for index in range(len(plan.hype)):
         clock_s = index * SEGMENT_S + rng.uniform(0.2, 1.5)
         end_s = (index + 1) * SEGMENT_S
-        for text in _sentences(plan, streamer, index, rng=rng):
+        for kind, text in _sentences(plan, streamer, index, rng=rng):
             length_s = 0.3 + len(text) / CHARACTERS_A_SECOND
             if clock_s + length_s > end_s:
                 break
             said.append(Utterance(start_s=clock_s, end_s=clock_s + length_s, text=text))
+            if kind in SAID:
+                kinds[index, SAID.index(kind)] += 1
             quiet = 1.0 / streamer.talkative - 1.0
             clock_s += length_s + float(rng.exponential(0.3 + length_s * quiet))
-    return tuple(said)
+    return tuple(said), kinds
 
 
-def _sentences(plan: Plan, streamer: Streamer, index: int, *, rng: np.random.Generator) -> Iterator[str]:
-    """What comes to the streamer's mind in segment ``index``, without end; what must be said comes first."""
+def _sentences(plan: Plan, streamer: Streamer, index: int, *, rng: np.random.Generator) -> Iterator[tuple[str, str]]:
+    """What comes to the streamer's mind in segment ``index``, without end: kinds and texts, what must be said first."""
     episode = plan.episode_at(index)
-    grammar = SPEECH[episode.talent]
+
+    def sentence(kind: str, talent: str = episode.talent) -> tuple[str, str]:
+        return kind, say(SPEECH[talent], kind, rng=rng)
+
     if index == 0:
-        yield say(grammar, "hello", rng=rng)
+        yield sentence("hello")
     if index == len(plan.hype) - 1:
-        yield say(grammar, "goodbye", rng=rng)
+        yield sentence("goodbye")
     for other in plan.episodes:
         if other.announced == index:
-            yield say(SPEECH[other.talent], "announce", rng=rng)
+            yield sentence("announce", other.talent)
         if other.explained and other.end == index:
-            yield say(SPEECH[other.talent], "after", rng=rng)
+            yield sentence("after", other.talent)
     if episode.idle:
         if rng.random() < 0.3:
-            yield say(grammar, "idle", rng=rng)
+            yield sentence("idle")
         return
     intensity = float(plan.intensity[index])
     while True:
-        yield say(grammar, _kind(episode, plan, streamer, index, intensity, rng=rng), rng=rng)
+        yield sentence(_kind(episode, plan, streamer, index, intensity, rng=rng))
 
 
 def _kind(
