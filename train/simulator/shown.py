@@ -158,7 +158,7 @@ def simulation_of(dataset: Path, info: DatasetInfo, *, scenes: Path | None, comm
     for option, what, given in (("--scenes", "photos", scenes), ("--comment-bank", "chat", comment_bank)):
         named = re.search(rf" {option} (.+?) --", info.made_by)
         if named is None and given is not None:
-            raise LabelError(f"{dataset} was made without {what}, and they come out the same only so: no {option}.")
+            raise LabelError(f"{dataset} was made without {what}, and its rooms are the same only so: no {option}.")
         if named is not None and (given is None or given.name != named[1]):
             raise LabelError(
                 f"{dataset} was made with the {what} of {named[1]}, and its rooms come out the same only with it: give "
