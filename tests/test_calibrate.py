@@ -44,7 +44,7 @@ def test_the_checkpoint_gives_calibrated_numbers_in_the_same_order(
     write_dataset(tmp_path / "rooms")
     write_chat_dataset(tmp_path / "chats")
     datasets = tuple(tmp_path / name for name in ("rooms", "chats"))
-    checkpoint = fit(FitConfig(datasets, tmp_path / "run", preset="debug", epochs=3, rate=3e-3, warmup=5, batch=16))
+    checkpoint = fit(FitConfig(datasets, tmp_path / "run", preset="debug", epochs=8, rate=3e-3, warmup=5, batch=16))
     monkeypatch.setattr("train.calibrate.check_encoders", lambda *_: None)  # its encoders are made up
     segments = Segments(tmp_path / data)
     target = segments.info.target
