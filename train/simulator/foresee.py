@@ -94,9 +94,7 @@ def foresee(
     remembered = {name: _first_missing(memory) for name, (_, memory) in foreseen.items()}
     shown = {name: one.told for name, one in told.items()}
     hints = {name: _scaled(some, by=known) for name, some in zip(HINTS, (shown, remembered), strict=True)}
-    source = (
-        f"; labels of training rooms foreseen from the truth of what shows, by an observer of {rooms:,} other rooms"
-    )
+    source = f"; labels of training rooms foreseen by an observer of {rooms:,} other rooms"
     given = (("--scenes", scenes), ("--comment-bank", comment_bank))
     made_from = "".join(f" {option} {path.name}" for option, path in given if path is not None)
     command = f"python -m train.simulator foresee --dataset {dataset.name} --rooms {rooms}{made_from} --out {out.name}"
