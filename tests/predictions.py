@@ -23,7 +23,7 @@ WORDS = ["hello", "everyone", "<b>bold</b>", "</script>", "&amp;", "大家好"]
 
 
 def reads_speech_alone(config: KuaiHLConfig) -> KuaiHL:
-    """A model with the tokens of speech alone and of shares, which the shipped one does without, of random weights."""
+    """A model of random weights that has the tokens of speech alone and of shares, whatever ``config`` says."""
     torch.manual_seed(0)
     return KuaiHL(replace(config, spoken=True, shares=True)).eval()
 

@@ -1,7 +1,8 @@
 """Hints: what a model learns in training beside its labels, where somebody knows more than it can see.
 
-A linear layer on what the perceiver gathers guesses what shows in a segment, another on what the decoder gives guesses
-what somebody remembered who foresaw the segment after (FitNets; Romero et al., 2015). The checkpoint has neither.
+A linear layer on what the perceiver gathers guesses what shows and is said in a segment, another on what the decoder
+gives guesses what somebody remembered who foresaw the segment after (FitNets; Romero et al., 2015). The checkpoint has
+neither.
 """
 
 from collections.abc import Sequence
