@@ -19,11 +19,11 @@ lint: .venv/test.done
 	$(BIN)/ruff format --check .
 
 bench: .venv/bench.done
-	$(BIN)/python -m tests.benchmarks.alignment
-	$(BIN)/python -m tests.benchmarks.speech $(RECORDING)
-	$(BIN)/python -m tests.benchmarks.pipeline $(RECORDING)
-	$(BIN)/python -m tests.benchmarks.session
-	$(BIN)/python -m tests.benchmarks.training
+	$(BIN)/python -m tests.benchmarks.bench_alignment
+	$(BIN)/python -m tests.benchmarks.bench_speech $(RECORDING)
+	$(BIN)/python -m tests.benchmarks.bench_pipeline $(RECORDING)
+	$(BIN)/python -m tests.benchmarks.bench_session
+	$(BIN)/python -m tests.benchmarks.bench_training
 
 clean:
 	rm -rf .venv build *.egg-info .pytest_cache .ruff_cache

@@ -15,23 +15,32 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from kuaihl import layout
-from kuaihl.checkpoints import OWN, Shelf
-from kuaihl.choosing import Choosing
-from kuaihl.comments import COUNTED
-from kuaihl.endpoints import Endpoints
+from kuaihl.comments.selection import COUNTED
+from kuaihl.demo import layout
+from kuaihl.demo.api import Endpoints
+from kuaihl.demo.choices import Choosing
+from kuaihl.demo.forms import (
+    LOOPBACK,
+    check_enough,
+    from_this_machine,
+    inputs_of,
+    settings_of,
+    source_of,
+    telling,
+    told,
+)
+from kuaihl.demo.jobs import Job, Jobs
+from kuaihl.demo.layout import DOWNLOADS, NOTHING_YET, SOURCES
+from kuaihl.demo.model_cache import OWN, Shelf
+from kuaihl.demo.sessions import Limits, Visits
+from kuaihl.demo.timing_panel import Fitting
+from kuaihl.demo.why_panel import Reasons
+from kuaihl.demo.zero_gpu import Borrower, is_lent
 from kuaihl.errors import KuaiHLError, RecordingError
-from kuaihl.fitting import Fitting
-from kuaihl.given import LOOPBACK, check_enough, from_this_machine, inputs_of, settings_of, source_of, telling, told
-from kuaihl.jobs import Job, Jobs
-from kuaihl.layout import DOWNLOADS, NOTHING_YET, SOURCES
-from kuaihl.reasons import Reasons
-from kuaihl.visits import Limits, Visits
-from kuaihl.zero_gpu import Borrower, is_lent
 
 if TYPE_CHECKING:
+    from kuaihl.demo.pipeline import Given, Inputs, Material, Run, Settings
     from kuaihl.predictor import Predictor
-    from kuaihl.runs import Given, Inputs, Material, Run, Settings
 
     Finish = Callable[[Predictor, Given, Material, Job], Any]
 
@@ -70,10 +79,10 @@ class Demo:
     def _encode(
         self, job: Job, given: "Given", settings: "Settings", before: "Material | None", **options: Any
     ) -> "Material":
-        from kuaihl import runs
+        from kuaihl.demo import pipeline
 
         predictor = self.model(settings.model)
-        return runs.encode(predictor, given, settings, before=before, progress=job, **options)
+        return pipeline.encode(predictor, given, settings, before=before, progress=job, **options)
 
     def begin(self, progress: gr.Progress, inputs: "Inputs") -> Job:
         """Begin the work on a visitor's files."""
@@ -98,11 +107,11 @@ class Demo:
         """
 
         def work() -> Any:
-            from kuaihl import runs
+            from kuaihl.demo import pipeline
 
             predictor = self.model(settings.model)
             needed = check_enough(predictor.config, inputs, settings)
-            given = runs.read(inputs, progress=job)
+            given = pipeline.read(inputs, progress=job)
             options = {"sources": needed} if spare else {}
             material = self.encode(job, given, settings, before and before.material, **options)
             return finish(predictor, given, material, job)
@@ -132,7 +141,7 @@ class Demo:
         progress: gr.Progress = gr.Progress(),  # noqa: B008 - how gradio is told to track progress
     ) -> list[Any]:
         """Predict the curve and the highlights of a recording for the page."""
-        from kuaihl import runs
+        from kuaihl.demo import pipeline
 
         source = source_of(request, recording, path, own_machine=self.own_machine)
         model = self.admit(request, model)
@@ -141,7 +150,7 @@ class Demo:
         inputs = inputs_of(source, comments, transcript, stream_start)
 
         def finish(predictor: "Predictor", given: "Given", material: "Material", job: Job) -> "Run":
-            return runs.begin(predictor, given.recording, material, settings, job.folder, progress=job)
+            return pipeline.begin(predictor, given.recording, material, settings, job.folder, progress=job)
 
         job = self.begin(progress, inputs)
         visit = self.visits.begin(tab, job)
@@ -152,14 +161,14 @@ class Demo:
 
     def change(self, request: gr.Request, run: Any, *chosen: Any) -> Any:
         """Predict a visitor's recording again with other settings; its pictures and speech are not encoded again."""
-        from kuaihl import runs
+        from kuaihl.demo import pipeline
 
         settings = settings_of(*chosen)
         self.admit(request, settings.model)
         if run is None or run.settings == settings:
             return gr.skip()
         try:
-            return self.visits.changed(runs.again(self.model(settings.model), run, settings))
+            return self.visits.changed(pipeline.again(self.model(settings.model), run, settings))
         except (RecordingError, OSError) as error:  # the visitor's files go after an hour
             raise gr.Error("The recording is no longer here. Upload it again.", print_exception=False) from error
         except KuaiHLError as error:
@@ -167,44 +176,46 @@ class Demo:
 
     def show(self, run: "Run | None", dark: bool) -> list[Any]:  # noqa: FBT001 - a checkbox's value
         """Fill the page with a result, its best highlight chosen."""
-        from kuaihl import page, plots, runs
+        from kuaihl.demo import panels, pipeline
+        from kuaihl.plots import curves, style
 
         if run is None:
             return [gr.skip()] * SHOWN
         table = [
-            [plots.clock(s.segment.start_s), "–" if s.lvtr is None else f"{s.lvtr:.1%}", s.comments, s.speech]
+            [style.clock(s.segment.start_s), "–" if s.lvtr is None else f"{s.lvtr:.1%}", s.comments, s.speech]
             for s in run.prediction.segments
         ]
-        true = runs.truth_beside(run.opened.path, target=run.prediction.target)
+        true = pipeline.truth_beside(run.opened.path, target=run.prediction.target)
         return [
-            page.summary(run.prediction),
+            panels.summary(run.prediction),
             gr.update(visible=True),
             *self.reasons.best(run, dark),
-            page.highlights(run.prediction, run.stills),
-            plots.curve(run.prediction, dark=dark, true=true),
-            gr.update(value=table, headers=["Time", plots.target_name(run.prediction.target), "Comments", "Speech"]),
+            panels.highlights(run.prediction, run.stills),
+            curves.curve(run.prediction, dark=dark, true=true),
+            gr.update(value=table, headers=["Time", style.target_name(run.prediction.target), "Comments", "Speech"]),
             None,
             NOTHING_YET,
         ]
 
     def live(self, run: "Run | None", pause_s: float, dark: bool) -> Iterator[Any]:  # noqa: FBT001 - a checkbox's value
         """Play a result as it would have arrived, segment after segment."""
-        from kuaihl import page, plots, runs
+        from kuaihl.demo import panels, pipeline
+        from kuaihl.plots import curves
 
         if run is None:
             return
-        for prediction in runs.play(self.model(run.settings.model), run):
-            yield plots.curve(prediction, dark=dark, live=True), page.arrived(prediction)
+        for prediction in pipeline.play(self.model(run.settings.model), run):
+            yield curves.curve(prediction, dark=dark, live=True), panels.arrived(prediction)
             time.sleep(pause_s)
 
     async def cut(self, run: Any, progress: gr.Progress = gr.Progress()) -> dict[str, Any]:  # noqa: B008 - as above
         """Cut the highlights of a result out of its recording, into a zip to download."""
-        from kuaihl import runs
+        from kuaihl.demo import pipeline
 
         if run is None or not run.prediction.highlights:
             raise gr.Error("There is no highlight to cut out.", print_exception=False)
         job = self.jobs.begin(progress, run.opened.path)
-        work = partial(runs.clips, run, progress=job)
+        work = partial(pipeline.clips, run, progress=job)
         zipped = await self.jobs.do(job, partial(telling, work, run.opened.path, run.folder))
         return gr.update(value=str(zipped), visible=True)
 

@@ -7,9 +7,9 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from kuaihl.config import KuaiHLConfig
     from kuaihl.errors import KuaiHLError
-    from kuaihl.model import KuaiHL
+    from kuaihl.model.config import KuaiHLConfig
+    from kuaihl.model.kuaihl import KuaiHL
     from kuaihl.predictor import Predictor
     from kuaihl.records import Comment, Highlight, Prediction, Segment, Utterance
     from kuaihl.session import Session
@@ -18,8 +18,8 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "KuaiHLError": "errors",
-    "KuaiHL": "model",
-    "KuaiHLConfig": "config",
+    "KuaiHL": "model.kuaihl",
+    "KuaiHLConfig": "model.config",
     "Predictor": "predictor",
     "Comment": "records",
     "Highlight": "records",

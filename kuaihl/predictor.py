@@ -12,22 +12,23 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from kuaihl import comments as comment_logs
-from kuaihl.activity import utterances_by_segment
-from kuaihl.alignment import banded_cost, banded_path
-from kuaihl.config import KuaiHLConfig
+from kuaihl.comments import reader, selection
 from kuaihl.devices import choose_device
-from kuaihl.encoded import SOURCES, Encoded, Source
-from kuaihl.encoders import TextEncoder, VisualEncoder
+from kuaihl.dtw import banded_cost, banded_path
 from kuaihl.errors import KuaiHLError
-from kuaihl.features import PICTURES, Features
+from kuaihl.features.chat import utterances_by_segment
+from kuaihl.features.embeddings import SOURCES, Encoded, Source
+from kuaihl.features.pretrained import find_text_encoder, find_visual_encoder
+from kuaihl.features.text import TextEncoder
+from kuaihl.features.vision import VisualEncoder
 from kuaihl.highlights import HighlightOptions, select
-from kuaihl.model import KuaiHL, load, sha256_of
-from kuaihl.recording import Recording, open_recording
+from kuaihl.media.recording import Recording, open_recording
+from kuaihl.model.config import KuaiHLConfig
+from kuaihl.model.inputs import PICTURES, Features, gathered
+from kuaihl.model.kuaihl import KuaiHL, load, sha256_of
 from kuaihl.records import Alignment, CheckpointInfo, CommentLog, Prediction, SegmentPrediction, Skipped
-from kuaihl.scoring import gathered, swept
-from kuaihl.speech import SpeechRecognizer, read_transcript
-from kuaihl.weights import find_text_encoder, find_visual_encoder
+from kuaihl.speech.recognizer import SpeechRecognizer
+from kuaihl.speech.transcripts import read_transcript
 
 logger = logging.getLogger(__name__)
 
@@ -127,7 +128,7 @@ class Predictor:
         streamer: str | None = None,
         target: str | None = None,
         sources: Collection[Source] = SOURCES,
-        counted: Collection[str] = comment_logs.COUNTED,
+        counted: Collection[str] = selection.COUNTED,
         comment_offset_s: float = 0.0,
         stream_start: str | datetime | None = None,
         progress: ProgressCallback | None = None,
@@ -140,7 +141,7 @@ class Predictor:
         recording
             A video or sound file, or one that `open_recording` has opened.
         comments
-            Its comment log, in any format that `kuaihl.comments` reads, or as read by it.
+            Its comment log, in any format that `kuaihl.comments.reader` reads, or as read by it.
         transcript
             Subtitles (SRT, VTT, ASS) to be used instead of speech recognition.
         streamer
@@ -151,9 +152,9 @@ class Predictor:
             What to predict from, of "pictures", "speech" and "comments". What is left out, or never counts for the
             target, is not read.
         counted
-            Which kinds of entries in the log count as comments; see `kuaihl.comments.counting`.
+            Which kinds of entries in the log count as comments; see `kuaihl.comments.kinds`.
         comment_offset_s, stream_start
-            Added to the time of every comment; when the recording starts: for `kuaihl.comments.read`.
+            Added to the time of every comment; when the recording starts: for `kuaihl.comments.reader.read`.
         progress
             Told about every step.
         options
@@ -188,7 +189,7 @@ class Predictor:
         *,
         transcript: str | Path | None = None,
         sources: Collection[Source] = SOURCES,
-        counted: Collection[str] = comment_logs.COUNTED,
+        counted: Collection[str] = selection.COUNTED,
         comment_offset_s: float = 0.0,
         stream_start: str | datetime | None = None,
         progress: ProgressCallback | None = None,
@@ -203,9 +204,9 @@ class Predictor:
             # The log first, since one that cannot be read should not cost the time that a recording takes.
             log = comments if "comments" in sources else None
             if log is not None and not isinstance(log, CommentLog):
-                reading = partial(comment_logs.read, log, offset_s=comment_offset_s, stream_start=stream_start)
+                reading = partial(reader.read, log, offset_s=comment_offset_s, stream_start=stream_start)
                 log = reading(progress=_part(tell, "opening", 0.0, 0.5))
-            log = log and comment_logs.counting(log, counted)
+            log = log and selection.select_kinds(log, counted)
             opened = recording
             if not isinstance(opened, Recording):
                 opened = open_recording(opened, progress=_part(tell, "opening", 0.5, 1.0))
@@ -223,7 +224,7 @@ class Predictor:
                 pictures, unseen = self._look(opened, tell=partial(tell, "looking"))
                 skipped += unseen
         with _timed(timings, "reading", tell):
-            written = None if log is None else comment_logs.by_segment(log.comments, segments)
+            written = None if log is None else selection.by_segment(log.comments, segments)
             text = self.text_encoder.encode_segments(
                 None if speech is None else [" ".join(u.text for u in part) for part in speech],
                 None if written is None else [[c.text for c in part] for part in written],
@@ -231,7 +232,7 @@ class Predictor:
             )
         skipped = [*opened.skipped, *skipped]
         if log is not None:
-            skipped += [*log.skipped, *comment_logs.outside(log.comments, segments)]
+            skipped += [*log.skipped, *selection.outside(log.comments, segments)]
         return Encoded(opened.info, segments, speech, written, pictures, text, tuple(skipped), timings)
 
     def _look(self, recording: Recording, *, tell: Callable[[float], None]) -> tuple[np.ndarray, tuple[Skipped, ...]]:
@@ -272,7 +273,7 @@ class Predictor:
         with _timed(timings, "predicting", tell):
             halves = (_part(tell, "predicting", begin, begin + 0.5) for begin in (0.0, 0.5))
             features = self.features(encoded, streamer=streamer, target=target, progress=next(halves))
-            curve = swept(self.model, features, target=index, progress=next(halves)).tolist()
+            curve = self.model.sweep(features, target=index, progress=next(halves)).tolist()
             lvtr = [None, *curve[1:-1]]
             alignment = self._align(features)
         return Prediction(

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from kuaihl import comments as comment_logs
-from kuaihl.activity import ChatActivity, speech_activity
-from kuaihl.encoded import Encoded
-from kuaihl.features import Features, gather_features
+from kuaihl.comments import selection
+from kuaihl.features.bag_of_words import hashed_words
+from kuaihl.features.chat import ChatActivity, speech_activity
+from kuaihl.features.embeddings import Encoded
+from kuaihl.model.inputs import Features, gather_features
 from kuaihl.predictor import Predictor
 from kuaihl.records import Comment, Segment, SegmentPrediction, Utterance
-from kuaihl.words import hashed_words
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ class Session:
             speech = self._hear(segment, sound)
         if "speech" in unseen:
             speech = None
-        written = None if comments is None else comment_logs.spoken(comments)
+        written = None if comments is None else selection.spoken(comments)
         said = None if speech is None else " ".join(utterance.text for utterance in speech)
         features = self._features(segment, pictures, speech, said, written)
         return self.advance(segment, features, speech=said or "", comments=len(written or ()))

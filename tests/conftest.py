@@ -18,7 +18,7 @@ ROOT = Path(__file__).parent.parent
 def missing_tool(marker: str) -> str | None:
     """Say what a marker's tests would need and this machine lacks."""
     if marker == "browser":
-        from tests.serving import find_chromium
+        from tests.fixtures.serving import find_chromium
 
         return None if find_chromium() else "chromium is not installed"
     if marker == "speaker":
@@ -54,14 +54,14 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def chromium() -> str:
-    from tests.serving import find_chromium
+    from tests.fixtures.serving import find_chromium
 
     return find_chromium() or pytest.skip("chromium is not installed")
 
 
 @pytest.fixture(scope="module")
 def browser(chromium: str) -> "Iterator[Browser]":
-    from tests.serving import browse
+    from tests.fixtures.serving import browse
 
     with browse(chromium) as browser:
         yield browser
@@ -70,7 +70,7 @@ def browser(chromium: str) -> "Iterator[Browser]":
 @pytest.fixture
 def page(browser: "Browser", app_url: str) -> "Iterator[Page]":
     """A visitor with a fresh browser on a laptop; asking any other host for anything fails the test."""
-    from tests.visiting import RUN_MS
+    from tests.fixtures.visitor import RUN_MS
 
     context, asked = browser.new_context(viewport={"width": 1440, "height": 900}), []
     context.set_default_timeout(RUN_MS)
@@ -92,7 +92,7 @@ def example() -> Path:
 @pytest.fixture(scope="session")
 def app_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of the running app; one process serves all tests."""
-    from tests.serving import serve
+    from tests.fixtures.serving import serve
 
     with serve(tmp_path_factory.mktemp("app")) as url:
         yield url
@@ -101,7 +101,7 @@ def app_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def short_recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Five segments, the last of 20 s, whose pictures tell their time."""
-    from tests.media import write_recording
+    from tests.fixtures.videos import write_recording
 
     return write_recording(tmp_path_factory.mktemp("recording") / "short.mp4", duration_s=140.0, fps=5)
 
@@ -115,7 +115,7 @@ def media_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def make_recording(media_folder: Path) -> Callable[..., Path]:
     """Write a recording of 36 s, each only once."""
-    from tests.media import write_recording
+    from tests.fixtures.videos import write_recording
 
     def written(name: str, video: str | None = "libx264", audio: str | None = "aac") -> Path:
         path = media_folder / name

@@ -9,7 +9,7 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import Browser, Page
 
-from tests.serving import ROOT, browse, find_chromium, serve
+from tests.fixtures.serving import ROOT, browse, find_chromium, serve
 
 MAX_BYTES = 400_000
 RUN_MS = 600_000

@@ -8,17 +8,17 @@ import av
 import numpy as np
 import pytest
 
-from kuaihl.comments import COUNTED
-from kuaihl.config import Target
-from kuaihl.encoded import Encoded
+from kuaihl.comments.selection import COUNTED
 from kuaihl.errors import CheckpointError, CommentLogError, KuaiHLError, RecordingError
+from kuaihl.features.embeddings import Encoded
 from kuaihl.highlights import HighlightOptions
+from kuaihl.media.recording import Recording, open_recording
+from kuaihl.model.config import Target
 from kuaihl.predictor import ALIGNMENT_BAND, STAGES, Predictor
-from kuaihl.recording import Recording, open_recording
 from kuaihl.session import replay
 from tests.conftest import COMMENTS_PER_SEGMENT
-from tests.encodings import two_targets
-from tests.media import write_recording
+from tests.fixtures.made_embeddings import two_targets
+from tests.fixtures.videos import write_recording
 
 
 @pytest.fixture(scope="module")

@@ -6,14 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kuaihl import comments as comment_logs
-from kuaihl.encoders import TextFeatures
+from kuaihl.comments import reader, selection
+from kuaihl.features.text import TextFeatures
+from kuaihl.media.recording import open_recording
 from kuaihl.predictor import Predictor
-from kuaihl.recording import open_recording
 from kuaihl.records import segments_of
 from kuaihl.session import Session, replay
-from tests.encodings import encoded
-from tests.predictions import reads_speech_alone
+from tests.fixtures.made_embeddings import encoded
+from tests.fixtures.predictions import reads_speech_alone
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["shipped", "speech alone"])
@@ -47,7 +47,7 @@ def test_raw_segments_give_the_numbers_of_the_recording(
 ) -> None:
     whole = predictor.predict(short_recording, short_log)
     opened = open_recording(short_recording)
-    written = comment_logs.by_segment(comment_logs.read(short_log).comments, opened.segments)
+    written = selection.by_segment(reader.read(short_log).comments, opened.segments)
     session = Session(predictor)
     came = zip(opened.pictures(), opened.sound(), written, strict=True)
     steps = [session.feed(s, pictures=p, sound=w, comments=c) for (s, p), (_, w), c in came]

@@ -17,8 +17,8 @@ from scipy.optimize import minimize
 from scipy.special import expit, logit
 
 from kuaihl.errors import CheckpointError
-from kuaihl.model import KuaiHL, load
-from train.console import plain_errors
+from kuaihl.model.kuaihl import KuaiHL, load
+from train.command import plain_errors
 from train.dataset import Segments
 from train.evaluate import check_encoders, rooms_of, score
 from train.metrics import calibration

@@ -15,11 +15,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from kuaihl.activity import CHAT_COLUMNS, SPEECH_COLUMNS
-from kuaihl.config import KuaiHLConfig
 from kuaihl.errors import LabelError
-from kuaihl.features import PICTURES, Features
-from kuaihl.words import MOST_WORDS
+from kuaihl.features.bag_of_words import MOST_WORDS
+from kuaihl.features.chat import CHAT_COLUMNS, SPEECH_COLUMNS
+from kuaihl.model.config import KuaiHLConfig
+from kuaihl.model.inputs import PICTURES, Features
 
 DATASET_FILE = "dataset.json"
 ENCODER_FILES = ("visual.safetensors", "distill.json")

@@ -27,13 +27,13 @@ from sklearn.preprocessing import StandardScaler
 from timm.optim import param_groups_weight_decay
 from torch import Tensor, nn
 
-from kuaihl.encoders import VisualEncoder
 from kuaihl.errors import LabelError
-from train.console import plain_errors
-from train.frames import Drawings, draw_rooms
-from train.photos import Pictures, Split, load_pictures, split_for_probe, views, whole
-from train.student import Student, lesson_losses, telling_loss
-from train.teacher import Lessons, Teacher, teach, write
+from kuaihl.features.vision import VisualEncoder
+from train.command import plain_errors
+from train.encoder.photos import Pictures, Split, load_pictures, split_for_probe, views, whole
+from train.encoder.student import Student, lesson_losses, telling_loss
+from train.encoder.teacher import Lessons, Teacher, teach, write
+from train.encoder.training_frames import Drawings, draw_rooms
 
 logger = logging.getLogger(__name__)
 

@@ -10,14 +10,14 @@ from typing import Any, Literal
 import numpy as np
 import tyro
 
-from kuaihl.config import KuaiHLConfig
 from kuaihl.errors import CheckpointError, LabelError
-from kuaihl.features import PICTURES, Features
-from kuaihl.model import KuaiHL, Tokens, load, sha256_of
-from train.console import plain_errors
+from kuaihl.model.config import KuaiHLConfig
+from kuaihl.model.inputs import PICTURES, Features
+from kuaihl.model.kuaihl import KuaiHL, Tokens, load, sha256_of
+from train.command import plain_errors
+from train.data.participation import leave_out
 from train.dataset import DatasetInfo, Room, Segments, stack
 from train.metrics import calibration, paired_interval, taus
-from train.participation import leave_out
 
 Source = Literal["pictures", "speech", "comments", "streamer", "activity", "words"]
 """What a model can be made to do without."""
@@ -118,7 +118,7 @@ def _hidden(model: KuaiHL, places: Sequence[slice]) -> Iterator[None]:
 
 def check_encoders(folder: Path, model: KuaiHL, info: DatasetInfo) -> None:
     """Refuse features of another encoder than the checkpoint's, where it made any: CheckpointError."""
-    from kuaihl.weights import find_text_encoder, find_visual_encoder, sha256_file
+    from kuaihl.features.pretrained import find_text_encoder, find_visual_encoder, sha256_file
 
     config = model.config
     found = {

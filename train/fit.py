@@ -20,21 +20,20 @@ from accelerate.utils import DistributedDataParallelKwargs, gather_object, set_s
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from kuaihl.alignment import MIN_ALIGNED_SEGMENTS, alignment_loss
-from kuaihl.config import PRESETS
 from kuaihl.errors import LabelError
-from kuaihl.features import PICTURES
-from kuaihl.model import KuaiHL, Output
-from kuaihl.ranking import Region, pairwise_loss, pointwise_loss
-from train.console import plain_errors
+from kuaihl.model.config import PRESETS
+from kuaihl.model.inputs import PICTURES
+from kuaihl.model.kuaihl import KuaiHL, Output
+from train.command import plain_errors
 from train.dataset import Batch, Windows
 from train.evaluate import score
 from train.hints import Learner, hint_sizes
+from train.init_model import model_from, new_model
+from train.losses import MIN_ALIGNED_SEGMENTS, Region, alignment_loss, pairwise_loss, pointwise_loss
 from train.metrics import taus
 from train.mixture import Mixture, Part, open_parts, read
 from train.optimizer import adamw, set_rate
-from train.start import model_from, new_model
-from train.state import CHECKPOINT_FOLDER, Curves, Run, command_of, settings_of
+from train.run_state import CHECKPOINT_FOLDER, Curves, Run, command_of, settings_of
 
 TERMS = ("point", "align", "pair", "hint")
 """The losses of Eq. 13 and that of hints, in the order of every tensor of losses."""
@@ -59,7 +58,7 @@ class FitConfig:
     share
         Share of the windows of each dataset that an epoch draws; all if not given.
     left_out
-        Streamers whose rooms are all kept for testing; train.evaluate and train.baselines take the same.
+        Streamers whose rooms are all kept for testing; train.evaluate and train.experiments.leaderboard take the same.
     preset
         Sizes of the model.
     activity, words, shares, spoken, recurrent

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from kuaihl.errors import LabelError
-from kuaihl.model import KuaiHL, Output
+from kuaihl.model.kuaihl import KuaiHL, Output
 from train.dataset import Batch
 from train.mixture import Part
 

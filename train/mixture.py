@@ -36,7 +36,7 @@ def open_parts(folders: Sequence[Path], *, left_out: Sequence[str] = ()) -> list
         One for each target, all made with the same encoders.
     left_out
         Streamers kept for testing: the rooms of a dataset that has some are split anew, see
-        `train.participation.leave_out`.
+        `train.data.participation.leave_out`.
 
     Raises
     ------

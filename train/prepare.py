@@ -17,24 +17,25 @@ import torch
 import tyro
 from tqdm import tqdm
 
-from kuaihl import comments as comment_logs
-from kuaihl.activity import chat_activity, speech_activity, utterances_by_segment
-from kuaihl.config import PRESETS
-from kuaihl.encoders import COMPACT_SWIN, TextEncoder, TextFeatures, VisualEncoder
+from kuaihl.comments import selection
 from kuaihl.errors import LabelError
+from kuaihl.features.bag_of_words import hashed_words
+from kuaihl.features.chat import chat_activity, speech_activity, utterances_by_segment
+from kuaihl.features.pretrained import COMPACT_SWIN, find_text_encoder, find_visual_encoder, sha256_file
+from kuaihl.features.text import TextEncoder, TextFeatures
+from kuaihl.features.vision import VisualEncoder
+from kuaihl.model.config import PRESETS
 from kuaihl.predictor import DEFAULT_CHECKPOINT
 from kuaihl.records import Comment, Segment, Utterance
-from kuaihl.weights import find_text_encoder, find_visual_encoder, sha256_file
-from kuaihl.words import hashed_words
-from train.console import plain_errors
+from train.command import plain_errors
+from train.data.labels import LabelOptions, SegmentLabels
 from train.dataset import DATASET_FILE, ENCODER_FILES, DatasetInfo, read_info, write_info, write_shard
-from train.labels import LabelOptions, SegmentLabels
 from train.simulator.__main__ import Rooms
-from train.simulator.bank import CommentBank, read_bank
-from train.simulator.config import SimulatorConfig
-from train.simulator.pictures import draw
-from train.simulator.rooms import Room, room, room_ids
-from train.simulator.scenes import Scenes, read_scenes
+from train.simulator.render.draw import draw
+from train.simulator.render.photo_scenes import Scenes, read_scenes
+from train.simulator.rooms.comment_bank import CommentBank, read_bank
+from train.simulator.rooms.room import Room, room, room_ids
+from train.simulator.settings import SimulatorConfig
 
 
 def rooms(
@@ -129,7 +130,7 @@ def _room_columns(simulated: Room, visual: VisualEncoder, text: TextEncoder) -> 
     segments = simulated.segments
     drawn = visual.encode(np.concatenate([draw(simulated, i) for i in range(len(segments))]))
     speech = utterances_by_segment(simulated.speech, segments)
-    comments = comment_logs.by_segment(comment_logs.spoken(simulated.comments), segments)
+    comments = selection.by_segment(selection.spoken(simulated.comments), segments)
     return columns(
         name=simulated.id,
         streamer=simulated.streamer,
@@ -259,7 +260,7 @@ class Recordings:
 
     def run(self) -> None:
         """Prepare; exit code 1 where a recording was passed over."""
-        from train.recordings import prepare_recordings
+        from train.data.recordings import prepare_recordings
 
         if prepare_recordings(self.manifest, self.out, options=self.labels, checkpoint=self.checkpoint).failed:
             sys.exit(1)
@@ -278,7 +279,7 @@ class Chat:
 
     def run(self) -> None:
         """Prepare."""
-        from train.chat import prepare_chat
+        from train.data.chat_logs import prepare_chat
 
         prepare_chat(self.logs, self.out, text=self.text)
 

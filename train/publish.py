@@ -11,11 +11,11 @@ import tyro
 from huggingface_hub import HfApi
 
 from kuaihl.errors import CheckpointError
-from kuaihl.hub import CHECKPOINT_FILES, HUB_ERRORS, reason
-from kuaihl.model import load
-from train.card import write_card
-from train.console import plain_errors
-from train.space import write_space
+from kuaihl.model.hub import CHECKPOINT_FILES, HUB_ERRORS, reason
+from kuaihl.model.kuaihl import load
+from train.command import plain_errors
+from train.release.card import write_card
+from train.release.space import write_space
 
 
 @dataclass(frozen=True, slots=True)

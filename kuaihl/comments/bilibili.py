@@ -4,9 +4,9 @@ import json
 import re
 from collections.abc import Iterator
 
+from kuaihl.comments.diagnostics import Report
 from kuaihl.comments.fields import clean, seconds
 from kuaihl.comments.format import Format
-from kuaihl.comments.report import Report
 from kuaihl.comments.source import Source
 from kuaihl.comments.xml_stream import Element, elements
 from kuaihl.records import Comment

@@ -4,12 +4,12 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from kuaihl.comments import json_stream, table
+from kuaihl.comments import csv_table, json_stream
 from kuaihl.comments.announcements import words_of
 from kuaihl.comments.dated_text import most_lines
+from kuaihl.comments.diagnostics import Report
 from kuaihl.comments.fields import clean, clock_s, is_bot, is_date, seconds
 from kuaihl.comments.format import Format
-from kuaihl.comments.report import Report
 from kuaihl.comments.source import Source
 from kuaihl.comments.wall_clock import DATE_TIME
 from kuaihl.records import Comment
@@ -47,7 +47,7 @@ def _sniff_lines(head: str) -> bool:
 
 
 def _sniff_csv(head: str) -> bool:
-    names = table.names_of(head)
+    names = csv_table.names_of(head)
     # Captured live, it has epochs alone.
     timed = "time_in_seconds" in names or ("timestamp" in names and not {"time_text", "message_type"}.isdisjoint(names))
     return timed and "message" in names and any(name.startswith("author") for name in names)
@@ -64,8 +64,8 @@ def _parse_lines(source: Source, report: Report) -> Iterator[Comment]:
 
 
 def _parse_csv(source: Source, report: Report) -> Iterator[Comment]:
-    names = table.names_of(source.head)
-    for where, fields in table.body(source, report, last=names.index("message")):
+    names = csv_table.names_of(source.head)
+    for where, fields in csv_table.body(source, report, last=names.index("message")):
         yield from _comment(dict(zip(names, fields, strict=True)), report, where)
 
 

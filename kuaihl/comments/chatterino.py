@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from datetime import datetime, time, timedelta, timezone, tzinfo
 
 from kuaihl.comments.announcements import words_of
+from kuaihl.comments.diagnostics import Report
 from kuaihl.comments.fields import clean
 from kuaihl.comments.format import Format
-from kuaihl.comments.report import Report
 from kuaihl.comments.source import Source
 from kuaihl.comments.twitch import said
 from kuaihl.comments.wall_clock import LIVE_YEARS, read_date

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 
 import pysubs2
 
+from kuaihl.comments.diagnostics import Report
 from kuaihl.comments.fields import clean, clock_s
 from kuaihl.comments.format import Format
-from kuaihl.comments.report import Report
 from kuaihl.comments.source import Source
 from kuaihl.records import Comment
 

@@ -5,8 +5,8 @@ from collections import Counter
 from collections.abc import Iterator
 from datetime import timezone, tzinfo
 
+from kuaihl.comments.diagnostics import Report
 from kuaihl.comments.format import Format
-from kuaihl.comments.report import Report
 from kuaihl.comments.source import Source
 from kuaihl.comments.twitch import said
 from kuaihl.comments.wall_clock import DATE_TIME

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from kuaihl.comments import json_stream
+from kuaihl.comments.diagnostics import Report
 from kuaihl.comments.fields import clean, is_bot
 from kuaihl.comments.format import Format
-from kuaihl.comments.report import Report
 from kuaihl.comments.source import Source
 from kuaihl.records import Comment
 

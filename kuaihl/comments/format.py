@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from kuaihl.comments.report import Report
+from kuaihl.comments.diagnostics import Report
 from kuaihl.comments.source import Source
 from kuaihl.records import Comment
 

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 
 from kuaihl.comments.announcements import kind_of, words_of
 from kuaihl.comments.dated_text import without_action
+from kuaihl.comments.diagnostics import Report
 from kuaihl.comments.fields import clean, is_bot, seconds
 from kuaihl.comments.format import Format
-from kuaihl.comments.report import Report
 from kuaihl.comments.source import Source
 from kuaihl.records import Comment
 

@@ -5,11 +5,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from kuaihl.comments import json_stream
+from kuaihl.comments.csv_table import MESSAGE_IDS, TEXTS, TIMES, USERS, Repeats, comment
+from kuaihl.comments.diagnostics import Report
 from kuaihl.comments.fields import clean
 from kuaihl.comments.format import Format
-from kuaihl.comments.report import Report
 from kuaihl.comments.source import Source
-from kuaihl.comments.table import MESSAGE_IDS, TEXTS, TIMES, USERS, Repeats, comment
 from kuaihl.records import Comment
 
 _BARE_LIST = re.compile(r"\s*\[")

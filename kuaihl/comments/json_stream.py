@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any, TextIO
 
-from kuaihl.comments.report import Report
+from kuaihl.comments.diagnostics import Report
 from kuaihl.comments.source import CHUNK, MAX_LINE_CHARS, Source
 
 _DECODER = json.JSONDecoder(strict=False)

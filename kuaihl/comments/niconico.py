@@ -3,9 +3,9 @@
 import re
 from collections.abc import Iterator
 
+from kuaihl.comments.diagnostics import Report
 from kuaihl.comments.fields import clean, seconds
 from kuaihl.comments.format import Format
-from kuaihl.comments.report import Report
 from kuaihl.comments.source import Source
 from kuaihl.comments.wall_clock import epoch_s
 from kuaihl.comments.xml_stream import Element, elements, head_text

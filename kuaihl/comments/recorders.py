@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from itertools import groupby, islice
 
 from kuaihl.comments.bilibili import ENTRY, words_of
+from kuaihl.comments.diagnostics import MAX_TIME_S, Report
 from kuaihl.comments.fields import clean, seconds
 from kuaihl.comments.format import Format
-from kuaihl.comments.report import MAX_TIME_S, Report
 from kuaihl.comments.source import Source
 from kuaihl.comments.wall_clock import epoch_s
 from kuaihl.comments.xml_stream import Element, elements, head_text

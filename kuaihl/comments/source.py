@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-from kuaihl.comments.report import Report
+from kuaihl.comments.diagnostics import Report
 from kuaihl.errors import CommentLogError
 
 MAX_UNPACKED_BYTES = 4 * 2**30

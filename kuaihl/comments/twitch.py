@@ -6,9 +6,9 @@ from typing import Any
 
 from kuaihl.comments import json_stream
 from kuaihl.comments.announcements import kind_of, words_of
+from kuaihl.comments.diagnostics import MAX_TIME_S, Report
 from kuaihl.comments.fields import as_clock, clean, clock_s, is_bot, seconds
 from kuaihl.comments.format import Format
-from kuaihl.comments.report import MAX_TIME_S, Report
 from kuaihl.comments.source import Source
 from kuaihl.records import Comment
 

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 
 from lxml import etree, html
 
+from kuaihl.comments.diagnostics import Report
 from kuaihl.comments.fields import clean, clock_s, is_date
 from kuaihl.comments.format import Format
-from kuaihl.comments.report import Report
 from kuaihl.comments.source import CHUNK, MAX_LINE_CHARS, Source
 from kuaihl.comments.twitch import said
 from kuaihl.records import Comment

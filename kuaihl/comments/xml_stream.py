@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from lxml import etree
 
-from kuaihl.comments.report import Report
+from kuaihl.comments.diagnostics import Report
 from kuaihl.comments.source import CHUNK, MAX_LINE_CHARS, Source
 
 _CONTROL = re.compile(

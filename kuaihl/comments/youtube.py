@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from kuaihl.comments import json_stream
+from kuaihl.comments.diagnostics import Report
 from kuaihl.comments.fields import clean, clock_s, is_bot, seconds
 from kuaihl.comments.format import Format
-from kuaihl.comments.report import Report
 from kuaihl.comments.source import Source
 from kuaihl.records import Comment
 

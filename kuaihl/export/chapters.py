@@ -4,8 +4,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from kuaihl.plots import clock, target_name
-from kuaihl.plots.style import wrap
+from kuaihl.plots.style import clock, target_name, wrap
 from kuaihl.records import Highlight, Prediction
 
 MIN_CHAPTER_S, MIN_CHAPTERS = 10, 3

@@ -8,10 +8,11 @@ from html import escape
 from PIL import Image
 from plotly.offline import get_plotlyjs
 
-from kuaihl import page, plots
+from kuaihl.demo import panels
 from kuaihl.export.chapters import said_in
+from kuaihl.media.recording import Recording, thumbnail
+from kuaihl.plots import alignment, curves, style
 from kuaihl.plots.style import wrap
-from kuaihl.recording import Recording, thumbnail
 from kuaihl.records import SEGMENT_S, Highlight, Prediction
 
 _STILL_WIDTH = 480
@@ -102,12 +103,12 @@ def report_page(prediction: Prediction, *, stills: Sequence[str] | None = None) 
     stills
         Pictures of the highlights as data URIs, as from `still`; may be empty.
     """
-    name = escape(plots.target_name(prediction.target))
-    drawn = [{"light": plots.curve(prediction), "dark": plots.curve(prediction, dark=True)}]
+    name = escape(style.target_name(prediction.target))
+    drawn = [{"light": curves.curve(prediction), "dark": curves.curve(prediction, dark=True)}]
     if prediction.alignment is not None and prediction.highlights:
         around = int(prediction.highlights[0].peak_s // SEGMENT_S)
         drawn.append(
-            {look: plots.alignment(prediction, around=around, dark=look == "dark") for look in ("light", "dark")}
+            {look: alignment.alignment(prediction, around=around, dark=look == "dark") for look in ("light", "dark")}
         )
     places = [
         f'<div class="figure" id="figure-{number}" style="height: {looks["light"].layout.height}px"></div>'
@@ -125,7 +126,7 @@ def report_page(prediction: Prediction, *, stills: Sequence[str] | None = None) 
 <style>{_STYLE}</style>
 </head>
 <body>
-<header>{page.summary(prediction)}</header>
+<header>{panels.summary(prediction)}</header>
 <noscript><p>The figures need JavaScript; the rest of the page does not.</p></noscript>
 {places[0]}
 <section>{_highlights(prediction, stills or [""] * len(prediction.highlights))}</section>
@@ -145,17 +146,17 @@ def _highlights(prediction: Prediction, stills: Sequence[str]) -> str:
     if not prediction.highlights:
         return "<h3>Highlights</h3><p>No stretch stands out from the rest.</p>"
     return (
-        f"<h3>Highlights <small>by predicted {escape(plots.target_name(prediction.target))}</small></h3><ol>"
+        f"<h3>Highlights <small>by predicted {escape(style.target_name(prediction.target))}</small></h3><ol>"
         + "".join(_card(prediction, h, picture) for h, picture in zip(prediction.highlights, stills, strict=True))
         + "</ol>"
     )
 
 
 def _card(prediction: Prediction, highlight: Highlight, picture: str) -> str:
-    shown = f'<img src="{picture}" alt="The recording at {plots.clock(highlight.peak_s)}">' if picture else ""
+    shown = f'<img src="{picture}" alt="The recording at {style.clock(highlight.peak_s)}">' if picture else ""
     said = wrap(said_in(prediction, highlight), _QUOTE_WIDTH, max_lines=_QUOTE_LINES)
     quote = f"<q>{escape(' '.join(said))}</q>" if said else ""
-    span = f"{plots.clock(highlight.start_s)} – {plots.clock(highlight.end_s)}"
+    span = f"{style.clock(highlight.start_s)} – {style.clock(highlight.end_s)}"
     return (
         f'<li>{shown}<span class="when"><span>{highlight.rank}. {span}</span> <b>{highlight.lvtr:.1%}</b></span>'
         f"{quote}</li>"
@@ -164,7 +165,7 @@ def _card(prediction: Prediction, highlight: Highlight, picture: str) -> str:
 
 def _table(prediction: Prediction) -> str:
     rows = "".join(
-        f"<tr><td>{plots.clock(found.segment.start_s)}</td>"
+        f"<tr><td>{style.clock(found.segment.start_s)}</td>"
         f"<td>{'–' if found.lvtr is None else f'{found.lvtr:.1%}'}</td>"
         f"<td>{found.comments:,}</td><td>{escape(found.speech)}</td></tr>"
         for found in prediction.segments
@@ -172,6 +173,6 @@ def _table(prediction: Prediction) -> str:
     opened = " open" if len(prediction.segments) <= _OPEN_ROWS else ""
     return (
         f"<details{opened}><summary><h3>Segments</h3></summary><table><thead><tr><th>Time</th>"
-        f"<th>{escape(plots.target_name(prediction.target))}</th><th>Comments</th><th>Speech</th></tr></thead>"
+        f"<th>{escape(style.target_name(prediction.target))}</th><th>Comments</th><th>Speech</th></tr></thead>"
         f"<tbody>{rows}</tbody></table></details>"
     )

@@ -8,7 +8,7 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from kuaihl.activity import chat_spikes
+from kuaihl.features.chat import chat_spikes
 from kuaihl.plots.style import clock, dates, style, target_name, time_axis, wrap
 from kuaihl.records import SEGMENT_S, Highlight, Prediction, SegmentPrediction
 

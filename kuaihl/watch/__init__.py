@@ -1,1 +1,1 @@
-"""A recording in progress: followed while it is written, a prediction as soon as each segment has ended."""
+"""Predict from a recording while it is being written."""

@@ -13,10 +13,10 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load, save
 
-from kuaihl.activity import PRESENCE_SEGMENTS
-from kuaihl.comments import spoken
+from kuaihl.comments.selection import spoken
 from kuaihl.errors import KuaiHLError
-from kuaihl.features import Features
+from kuaihl.features.chat import PRESENCE_SEGMENTS
+from kuaihl.model.inputs import Features
 from kuaihl.predictor import Predictor
 from kuaihl.records import SEGMENT_S, Comment, Segment, Utterance
 from kuaihl.session import Session, Step

@@ -1,6 +1,7 @@
 import pytest
 
-from kuaihl.comments import read, xml_stream
+from kuaihl.comments import xml_stream
+from kuaihl.comments.reader import read
 from kuaihl.errors import CommentLogError
 
 HEAD = "<?xml version='1.0' encoding='UTF-8'?><i><chatserver>c</chatserver><chatid>7</chatid><maxlimit>10</maxlimit>"

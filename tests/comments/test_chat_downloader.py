@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from kuaihl.comments import read
+from kuaihl.comments.reader import read
 from kuaihl.errors import CommentLogError
 
 OLD = {"author": "Ann", "message": "hi", "time_in_seconds": 7, "time_text": "0:07", "timestamp": 1597516926528738}

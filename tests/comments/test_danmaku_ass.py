@@ -1,6 +1,6 @@
 import pysubs2
 
-from kuaihl.comments import read
+from kuaihl.comments.reader import read
 
 
 def test_as_written_by_pysubs2(log):

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from kuaihl.comments import read
+from kuaihl.comments.reader import read
 
 START = "2024-05-01T20:00:00+02:00"
 

@@ -1,4 +1,4 @@
-from kuaihl.comments import read
+from kuaihl.comments.reader import read
 
 
 def chat(vpos, text, more=""):

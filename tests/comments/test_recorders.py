@@ -1,6 +1,6 @@
 import pytest
 
-from kuaihl.comments import read
+from kuaihl.comments.reader import read
 from kuaihl.errors import CommentLogError
 
 EPOCH_S = 1714593600

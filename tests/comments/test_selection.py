@@ -1,6 +1,6 @@
 import random
 
-from kuaihl.comments import by_segment, is_text, outside, spoken
+from kuaihl.comments.selection import by_segment, is_text, outside, spoken
 from kuaihl.records import Comment, Segment, segments_of
 
 

@@ -2,7 +2,8 @@ import gzip
 
 import pytest
 
-from kuaihl.comments import read, source
+from kuaihl.comments import source
+from kuaihl.comments.reader import read
 from kuaihl.errors import CommentLogError
 
 TABLE = "time,user,text\n" + "".join(f"{i},Ann,caf\u00e9 {i} 你好 😀\n" for i in range(2000))

@@ -4,8 +4,8 @@ import random
 
 import pytest
 
-from kuaihl.comments import mismatch, outside
-from kuaihl.comments.timing import ends
+from kuaihl.comments.selection import outside
+from kuaihl.comments.timing import ends, mismatch
 from kuaihl.records import Comment, segments_of
 
 HOUR = 3600.0

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from kuaihl.comments import read
+from kuaihl.comments.reader import read
 
 
 def entry(offset, body="hi", *, user="Ann", **message):

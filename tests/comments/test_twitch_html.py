@@ -1,6 +1,7 @@
 import pytest
 
-from kuaihl.comments import read, twitch_html
+from kuaihl.comments import twitch_html
+from kuaihl.comments.reader import read
 from kuaihl.errors import CommentLogError
 
 BADGE = '<img class="badge-image" title="subscriber" src="x"><div class="invis-text">subscriber</div>'

@@ -2,10 +2,10 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from kuaihl.comments import read
+from kuaihl.comments.reader import read
 from kuaihl.comments.wall_clock import epoch_s, read_date, read_start
 from kuaihl.errors import CommentLogError
-from tests.comments.samples import LOGS
+from tests.fixtures.log_samples import LOGS
 
 TABLE = "time,user,text\n2024-05-01 20:00:07,Ann,hi\n2024-05-01T18:00:08Z,Bo,hi\n"
 CEST = timezone(timedelta(hours=2))

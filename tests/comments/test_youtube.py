@@ -1,6 +1,6 @@
 import json
 
-from kuaihl.comments import read
+from kuaihl.comments.reader import read
 
 
 def line(offset_ms, item, *, action="addChatItemAction", shown=None, **top):

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import tyro
 
-from train.console import plain_errors
-from train.simulator.config import SimulatorConfig, SizeName
+from train.command import plain_errors
+from train.simulator.settings import SimulatorConfig, SizeName
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +31,10 @@ class Stream:
 
     def run(self) -> None:
         """Render."""
-        from train.simulator.bank import read_bank
-        from train.simulator.render import render
-        from train.simulator.rooms import find_room, room
-        from train.simulator.scenes import read_scenes
+        from train.simulator.render.photo_scenes import read_scenes
+        from train.simulator.render.video import render
+        from train.simulator.rooms.comment_bank import read_bank
+        from train.simulator.rooms.room import find_room, room
 
         config = SimulatorConfig(size=self.size, seed=self.seed)
         made = room(
@@ -96,7 +96,7 @@ class Bound:
     def run(self) -> None:
         """Fit, score and print."""
         from train.evaluate import write_report
-        from train.simulator.bound import bound, print_bound
+        from train.simulator.oracle import bound, print_bound
 
         found = bound(self.dataset, scenes=self.scenes, comment_bank=self.comment_bank)
         if self.out:

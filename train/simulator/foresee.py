@@ -18,16 +18,16 @@ import numpy as np
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from kuaihl import comments
-from kuaihl.activity import chat_activity
+from kuaihl.comments import selection
 from kuaihl.errors import LabelError
+from kuaihl.features.chat import chat_activity
+from train.baselines.tabular import labels_of, rooms_of_rows
 from train.dataset import ENCODER_FILES, HINTS, DatasetInfo, Room, read_info, write_info, write_shard
-from train.leaderboard import Task, open_task
+from train.experiments.standings import Task, open_task
 from train.metrics import Tau, taus
-from train.past import labels_of, rooms_of_rows
+from train.simulator.observations import Simulation, course, shows_in, simulation_of, what_shows
 from train.simulator.observer import Course, forecasts, observe, pasts, pieces
-from train.simulator.rooms import room_ids
-from train.simulator.shown import Simulation, course, shows_in, simulation_of, what_shows
+from train.simulator.rooms.room import room_ids
 
 KIND = "foreseen by an observer"
 """``label_kind`` of such labels."""
@@ -122,7 +122,7 @@ def _unlooked(simulation: Simulation, count: int, workers: int) -> list[Course]:
 
 def _told_anew(simulation: Simulation, index: int) -> Course:
     made = simulation.room(index)
-    chat = chat_activity(comments.by_segment(comments.spoken(made.comments), made.segments), made.segments)
+    chat = chat_activity(selection.by_segment(selection.spoken(made.comments), made.segments), made.segments)
     return course(what_shows(made, chat), made.lvtr)
 
 

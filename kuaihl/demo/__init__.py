@@ -1,0 +1,1 @@
+"""Gradio demo: the page and its API."""

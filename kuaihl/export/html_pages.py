@@ -1,0 +1,54 @@
+"""Figures of a prediction as pages that open offline."""
+
+import html
+from collections.abc import Iterable
+
+import plotly.graph_objects as go
+from plotly.offline import get_plotlyjs
+
+from kuaihl.plots import alignment, curves
+from kuaihl.records import SEGMENT_S, Prediction
+
+_PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title>
+<style>body {{ margin: 0 auto; max-width: 1200px; background: white; }}</style>
+<script>{plotlyjs}</script>
+</head>
+<body>
+{figures}
+</body>
+</html>
+"""
+
+
+def curve_page(prediction: Prediction) -> str:
+    """Draw the curve as a page of its own, which needs no network."""
+    return _page(f"{prediction.recording.name}: predicted {prediction.target}", [curves.curve(prediction)])
+
+
+def alignment_page(prediction: Prediction) -> str:
+    """Draw the alignment around each highlight (without any: around the middle) as a page that needs no network."""
+    centres = [int(highlight.peak_s // SEGMENT_S) for highlight in prediction.highlights]
+    if prediction.alignment is None or not centres:
+        centres = [len(prediction.segments) // 2]
+    figures = [alignment.alignment(prediction, around=centre) for centre in centres]
+    return _page(f"{prediction.recording.name}: text against pictures", figures)
+
+
+def _page(title: str, figures: Iterable[go.Figure]) -> str:
+    """Put figures one under the other into a page that carries plotly.js once."""
+    drawn = [
+        figure.to_html(
+            full_html=False,
+            include_plotlyjs=False,
+            div_id=f"figure-{number}",
+            default_height=f"{figure.layout.height}px",
+            config={"responsive": True, "displaylogo": False},
+        )
+        for number, figure in enumerate(figures, 1)
+    ]
+    return _PAGE.format(title=html.escape(title), plotlyjs=get_plotlyjs(), figures="\n".join(drawn))

@@ -1,0 +1,106 @@
+"""Highlights as a timeline for video editors: an edit decision list (CMX 3600) and OpenTimelineIO."""
+
+import math
+import os
+from fractions import Fraction
+from pathlib import PurePath
+from urllib.parse import quote
+
+import opentimelineio as otio
+from opentimelineio.opentime import RationalTime, TimeRange, from_timecode, to_timecode
+
+from kuaihl.export.chapters import plain, title_of
+from kuaihl.plots.style import target_name
+from kuaihl.records import Highlight, Prediction
+
+DROP_FRAME_HZ = (Fraction(30000, 1001), Fraction(60000, 1001))
+"""Rates whose timecode leaves out numbers, so that it shows true hours."""
+_EDL_TITLE_WIDTH = 70
+
+
+def to_edl(prediction: Prediction, *, rate_hz: Fraction) -> str:
+    """Write the highlights, in order of time, as an edit decision list (CMX 3600), its frames those of ``rate_hz``.
+
+    Timecodes are drop-frame at 29.97 and 59.94 frames a second, so that they show the time of day, and begin again
+    after 24 hours, as all do.
+
+    Parameters
+    ----------
+    rate_hz
+        One that has a timecode, as `kuaihl.media.clips.writer.timecode_rate` returns.
+    """
+    name = plain(prediction.recording.name)
+    rate = float(rate_hz)
+    channels = {(True, True): "AA/V", (True, False): "V", (False, True): "AA"}[
+        prediction.recording.video_codec is not None, prediction.recording.audio_codec is not None
+    ]
+    lines = [
+        f"TITLE: {plain(PurePath(name).stem)[:_EDL_TITLE_WIDTH]}",
+        f"FCM: {'DROP FRAME' if rate_hz in DROP_FRAME_HZ else 'NON-DROP FRAME'}",
+        "",
+    ]
+    at = _start(rate_hz)
+    for number, highlight in enumerate(_in_time(prediction), 1):
+        source = _range(highlight, rate_hz)
+        stamps = [source.start_time, source.end_time_exclusive(), at, at + source.duration]
+        at += source.duration
+        codes = " ".join(to_timecode(stamp, rate) for stamp in stamps)
+        lines += [
+            f"{number:03}  AX       {channels:<6}C        {codes}",
+            f"* FROM CLIP NAME: {name}",
+            f"* COMMENT: {title_of(prediction, highlight)} ({_value(prediction, highlight)})",
+            "",
+        ]
+    return "\n".join(lines)
+
+
+def to_otio(prediction: Prediction, *, rate_hz: Fraction) -> str:
+    """Write the highlights, in order of time, as OpenTimelineIO JSON: clips of the recording, a marker at each peak.
+
+    The recording is referred to by its name alone, so that the timeline can be taken to another machine.
+    """
+    recording = prediction.recording
+    rate = float(rate_hz)
+    timeline = otio.schema.Timeline(plain(recording.name), global_start_time=_start(rate_hz))
+    whole = TimeRange(RationalTime(0, rate), RationalTime(math.ceil(recording.duration_s * rate_hz), rate))
+    kinds = [
+        *([otio.schema.TrackKind.Video] if recording.video_codec else []),
+        *([otio.schema.TrackKind.Audio] if recording.audio_codec else []),
+    ]
+    for kind in kinds:
+        track = otio.schema.Track(kind, kind=kind)
+        for highlight in _in_time(prediction):
+            clip = otio.schema.Clip(
+                title_of(prediction, highlight),
+                media_reference=otio.schema.ExternalReference(quote(os.fsencode(recording.name)), whole),
+                source_range=_range(highlight, rate_hz),
+                metadata={"kuaihl": {"rank": highlight.rank, prediction.target: highlight.lvtr}},
+            )
+            if kind == kinds[0]:
+                peak = TimeRange(RationalTime(int(highlight.peak_s * rate_hz), rate), RationalTime(1, rate))
+                clip.markers.append(otio.schema.Marker(_value(prediction, highlight), peak, "ORANGE"))
+            track.append(clip)
+        timeline.tracks.append(track)
+    return timeline.to_json_string(indent=1) + "\n"
+
+
+def _in_time(prediction: Prediction) -> list[Highlight]:
+    return sorted(prediction.highlights, key=lambda highlight: highlight.start_s)
+
+
+def _value(prediction: Prediction, highlight: Highlight) -> str:
+    return f"predicted {plain(target_name(prediction.target))} {highlight.lvtr:.1%}"
+
+
+def _start(rate_hz: Fraction) -> RationalTime:
+    """Tell where the timeline begins: at one hour, as editors expect."""
+    return from_timecode("01:00:00;00" if rate_hz in DROP_FRAME_HZ else "01:00:00:00", float(rate_hz))
+
+
+def _range(highlight: Highlight, rate_hz: Fraction) -> TimeRange:
+    """Count the frames that hold a highlight, parts of frames included."""
+    rate = float(rate_hz)
+    # Times are products of floats: what is a frame's start but for an ulp must not take the frame before it.
+    first = math.floor(round(highlight.start_s * rate, 6))
+    end = math.ceil(round(highlight.end_s * rate, 6))
+    return TimeRange(RationalTime(first, rate), RationalTime(max(end - first, 1), rate))

@@ -1,0 +1,1 @@
+"""Recordings: containers, frames, audio, remuxing and clips."""

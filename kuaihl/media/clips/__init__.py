@@ -1,0 +1,1 @@
+"""Clips: cut highlights out of a recording."""

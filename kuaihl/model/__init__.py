@@ -1,0 +1,1 @@
+"""KuaiHL: the model, its configuration and its inputs."""

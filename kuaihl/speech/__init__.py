@@ -1,0 +1,1 @@
+"""Speech: voice activity detection, Whisper, and transcripts."""

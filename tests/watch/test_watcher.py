@@ -1,0 +1,339 @@
+"""Watching a recording in progress against predicting from the finished one."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import kuaihl.media.recording
+from kuaihl.errors import CommentLogError, KuaiHLError, RecordingError
+from kuaihl.predictor import Predictor
+from kuaihl.records import Comment, Prediction, Utterance, segments_of
+from kuaihl.watch.alerts import REMEMBERED, SLACK, WARM_UP, Alarm
+from kuaihl.watch.resume import ResumableSession
+from kuaihl.watch.watcher import Seen, Watch, told
+from tests.fixtures import videos
+from tests.fixtures.growing_file import being_written, piped
+
+ROOT = Path(__file__).parents[2]
+DURATION_S = 72.0
+AT_ONCE = {"until_idle_s": 0.3, "comment_wait_s": 0.0}
+"""For what is finished."""
+needs_ffmpeg = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="needs ffmpeg, as a recorder")
+
+
+@pytest.fixture(scope="module")
+def predictor() -> Predictor:
+    return Predictor.from_pretrained(device="cpu")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished recording in several containers, and its comment log."""
+    folder = tmp_path_factory.mktemp("finished")
+    videos.write_recording(folder / "a.mkv", duration_s=DURATION_S, fps=2, size=(160, 90), draw=drawn)
+    rows = [{"time": t, "user": f"viewer{t % 5}", "text": f"what a play {t}"} for t in (*range(0, 70, 2), 90)]
+    (folder / "chat.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return folder
+
+
+def drawn(time_s: float) -> np.ndarray:
+    """A picture that changes: a gradient that wanders and brightens."""
+    x, y = np.meshgrid(np.arange(160), np.arange(90))
+    return np.stack([(x + 3 * time_s) % 256, (y * 2 + time_s) % 256, np.full_like(x, 40 + time_s)], 2).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(predictor: Predictor, folder: Path) -> list[Seen]:
+    return list(Watch(str(folder / "a.mkv"), comments=folder / "chat.jsonl", **AT_ONCE).run(predictor))
+
+
+def assert_agrees(seen: list[Seen], whole: Prediction, *, tolerance: float) -> None:
+    assert [(s.segment, s.start_s, s.end_s) for s in seen] == [
+        (s.segment.index, s.segment.start_s, s.segment.end_s) for s in whole.segments
+    ]
+    assert [(s.comments, s.speech) for s in seen] == [(s.comments, s.speech) for s in whole.segments]
+    assert seen[0].lvtr is None
+    assert [s.lvtr for s in seen[1:]] == [s.forecast for s in seen[:-1]]
+    np.testing.assert_allclose([s.forecast for s in seen], [*whole.curve[1:], whole.forecast], atol=tolerance)
+
+
+def test_numbers_are_those_of_the_finished_recording(
+    predictor: Predictor, folder: Path, undisturbed: list[Seen], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert_agrees(undisturbed, predictor.predict(folder / "a.mkv", folder / "chat.jsonl"), tolerance=0.01)
+    # Decord, by which whole recordings are decoded if it is installed, scales pictures a little differently.
+    monkeypatch.setattr(kuaihl.media.recording, "is_installed", lambda: False)
+    assert_agrees(undisturbed, predictor.predict(folder / "a.mkv", folder / "chat.jsonl"), tolerance=1e-6)
+
+
+def test_a_recording_and_a_log_that_grow(
+    predictor: Predictor, folder: Path, undisturbed: list[Seen], tmp_path: Path
+) -> None:
+    out = tmp_path / "lines.jsonl"
+    with (
+        being_written(folder / "chat.jsonl", tmp_path / "chat.jsonl", pause_s=0.0, replace=False) as log,
+        being_written(folder / "a.mkv", tmp_path / "a.mkv") as path,
+    ):
+        watch = Watch(str(path), comments=log, comment_wait_s=20.0, out=out, threshold=0.0)
+        seen = list(watch.run(predictor))
+    assert [(s.forecast, s.comments) for s in seen] == [(s.forecast, s.comments) for s in undisturbed]
+    assert [json.loads(line) for line in out.read_text().splitlines()] == [asdict(s) for s in seen]
+    assert [s.begins for s in seen] == [True, False, False]
+    assert "HIGHLIGHT expected" in told(seen[0])
+    assert "0:00:30–0:01:00  HIGHLIGHT" in told(seen[0])
+    assert watch.summary().splitlines() == [
+        "segments       3",
+        "highlights     1 raised",
+        "ended          another file took its place",
+    ]
+
+
+def test_standard_input(
+    predictor: Predictor, folder: Path, undisturbed: list[Seen], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with piped(folder / "a.mkv") as descriptor, os.fdopen(os.dup(descriptor)) as stdin:
+        monkeypatch.setattr(sys, "stdin", stdin)
+        seen = list(Watch("-", comments=folder / "chat.jsonl", comment_wait_s=0.0).run(predictor))
+    assert seen == undisturbed
+
+
+@needs_ffmpeg
+@pytest.mark.parametrize("suffix", ["mkv", "ts", "flv", "pipe"])
+def test_a_real_recorder(
+    predictor: Predictor, folder: Path, tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """FFmpeg records at 20 times the real speed, into a file or through a pipe; a file is then moved away."""
+    monkeypatch.setattr(kuaihl.media.recording, "is_installed", lambda: False)
+    source, target, done = folder / "a.mkv", tmp_path / f"a.{suffix}", tmp_path / f"done.{suffix}"
+    record = f"ffmpeg -v error -nostdin -readrate 20 -i {source} -c copy -flush_packets 1"
+    if suffix == "pipe":
+        command = f"{record} -f mpegts - | tee {done}"
+    else:
+        command = f"touch {target}; {record} -y {target}; ln {target} {done}; touch next; mv next {target}"
+    with subprocess.Popen(["sh", "-c", command], stdout=subprocess.PIPE, cwd=tmp_path) as recorder:
+        while not (done if suffix == "pipe" else target).exists():
+            assert recorder.poll() is None
+        with os.fdopen(os.dup(recorder.stdout.fileno())) as stdin:
+            monkeypatch.setattr(sys, "stdin", stdin)
+            recording = "-" if suffix == "pipe" else str(target)
+            seen = list(
+                Watch(recording, comments=folder / "chat.jsonl", until_idle_s=60.0, comment_wait_s=0.0).run(predictor)
+            )
+    assert_agrees(seen, predictor.predict(done, folder / "chat.jsonl"), tolerance=1e-6)
+
+
+def test_after_a_sudden_death_it_goes_on_as_if_nothing_had_been(
+    predictor: Predictor, folder: Path, undisturbed: list[Seen], tmp_path: Path
+) -> None:
+    out, state, path = tmp_path / "lines.jsonl", tmp_path / "watch.state", tmp_path / "a.mkv"
+    log = folder / "chat.jsonl"
+    data = (folder / "a.mkv").read_bytes()
+    path.write_bytes(data[: len(data) * 4 // 5])  # up to about 58 s: one segment is complete
+    command = [sys.executable, "-m", "kuaihl", "watch", str(path), "--comments", str(log), "--state", str(state)]
+    with subprocess.Popen(
+        [*command, "--out", str(out)], stdout=subprocess.PIPE, text=True, cwd=ROOT, env=os.environ | {"COLUMNS": "200"}
+    ) as process:
+        first = next(line for line in process.stdout if line.startswith("0:00:00"))
+        process.send_signal(signal.SIGKILL)
+        assert process.stdout.read() == ""
+    assert first.rstrip("\n") == told(undisturbed[0])[: len(first) - 1]
+    assert [json.loads(line)["segment"] for line in out.read_text().splitlines()] == [0]
+    path.write_bytes(data)
+
+    watch = Watch(str(path), comments=log, state=state, out=out, **AT_ONCE)
+    assert list(watch.run(predictor)) == undisturbed[1:]
+    assert [Seen(**json.loads(line)) for line in out.read_text().splitlines()] == undisturbed
+    assert list(Watch(str(path), comments=log, state=state, out=out, **AT_ONCE).run(predictor)) == []
+    assert len(out.read_text().splitlines()) == 3
+    assert not list(tmp_path.glob("*.part"))
+
+
+@pytest.mark.parametrize("left", [0, 1, 30])
+def test_a_line_that_was_not_written_any_more_comes_after_a_restart(
+    predictor: Predictor, folder: Path, undisturbed: list[Seen], tmp_path: Path, left: int
+) -> None:
+    """Killed when the state was noted, and all of its line but ``left`` bytes was still to be written."""
+    options = {"comments": folder / "chat.jsonl", **AT_ONCE}
+    files = {"out": tmp_path / "lines.jsonl", "state": tmp_path / "watch.state"}
+    run = Watch(str(folder / "a.mkv"), **options, **files).run(predictor)
+    assert [next(run), next(run)] == undisturbed[:2]
+    run.close()
+    whole = files["out"].read_bytes()
+    files["out"].write_bytes(whole[: whole.index(b"\n") + 1 + left])
+    assert list(Watch(str(folder / "a.mkv"), **options, **files).run(predictor)) == undisturbed[1:]
+    assert [Seen(**json.loads(line)) for line in files["out"].read_text().splitlines()] == undisturbed
+
+
+@pytest.mark.parametrize("segments", [3, 30])
+def test_a_session_recalled_is_the_session(predictor: Predictor, segments: int) -> None:
+    rng = np.random.default_rng(segments)
+    given = [
+        {
+            "segment": segment,
+            "speech": [Utterance(segment.start_s, segment.start_s + rng.random() * 20, "well played indeed")],
+            "comments": [
+                Comment(segment.start_s, "hi", rng.choice([None, *"abcdefgh"]), rng.choice(["message", "bot"]))
+                for _ in range(rng.integers(12))
+            ],
+        }
+        for segment in segments_of(segments * 30.0)
+    ]
+    one, other = ResumableSession(predictor), ResumableSession(predictor)
+    for arguments in given[:-2]:
+        one.feed(**arguments)
+    tensors, past = one.past()
+    other.recall(tensors, json.loads(json.dumps(past)))
+    assert [other.feed(**arguments) for arguments in given[-2:]] == [one.feed(**arguments) for arguments in given[-2:]]
+    with pytest.raises(KuaiHLError, match="of another version of kuaihl"):
+        ResumableSession(predictor).recall({name: tensors[name] for name in tensors if name != "spoken"}, past)
+
+
+@pytest.mark.parametrize(
+    ("change", "told_of"),
+    [
+        ({"streamer": "ann"}, "its streamer was None, not ann"),
+        ({"comments": None}, "its comments was"),
+        ({"threshold": 0.5}, "its threshold was None, not 0.5"),
+    ],
+)
+def test_a_state_of_another_watch_is_refused(
+    predictor: Predictor, folder: Path, tmp_path: Path, change: dict[str, object], told_of: str
+) -> None:
+    options = {"comments": folder / "chat.jsonl", "state": tmp_path / "state", **AT_ONCE}
+    next(Watch(str(folder / "a.mkv"), **options).run(predictor))
+    with pytest.raises(KuaiHLError, match=told_of):
+        Watch(str(folder / "a.mkv"), **(options | change))
+
+
+def test_states_of_other_things_are_refused(predictor: Predictor, folder: Path, tmp_path: Path) -> None:
+    state, path = tmp_path / "state", tmp_path / "a.mkv"
+    state.write_text("no state")
+    with pytest.raises(KuaiHLError, match="is not the state of a watch"):
+        Watch(str(folder / "a.mkv"), state=state)
+    state.unlink()
+    shutil.copy(folder / "a.mkv", path)
+    next(Watch(str(path), state=state).run(predictor))
+    data = path.read_bytes()
+    for other in (data[:5000], videos.write_recording(tmp_path / "b.mkv", duration_s=90.0).read_bytes()):
+        path.write_bytes(other)
+        with pytest.raises(KuaiHLError, match="does not hold what was watched of it"):
+            Watch(str(path), state=state)
+
+
+@pytest.mark.parametrize("full", ["state", "out"])
+def test_a_full_disk_leaves_nothing_half_written(folder: Path, tmp_path: Path, full: str) -> None:
+    """As where it is full, a process can write no more than so much into a file: all of the first line, say."""
+    path, limit = tmp_path / full, {"state": 2000, "out": 300}[full]
+    code = (
+        f"import resource, sys; from kuaihl.cli.main import main; "
+        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit})); main()"
+    )
+    options = [str(folder / "a.mkv"), "--until-idle-s", "1", f"--{full}", str(path)]
+    command = [sys.executable, "-B", "-c", code, "watch", *options]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.returncode == 2
+    assert f"{path} cannot be written" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert [file.name for file in tmp_path.iterdir()] == (["out"] if full == "out" else [])
+    if full == "out":
+        assert [json.loads(line)["segment"] for line in path.read_text().splitlines()] == [0]
+
+
+def test_whoever_reads_along_may_go(folder: Path) -> None:
+    command = [sys.executable, "-m", "kuaihl", "watch", str(folder / "a.mkv"), "--until-idle-s", "1"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT) as process:
+        assert any(line.startswith("0:00:00") for line in process.stdout)
+        process.stdout.close()
+        assert process.stderr.read() == ""
+
+
+def test_what_will_be_watched_is_told_first(predictor: Predictor, folder: Path, tmp_path: Path) -> None:
+    options = {"comments": folder / "chat.jsonl", "state": tmp_path / "state", **AT_ONCE}
+    watch = Watch(str(folder / "a.mkv"), **options)
+    lines = " ".join(watch.introduction(predictor).split())
+    assert f"watching {folder / 'a.mkv'}, until nothing comes for 0.3 s comments chat.jsonl, JSON" in lines
+    assert "which learned LVTR from simulated rooms" in lines
+    assert "nine tenths of the last two hours' forecasts, from the 21st on" in lines
+    assert "goes on" not in lines
+    next(watch.run(predictor))
+    lines = Watch(str(folder / "a.mkv"), **options).introduction(predictor)
+    assert "goes on        at 0:00:30" in lines
+    (tmp_path / "empty.log").touch()
+    watch = Watch(str(folder / "a.mkv"), comments=tmp_path / "empty.log", threshold=0.4, target="participation")
+    lines = watch.introduction(predictor)
+    assert "empty.log, too short yet to tell its format" in lines
+    assert "participation from" in lines
+    assert "raised above 40.0%" in lines
+
+
+def test_a_closed_standard_input_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(RecordingError, match="standard input is closed"):
+        Watch("-")
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"recording": "gone.mkv"}, RecordingError, "gone.mkv is not there: start the recorder first"),
+        ({"recording": "."}, RecordingError, "is a folder"),
+        ({"comments": Path("gone.log")}, CommentLogError, "start its recorder first"),
+        ({"comments": Path(__file__)}, CommentLogError, "not a comment log of a known format"),
+        ({"until_idle_s": 0.0}, KuaiHLError, "--until-idle-s must be"),
+        ({"comment_wait_s": -1.0}, KuaiHLError, "--comment-wait-s must be"),
+        ({"threshold": float("nan")}, KuaiHLError, "--threshold must be"),
+        ({"out": Path()}, KuaiHLError, "it is not a file"),
+        ({"out": Path("gone/lines.jsonl")}, KuaiHLError, "gone is not a folder"),
+        ({"recording": "-", "state": Path("state")}, KuaiHLError, "write standard input to a file"),
+    ],
+)
+def test_mistakes_are_told(folder: Path, options: dict[str, object], error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        Watch(**{"recording": str(folder / "a.mkv"), **options})
+
+
+def test_an_alarm_by_hand() -> None:
+    alarm = Alarm(0.4)
+    heard = [alarm.hear(f) for f in (0.39, 0.41, 0.5, 0.39, 0.37, 0.405, 0.4)]
+    assert [a.begins for a in heard] == [False, True, False, False, False, True, False]
+    assert [a.highlight for a in heard] == [False, True, True, True, False, True, True]
+    assert 0.37 < 0.4 * (1 - SLACK) < 0.39
+
+
+def test_the_alarm_knows_only_the_past() -> None:
+    rng = np.random.default_rng(0)
+    forecasts = np.clip(0.35 + np.cumsum(rng.normal(scale=0.01, size=600)), 0, 1).tolist()
+    alarm, raised, inside = Alarm(), [], False
+    for i, forecast in enumerate(forecasts):
+        found = alarm.hear(forecast)
+        past = sorted(forecasts[max(i - REMEMBERED, 0) : i])
+        if i < WARM_UP:
+            assert (found.threshold, found.highlight) == (None, False)
+            continue
+
+        def quantile(share: float, past: list[float] = past) -> float:
+            at = share * (len(past) - 1)
+            low = int(at)
+            return past[low] + (at - low) * (past[min(low + 1, len(past) - 1)] - past[low])
+
+        assert found.threshold == pytest.approx(quantile(0.9))
+        now = forecast >= quantile(0.75) if inside else forecast > quantile(0.9)
+        assert found.highlight == now
+        assert found.begins == (now and not inside)
+        raised += [i] * found.begins
+        inside = now
+        alarm = Alarm(**alarm.state)  # which another process would go on from
+    assert 2 <= len(raised) <= 60
+
+
+def test_a_flat_forecast_raises_nothing() -> None:
+    alarm = Alarm()
+    assert not any(alarm.hear(0.4).highlight for _ in range(50))

@@ -1,0 +1,1 @@
+"""Rival methods that KuaiHL is compared with."""

@@ -1,0 +1,1 @@
+"""Datasets: recordings, chat logs and public data to Parquet shards with labels."""

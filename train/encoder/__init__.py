@@ -1,0 +1,1 @@
+"""The compact picture encoder: a Swin distilled from an ImageNet teacher."""

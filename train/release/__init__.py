@@ -1,0 +1,1 @@
+"""What is published: the model card and the Hugging Face Space."""

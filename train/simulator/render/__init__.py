@@ -1,0 +1,1 @@
+"""Render a simulated room as a recording with its logs."""

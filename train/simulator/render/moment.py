@@ -1,0 +1,58 @@
+"""A moment of a room: what its scene is drawn from."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from train.simulator.render.canvas import Color
+from train.simulator.render.people import Person
+from train.simulator.rooms.streamers import HAIRS, SHIRTS, SKINS
+
+WALLS: tuple[Color, ...] = (
+    (255, 224, 204), (204, 226, 244), (222, 212, 244), (208, 236, 218), (250, 214, 226), (246, 236, 196),
+)  # fmt: skip
+ACCENTS: tuple[Color, ...] = (
+    (238, 108, 77), (61, 120, 200), (124, 88, 196), (46, 150, 110), (214, 72, 120), (222, 150, 40),
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """What a scene is drawn from. ``shot`` varies the set, ``lead`` is the host's share of a PK's points.
+
+    ``felt_s`` is the integral of the intensity over time.
+    """
+
+    host: Person
+    guest: Person
+    theme: int
+    time_s: float
+    felt_s: float
+    intensity: float
+    mouth: float
+    shot: int
+    lead: float
+
+    def phase(self, slow: float, more: float) -> float:
+        """Where a movement is that runs at ``slow + more * intensity`` per second; it never jumps with intensity."""
+        return slow * self.time_s + more * self.felt_s
+
+    @property
+    def wall(self) -> Color:
+        """Colour of the room's walls."""
+        return WALLS[self.theme]
+
+    @property
+    def accent(self) -> Color:
+        """Colour of the room's things."""
+        return ACCENTS[self.theme]
+
+
+def guest(rng: np.random.Generator) -> Person:
+    """Make somebody up: an opponent, or those who dance along."""
+    return Person(
+        skin=SKINS[rng.integers(len(SKINS))],
+        hair=HAIRS[rng.integers(len(HAIRS))],
+        shirt=SHIRTS[rng.integers(len(SHIRTS))],
+        hair_style=int(rng.integers(4)),
+    )

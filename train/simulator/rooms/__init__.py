@@ -1,0 +1,1 @@
+"""Simulated rooms: their course, speech, comments and viewers."""
