@@ -182,7 +182,7 @@ class Demo:
         if run is None:
             return [gr.skip()] * SHOWN
         table = [
-            [style.clock(s.segment.start_s), "–" if s.lvtr is None else f"{s.lvtr:.1%}", s.comments, s.speech]
+            [style.clock(s.segment.start_s), "–" if s.score is None else f"{s.score:.1%}", s.comments, s.speech]
             for s in run.prediction.segments
         ]
         true = pipeline.truth_beside(run.opened.path, target=run.prediction.target)

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 from kuaihl.errors import KuaiHLError
-from kuaihl.features.embeddings import SOURCES, Encoded, Source
-from kuaihl.model.inputs import Features
+from kuaihl.features.embeddings import SOURCES, Embeddings, Source
+from kuaihl.model.inputs import ModelInputs
 from kuaihl.predictor import Predictor
 from kuaihl.records import Prediction, Segment
 
@@ -28,13 +28,13 @@ class Contributions:
     model read, which takes a while to gather from a chat of millions.
     """
 
-    lvtr: np.ndarray
+    scores: np.ndarray
     without: dict[str, np.ndarray]
-    features: Features = field(repr=False)
+    features: ModelInputs = field(repr=False)
 
     def added(self, index: int) -> dict[str, float]:
         """What each source adds to the prediction of a segment, in LVTR; below zero where it takes away."""
-        return {name: float(self.lvtr[index] - left[index]) for name, left in self.without.items()}
+        return {name: float(self.scores[index] - left[index]) for name, left in self.without.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ class Moment:
 
 def contributions(
     predictor: Predictor,
-    encoded: Encoded,
+    encoded: Embeddings,
     *,
     streamer: str | None = None,
     target: str | None = None,
@@ -93,18 +93,18 @@ def contributions(
         cases["streamer"] = replace(whole, streamer=torch.zeros_like(whole.streamer))
     without = {name: model.sweep(given, target=row, progress=part()).numpy() for name, given in cases.items()}
     lvtr = model.sweep(whole, target=row, progress=part()).numpy()
-    return Contributions(lvtr=lvtr, without=without, features=whole)
+    return Contributions(scores=lvtr, without=without, features=whole)
 
 
 @torch.inference_mode()
 def moments(
     predictor: Predictor,
-    encoded: Encoded,
+    encoded: Embeddings,
     index: int,
     *,
     streamer: str | None = None,
     target: str | None = None,
-    features: Features | None = None,
+    features: ModelInputs | None = None,
     top: int = 5,
 ) -> tuple[Moment, ...]:
     """Find the ``top`` segments before segment ``index`` that mattered most to its prediction, the greatest first.
@@ -138,11 +138,11 @@ def moments(
     return tuple(_moment(encoded, i, dict(zip(present, values, strict=True))) for i, values in most)
 
 
-def _without(features: Features, encoded: Encoded, source: Source) -> Features:
+def _without(features: ModelInputs, encoded: Embeddings, source: Source) -> ModelInputs:
     return features.without(source, text=encoded.without(source).text.fitting())
 
 
-def _moment(encoded: Encoded, index: int, added: dict[Source, float]) -> Moment:
+def _moment(encoded: Embeddings, index: int, added: dict[Source, float]) -> Moment:
     """Gather what was said and written in a segment; in linear time, since millions may have written."""
     said = encoded.speech[index] if encoded.speech is not None else ()
     written = encoded.comments[index] if encoded.comments is not None else ()
@@ -178,7 +178,7 @@ def indices_at(prediction: Prediction, at_s: Sequence[float] = ()) -> list[int]:
 
 def explained(
     predictor: Predictor,
-    encoded: Encoded,
+    encoded: Embeddings,
     prediction: Prediction,
     indices: Sequence[int],
     *,
@@ -195,7 +195,7 @@ def explained(
     asked = {"streamer": streamer, "target": target}
     found = contributions(predictor, encoded, **asked, progress=lambda share: tell(share / 2))
     places = [(s.segment.start_s, s.segment.end_s) for s in prediction.segments] + [(encoded.segments[-1].end_s, None)]
-    values = [*prediction.curve, prediction.forecast]
+    values = [*prediction.curve, prediction.next_score]
     rows = [
         {"start_s": start_s, "end_s": end_s, "value": value, "added": found.added(index) if index else {}}
         for index, ((start_s, end_s), value) in enumerate(zip(places, values, strict=True))

@@ -54,7 +54,7 @@ class _Peak:
     index: int
     first: int
     last: int
-    lvtr: float
+    score: float
 
 
 def select(
@@ -82,7 +82,7 @@ def select(
         raise ValueError(f"{len(segments)} segments, but {len(lvtr)} values")
     curve = np.array([np.nan if value is None else value for value in lvtr], dtype=np.float64)
     chosen: list[_Peak] = []
-    for peak in sorted(_peaks(curve, options), key=lambda peak: (-peak.lvtr, peak.index)):
+    for peak in sorted(_peaks(curve, options), key=lambda peak: (-peak.score, peak.index)):
         trimmed = _trimmed(peak, segments, curve, options.max_length_s)
         if all(_gap_s(trimmed, other, segments) >= options.min_gap_s for other in chosen):
             chosen.append(trimmed)
@@ -123,7 +123,7 @@ def _trimmed(peak: _Peak, segments: Sequence[Segment], curve: np.ndarray, max_le
             first += 1
         else:
             last -= 1
-    return _Peak(peak.index, first, last, peak.lvtr)
+    return _Peak(peak.index, first, last, peak.score)
 
 
 def _gap_s(one: _Peak, other: _Peak, segments: Sequence[Segment]) -> float:
@@ -149,7 +149,7 @@ def _highlights(chosen: Sequence[_Peak], segments: Sequence[Segment], padding_s:
             start_s=padded[peak][0],
             end_s=padded[peak][1],
             peak_s=(segments[peak.index].start_s + segments[peak.index].end_s) / 2,
-            lvtr=peak.lvtr,
+            score=peak.score,
         )
         for rank, peak in enumerate(chosen, 1)
     )

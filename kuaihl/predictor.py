@@ -17,14 +17,14 @@ from kuaihl.devices import choose_device
 from kuaihl.dtw import banded_cost, banded_path
 from kuaihl.errors import KuaiHLError
 from kuaihl.features.chat import utterances_by_segment
-from kuaihl.features.embeddings import SOURCES, Encoded, Source
+from kuaihl.features.embeddings import SOURCES, Embeddings, Source
 from kuaihl.features.pretrained import find_text_encoder, find_visual_encoder
 from kuaihl.features.text import TextEncoder
 from kuaihl.features.vision import VisualEncoder
 from kuaihl.highlights import HighlightOptions, select
 from kuaihl.media.recording import Recording, open_recording
 from kuaihl.model.config import KuaiHLConfig
-from kuaihl.model.inputs import PICTURES, Features, gathered
+from kuaihl.model.inputs import PICTURES, ModelInputs, gathered
 from kuaihl.model.kuaihl import KuaiHL, load, sha256_of
 from kuaihl.records import Alignment, CheckpointInfo, CommentLog, Prediction, SegmentPrediction, Skipped
 from kuaihl.speech.recognizer import SpeechRecognizer
@@ -193,7 +193,7 @@ class Predictor:
         comment_offset_s: float = 0.0,
         stream_start: str | datetime | None = None,
         progress: ProgressCallback | None = None,
-    ) -> Encoded:
+    ) -> Embeddings:
         """Read and encode a recording; parameters and errors as for `predict`."""
         if unknown := [source for source in sources if source not in SOURCES]:
             raise KuaiHLError(f"There is no source {unknown[0]!r}: sources are {', '.join(SOURCES)}.")
@@ -233,7 +233,7 @@ class Predictor:
         skipped = [*opened.skipped, *skipped]
         if log is not None:
             skipped += [*log.skipped, *selection.outside(log.comments, segments)]
-        return Encoded(opened.info, segments, speech, written, pictures, text, tuple(skipped), timings)
+        return Embeddings(opened.info, segments, speech, written, pictures, text, tuple(skipped), timings)
 
     def _look(self, recording: Recording, *, tell: Callable[[float], None]) -> tuple[np.ndarray, tuple[Skipped, ...]]:
         """Encode the pictures, a few segments at a time: (segments, 3, picture_dim) float16, and what was skipped."""
@@ -254,7 +254,7 @@ class Predictor:
 
     def score(
         self,
-        encoded: Encoded,
+        encoded: Embeddings,
         *,
         streamer: str | None = None,
         target: str | None = None,
@@ -291,7 +291,7 @@ class Predictor:
                 )
                 for i, (segment, value) in enumerate(zip(encoded.segments, lvtr, strict=True))
             ),
-            forecast=curve[-1],
+            next_score=curve[-1],
             highlights=select(encoded.segments, lvtr, options=options),
             alignment=alignment,
             skipped=encoded.skipped,
@@ -300,12 +300,12 @@ class Predictor:
 
     def features(
         self,
-        encoded: Encoded,
+        encoded: Embeddings,
         *,
         streamer: str | None = None,
         target: str | None = None,
         progress: Callable[[float], None] | None = None,
-    ) -> Features:
+    ) -> ModelInputs:
         """Gather the model's input, a batch of one, with what is missing, or not for this target, marked as such.
 
         ``progress`` is told which share is done; what it raises stops the work.
@@ -313,13 +313,13 @@ class Predictor:
         seen = self.seen(encoded, target=target)
         return gathered(self.config, seen, streamer_index=self.model.streamer_index(streamer), progress=progress)
 
-    def seen(self, encoded: Encoded, *, target: str | None = None) -> Encoded:
+    def seen(self, encoded: Embeddings, *, target: str | None = None) -> Embeddings:
         """Leave out what the model was trained without where it predicts this target."""
         unseen = self.config.targets[self.config.target_index(target)].without
         return encoded.without(*(source for source in SOURCES if source in unseen))
 
     @torch.inference_mode()
-    def _align(self, features: Features) -> Alignment | None:
+    def _align(self, features: ModelInputs) -> Alignment | None:
         """Align text with pictures over the whole recording; None where either is missing."""
         if not (features.has_pictures.all() and (features.has_speech | features.has_comments).all()):
             return None

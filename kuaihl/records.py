@@ -71,13 +71,13 @@ class Utterance:
 
 @dataclass(frozen=True, slots=True)
 class Highlight:
-    """A stretch of the recording that should hold its viewers; ``lvtr`` is the predicted peak, at ``peak_s``."""
+    """A stretch of the recording that should hold its viewers; ``score`` is the prediction at the peak, at ``peak_s``."""
 
     rank: int
     start_s: float
     end_s: float
     peak_s: float
-    lvtr: float
+    score: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ class SegmentPrediction:
     """What was found in a segment, and the LVTR that the segments before it predict (``None`` for the first)."""
 
     segment: Segment
-    lvtr: float | None
+    score: float | None
     speech: str
     comments: int
 
@@ -142,7 +142,7 @@ class Prediction:
     """The result: a curve of LVTR, its highlights, the alignment, and what they rest on.
 
     ``target`` names what is predicted, which all that is called LVTR stands for, and ``trained_on`` what the checkpoint
-    learned it from. ``forecast`` is the LVTR of the segment after the last. ``timings_s`` has one entry for each stage
+    learned it from. ``next_score`` is the LVTR of the segment after the last. ``timings_s`` has one entry for each stage
     of the work.
     """
 
@@ -152,7 +152,7 @@ class Prediction:
     trained_on: str
     modalities: Modalities
     segments: tuple[SegmentPrediction, ...]
-    forecast: float
+    next_score: float
     highlights: tuple[Highlight, ...]
     alignment: Alignment | None
     skipped: tuple[Skipped, ...]
@@ -161,4 +161,4 @@ class Prediction:
     @property
     def curve(self) -> Sequence[float | None]:
         """Predicted LVTR of each segment (segments,); ``None`` for the first."""
-        return [s.lvtr for s in self.segments]
+        return [s.score for s in self.segments]

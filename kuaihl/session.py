@@ -10,8 +10,8 @@ import torch
 from kuaihl.comments import selection
 from kuaihl.features.bag_of_words import hashed_words
 from kuaihl.features.chat import ChatActivity, speech_activity
-from kuaihl.features.embeddings import Encoded
-from kuaihl.model.inputs import Features, gather_features
+from kuaihl.features.embeddings import Embeddings
+from kuaihl.model.inputs import ModelInputs, gather_features
 from kuaihl.predictor import Predictor
 from kuaihl.records import Comment, Segment, SegmentPrediction, Utterance
 
@@ -21,7 +21,7 @@ class Step:
     """A segment that has come, with what was predicted of it before it came, and the forecast of the one after it."""
 
     found: SegmentPrediction
-    forecast: float
+    next_score: float
 
 
 class Session:
@@ -90,12 +90,12 @@ class Session:
             speech = self._hear(segment, sound)
         if "speech" in unseen:
             speech = None
-        written = None if comments is None else selection.spoken(comments)
+        written = None if comments is None else selection.text_comments(comments)
         said = None if speech is None else " ".join(utterance.text for utterance in speech)
         features = self._features(segment, pictures, speech, said, written)
         return self.advance(segment, features, speech=said or "", comments=len(written or ()))
 
-    def advance(self, segment: Segment, features: Features, *, speech: str = "", comments: int = 0) -> Step:
+    def advance(self, segment: Segment, features: ModelInputs, *, speech: str = "", comments: int = 0) -> Step:
         """Take the next segment as features, a batch of one; ``speech`` and ``comments`` are noted in the result."""
         model = self._predictor.model
         self._past.append(model.gather_all(features, target=self._target)[0])
@@ -118,7 +118,7 @@ class Session:
         speech: Sequence[Utterance] | None,
         said: str | None,
         written: Sequence[Comment] | None,
-    ) -> Features:
+    ) -> ModelInputs:
         """Encode one segment, as `Predictor.features` does a recording."""
         predictor, config = self._predictor, self._predictor.config
         text = predictor.text_encoder.encode_segments(
@@ -142,7 +142,7 @@ class Session:
 
 
 def replay(
-    predictor: Predictor, encoded: Encoded, *, streamer: str | None = None, target: str | None = None
+    predictor: Predictor, encoded: Embeddings, *, streamer: str | None = None, target: str | None = None
 ) -> Iterator[Step]:
     """Play an encoded recording as it would have arrived: the same numbers as `Predictor.score`, bit for bit."""
     session = Session(predictor, streamer=streamer, target=target)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
-from kuaihl.comments.selection import spoken
+from kuaihl.comments.selection import text_comments
 from kuaihl.comments.statistics import Summary, summarize
 from kuaihl.comments.timing import Mismatch, mismatch
 from kuaihl.media.audio import SAMPLE_RATE_HZ
@@ -197,7 +197,7 @@ def check_log(
     level_db = sound_level(recording, progress=progress)
     # What looks like a wrong time zone is too far for a lag, which is then looked for around it.
     around_s = (misfit.offset_s if misfit else None) or 0.0
-    lag = estimate_offset(level_db, [c.time_s + around_s for c in spoken(log.comments)])
+    lag = estimate_offset(level_db, [c.time_s + around_s for c in text_comments(log.comments)])
     summary = summarize(log, bins=bins, duration_s=duration_s)
     return LogCheck(name, log, summary, duration_s, misfit, lag and lag.further(around_s), level_db)
 

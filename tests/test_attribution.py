@@ -10,9 +10,9 @@ import torch
 
 from kuaihl.attribution import MOST_TEXTS, Written, contributions, explained, indices_at, moments
 from kuaihl.errors import KuaiHLError
-from kuaihl.features.embeddings import SOURCES, Encoded
+from kuaihl.features.embeddings import SOURCES, Embeddings
 from kuaihl.media.recording import open_recording, thumbnail
-from kuaihl.model.inputs import Features
+from kuaihl.model.inputs import ModelInputs
 from kuaihl.model.kuaihl import KuaiHL
 from kuaihl.predictor import Predictor
 from kuaihl.records import Comment
@@ -32,10 +32,10 @@ def test_contributions_are_predictions_made_anew(predictor: Predictor) -> None:
     for source in SOURCES:
         alone = predictor.score(given.without(source), streamer=streamer)
         assert not getattr(alone.modalities, source)
-        np.testing.assert_array_equal(found.without[source][1:], np.float32([*alone.curve[1:], alone.forecast]))
+        np.testing.assert_array_equal(found.without[source][1:], np.float32([*alone.curve[1:], alone.next_score]))
     stranger = predictor.score(given)
     np.testing.assert_array_equal(found.without["streamer"][1:-1], np.float32(stranger.curve[1:]))
-    assert found.added(7) == {k: pytest.approx(float(found.lvtr[7] - v[7])) for k, v in found.without.items()}
+    assert found.added(7) == {k: pytest.approx(float(found.scores[7] - v[7])) for k, v in found.without.items()}
     assert set(contributions(predictor, given.without("speech")).without) == {"pictures", "comments"}
 
 
@@ -44,8 +44,8 @@ def test_a_target_is_explained_by_what_its_head_has_seen(predictor: Predictor) -
     given = encoded(both.config, 30)
     found = contributions(both, given, target=target)
     assert set(found.without) == {"comments"}
-    np.testing.assert_array_equal(found.lvtr[1:-1], np.float32(both.score(given, target=target).curve[1:]))
-    assert not np.isclose(found.lvtr[1:], contributions(both, given).lvtr[1:]).any()
+    np.testing.assert_array_equal(found.scores[1:-1], np.float32(both.score(given, target=target).curve[1:]))
+    assert not np.isclose(found.scores[1:], contributions(both, given).scores[1:]).any()
     seen = moments(both, given, 27, target=target, top=60)
     assert {source for m in seen for source in m.added} == {"comments"}
     assert len(seen) == 20
@@ -81,7 +81,7 @@ def test_occlusion_is_the_prediction_without_one_source_of_one_segment(predictor
 class CommentsAlone(KuaiHL):
     """A model whose causes are known: it predicts from the mean of log1p of comments in the window alone."""
 
-    def gather_all(self, features: Features, **_: int) -> torch.Tensor:
+    def gather_all(self, features: ModelInputs, **_: int) -> torch.Tensor:
         return features.chat[0, :, :1] * features.has_comments[0, :, None]
 
     def decode(self, gathered: torch.Tensor, **_: int) -> torch.Tensor:
@@ -105,7 +105,7 @@ def test_the_known_cause_is_found(predictor: Predictor, monkeypatch: pytest.Monk
 
 
 @pytest.fixture(scope="module")
-def dull_room(predictor: Predictor, example: Path) -> tuple[Encoded, np.ndarray]:
+def dull_room(predictor: Predictor, example: Path) -> tuple[Embeddings, np.ndarray]:
     """Six minutes of a simulated room's least appealing pictures, and nothing else; and its most appealing ones."""
     recording = open_recording(example / "recording.mp4")
     truth = json.loads((example / "truth.json").read_text(encoding="utf-8"))["segments"]
@@ -122,7 +122,7 @@ def dull_room(predictor: Predictor, example: Path) -> tuple[Encoded, np.ndarray]
 
 @pytest.mark.parametrize("planted", [3, 8, 10])
 def test_appealing_pictures_in_a_dull_room_are_found(
-    predictor: Predictor, dull_room: tuple[Encoded, np.ndarray], planted: int
+    predictor: Predictor, dull_room: tuple[Embeddings, np.ndarray], planted: int
 ) -> None:
     dull, best = dull_room
     pictures = dull.pictures.copy()

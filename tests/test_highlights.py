@@ -15,7 +15,7 @@ def spans(curve, **options):
     options = {"min_gap_s": 0.0, **options}
     found = select(segments_of(len(curve) * 30.0), curve, options=HighlightOptions(**options))
     assert [h.rank for h in found] == list(range(1, len(found) + 1))
-    return [(h.start_s / 30, h.end_s / 30, h.lvtr) for h in found]
+    return [(h.start_s / 30, h.end_s / 30, h.score) for h in found]
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ def test_random_curves_against_a_walk(seed):
         span = (first * 30.0, last * 30.0 + 30)
         if all(span[0] - end >= gap_s or start - span[1] >= gap_s for start, end, _ in expected):
             expected.append((*span, curve[peak]))
-    assert [(h.start_s, h.end_s, h.lvtr) for h in found] == expected[:k]
+    assert [(h.start_s, h.end_s, h.score) for h in found] == expected[:k]
 
     padded = select(
         segments,

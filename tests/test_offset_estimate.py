@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from kuaihl.comments.reader import read
-from kuaihl.comments.selection import spoken
+from kuaihl.comments.selection import text_comments
 from kuaihl.media.recording import open_recording
 from kuaihl.sync import BIN_S, comment_rate, estimate_offset, sound_level
 from tests.fixtures.cheering_stream import HOUR_S, a_stream
@@ -70,4 +70,4 @@ def test_a_room_whose_sound_tells_nothing_gets_no_offset(example, late_s):
     log = read(example / "comments.json", offset_s=late_s)
     level_db = sound_level(open_recording(example / "recording.mp4"))
     assert len(level_db) == 315
-    assert estimate_offset(level_db, [c.time_s for c in spoken(log.comments)]).offset_s is None
+    assert estimate_offset(level_db, [c.time_s for c in text_comments(log.comments)]).offset_s is None

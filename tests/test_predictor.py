@@ -10,7 +10,7 @@ import pytest
 
 from kuaihl.comments.selection import COUNTED
 from kuaihl.errors import CheckpointError, CommentLogError, KuaiHLError, RecordingError
-from kuaihl.features.embeddings import Encoded
+from kuaihl.features.embeddings import Embeddings
 from kuaihl.highlights import HighlightOptions
 from kuaihl.media.recording import Recording, open_recording
 from kuaihl.model.config import Target
@@ -27,7 +27,7 @@ def predictor() -> Predictor:
 
 
 @pytest.fixture(scope="module")
-def encoded(predictor: Predictor, short_recording: Path, short_log: Path) -> Encoded:
+def encoded(predictor: Predictor, short_recording: Path, short_log: Path) -> Embeddings:
     return predictor.encode(short_recording, short_log)
 
 
@@ -46,11 +46,11 @@ def values(curve: Sequence[float | None]) -> np.ndarray:
     return np.array(curve, dtype=float)
 
 
-def test_every_segment_but_the_first_and_a_forecast(predictor: Predictor, encoded: Encoded) -> None:
+def test_every_segment_but_the_first_and_a_forecast(predictor: Predictor, encoded: Embeddings) -> None:
     found = predictor.score(encoded, options=HighlightOptions(top_k=2, min_gap_s=0))
     assert found.curve[0] is None
     assert ((values(found.curve[1:]) > 0) & (values(found.curve[1:]) < 1)).all()
-    assert 0 < found.forecast < 1
+    assert 0 < found.next_score < 1
     assert [s.segment.start_s for s in found.segments] == [0.0, 30.0, 60.0, 90.0, 120.0]
     assert [s.comments for s in found.segments] == COMMENTS_PER_SEGMENT
     assert found.target == "lvtr"
@@ -63,7 +63,7 @@ def test_every_segment_but_the_first_and_a_forecast(predictor: Predictor, encode
     assert (modalities.pictures, modalities.speech, modalities.comments) == (True, True, True)
 
 
-def test_the_alignment_is_a_path_through_its_band(predictor: Predictor, encoded: Encoded) -> None:
+def test_the_alignment_is_a_path_through_its_band(predictor: Predictor, encoded: Embeddings) -> None:
     alignment = predictor.score(encoded).alignment
     assert alignment.path[0] == (0, 0)
     assert alignment.path[-1] == (4, 4)
@@ -73,7 +73,7 @@ def test_the_alignment_is_a_path_through_its_band(predictor: Predictor, encoded:
 
 
 def test_nothing_knows_what_comes_later(
-    predictor: Predictor, encoded: Encoded, short_recording: Path, short_log: Path, tmp_path: Path
+    predictor: Predictor, encoded: Embeddings, short_recording: Path, short_log: Path, tmp_path: Path
 ) -> None:
     whole = predictor.score(encoded)
     for kept in (1, 3):
@@ -81,7 +81,7 @@ def test_nothing_knows_what_comes_later(
         part = predictor.predict(earlier, short_log)
         assert len(part.segments) == kept
         np.testing.assert_allclose(values(part.curve), values(whole.curve[:kept]), atol=1e-5)
-        assert part.forecast == pytest.approx(whole.curve[kept], abs=1e-5)
+        assert part.next_score == pytest.approx(whole.curve[kept], abs=1e-5)
 
 
 def test_what_a_recording_lacks_is_masked_and_said(predictor: Predictor, short_log: Path, tmp_path: Path) -> None:
@@ -124,12 +124,12 @@ def test_the_offset_moves_comments_and_what_falls_out_is_counted(
     assert reasons["bot, left out of the text"] == 1
 
 
-def test_comments_change_the_prediction(predictor: Predictor, encoded: Encoded, short_recording: Path) -> None:
+def test_comments_change_the_prediction(predictor: Predictor, encoded: Embeddings, short_recording: Path) -> None:
     without = predictor.predict(short_recording)
     assert not np.allclose(values(without.curve[1:]), values(predictor.score(encoded).curve[1:]), atol=1e-4)
 
 
-def test_known_streamers_count_and_others_are_strangers(predictor: Predictor, encoded: Encoded) -> None:
+def test_known_streamers_count_and_others_are_strangers(predictor: Predictor, encoded: Embeddings) -> None:
     stranger, nobody = predictor.score(encoded, streamer="nobody knows"), predictor.score(encoded)
     known = predictor.score(encoded, streamer=predictor.config.streamers[0])
     assert stranger.curve == nobody.curve
@@ -137,7 +137,7 @@ def test_known_streamers_count_and_others_are_strangers(predictor: Predictor, en
 
 
 def test_what_is_left_out_is_not_read(
-    predictor: Predictor, encoded: Encoded, short_recording: Path, short_log: Path, tmp_path: Path, monkeypatch
+    predictor: Predictor, encoded: Embeddings, short_recording: Path, short_log: Path, tmp_path: Path, monkeypatch
 ) -> None:
     def read(*_, **__):
         pytest.fail("it was read")
@@ -193,7 +193,7 @@ def test_progress_names_the_stages_and_can_stop(predictor: Predictor, short_reco
         predictor.predict(short_recording, short_log, progress=stop)
 
 
-def test_a_model_trained_without_a_source_never_sees_it(predictor: Predictor, encoded: Encoded) -> None:
+def test_a_model_trained_without_a_source_never_sees_it(predictor: Predictor, encoded: Embeddings) -> None:
     deaf = Predictor.from_pretrained(device="cpu")
     deaf.model.config = replace(deaf.config, targets=(Target(without=("comments", "streamer")),))
     found, expected = deaf.score(encoded), predictor.score(encoded.without("comments"))
@@ -202,7 +202,7 @@ def test_a_model_trained_without_a_source_never_sees_it(predictor: Predictor, en
     assert [step.found for step in replay(deaf, encoded)] == list(found.segments)
 
 
-def test_each_target_rests_on_what_its_head_has_seen(predictor: Predictor, encoded: Encoded) -> None:
+def test_each_target_rests_on_what_its_head_has_seen(predictor: Predictor, encoded: Embeddings) -> None:
     both = two_targets(predictor)
     lvtr, chat = (both.score(encoded, target=name) for name in ("lvtr", "participation"))
     assert both.score(encoded).curve == lvtr.curve
@@ -212,7 +212,7 @@ def test_each_target_rests_on_what_its_head_has_seen(predictor: Predictor, encod
     assert (chat.modalities.pictures, chat.modalities.speech, chat.modalities.comments) == (False, False, True)
     assert (lvtr.alignment is not None, chat.alignment) == (True, None)
     blind = both.score(encoded.without("pictures", "speech"), target="participation")
-    assert (blind.curve, blind.forecast) == (chat.curve, chat.forecast)
+    assert (blind.curve, blind.next_score) == (chat.curve, chat.next_score)
     with pytest.raises(KuaiHLError, match="nothing to predict participation from, which takes comments"):
         both.score(encoded.without("comments"), target="participation")
     assert [step.found for step in replay(both, encoded, target="participation")] == list(chat.segments)
@@ -223,7 +223,7 @@ def test_what_is_not_predicted_is_refused_before_any_work(predictor: Predictor, 
         predictor.predict(tmp_path / "nothing.mp4", target="mood")
 
 
-def test_a_recording_is_opened_once(predictor: Predictor, short_recording: Path, encoded: Encoded) -> None:
+def test_a_recording_is_opened_once(predictor: Predictor, short_recording: Path, encoded: Embeddings) -> None:
     opened = open_recording(short_recording)
     found = predictor.encode(replace(opened, info=replace(opened.info, name="as it was opened")))
     assert found.recording.name == "as it was opened"
@@ -243,7 +243,7 @@ def test_bad_input(predictor: Predictor, short_recording: Path, tmp_path: Path) 
 
 @pytest.mark.gpu
 def test_gpu_gives_what_the_cpu_gives(
-    encoded: Encoded, predictor: Predictor, short_recording: Path, short_log: Path
+    encoded: Embeddings, predictor: Predictor, short_recording: Path, short_log: Path
 ) -> None:
     found = Predictor.from_pretrained(device="cuda").predict(short_recording, short_log)
     np.testing.assert_allclose(values(found.curve), values(predictor.score(encoded).curve), atol=0.02)

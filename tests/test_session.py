@@ -30,8 +30,8 @@ def test_a_replay_gives_the_numbers_of_the_whole_bit_for_bit(predictor: Predicto
     whole = predictor.score(given, streamer=predictor.config.streamers[0])
     steps = list(replay(predictor, given, streamer=predictor.config.streamers[0]))
     assert [step.found for step in steps] == list(whole.segments)
-    assert steps[-1].forecast == whole.forecast
-    assert [step.forecast for step in steps[:-1]] == [step.found.lvtr for step in steps[1:]]
+    assert steps[-1].next_score == whole.next_score
+    assert [step.next_score for step in steps[:-1]] == [step.found.score for step in steps[1:]]
 
 
 def test_a_replay_leaves_out_what_is_missing(predictor: Predictor) -> None:
@@ -53,8 +53,8 @@ def test_raw_segments_give_the_numbers_of_the_recording(
     steps = [session.feed(s, pictures=p, sound=w, comments=c) for (s, p), (_, w), c in came]
     assert [step.found.speech for step in steps] == [s.speech for s in whole.segments]
     assert [step.found.comments for step in steps] == [s.comments for s in whole.segments]
-    live = [step.forecast for step in steps]
-    np.testing.assert_allclose(live, [*whole.curve[1:], whole.forecast], atol=1e-5)
+    live = [step.next_score for step in steps]
+    np.testing.assert_allclose(live, [*whole.curve[1:], whole.next_score], atol=1e-5)
 
 
 def test_what_comes_later_changes_nothing_before(predictor: Predictor) -> None:
@@ -62,7 +62,7 @@ def test_what_comes_later_changes_nothing_before(predictor: Predictor) -> None:
     other.pictures[5:] += 1
     ahead, behind = (list(replay(predictor, given)) for given in (one, other))
     assert ahead[:5] == behind[:5]
-    assert [a.forecast for a in ahead[5:]] != [b.forecast for b in behind[5:]]
+    assert [a.next_score for a in ahead[5:]] != [b.next_score for b in behind[5:]]
 
 
 def test_sound_and_speech_are_one_too_many(predictor: Predictor) -> None:

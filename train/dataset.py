@@ -19,7 +19,7 @@ from kuaihl.errors import LabelError
 from kuaihl.features.bag_of_words import MOST_WORDS
 from kuaihl.features.chat import CHAT_COLUMNS, SPEECH_COLUMNS
 from kuaihl.model.config import KuaiHLConfig
-from kuaihl.model.inputs import PICTURES, Features
+from kuaihl.model.inputs import PICTURES, ModelInputs
 
 DATASET_FILE = "dataset.json"
 ENCODER_FILES = ("visual.safetensors", "distill.json")
@@ -171,8 +171,8 @@ class Segments:
         """Rows of a flag or the label (stop - start,)."""
         return self._scalars[name][start:stop]
 
-    def features(self, room: Room, *, streamer: int) -> Features:
-        """Features of a whole room, as a batch of one."""
+    def features(self, room: Room, *, streamer: int) -> ModelInputs:
+        """ModelInputs of a whole room, as a batch of one."""
         return stack([self.window(room.start, room.stop)], streamers=[streamer], length=room.stop - room.start)
 
     def window(self, start: int, stop: int, *, dropped: frozenset[str] = frozenset()) -> dict[str, np.ndarray]:
@@ -208,7 +208,7 @@ class Segments:
         return [Room(*values) for values in zip(names, streamers, splits, starts.tolist(), stops.tolist(), strict=True)]
 
 
-def stack(windows: Sequence[dict[str, np.ndarray]], *, streamers: Sequence[int], length: int) -> Features:
+def stack(windows: Sequence[dict[str, np.ndarray]], *, streamers: Sequence[int], length: int) -> ModelInputs:
     """Pad windows at their end to ``length`` and stack them: what is padded is zero, and has no modality."""
 
     def padded(name: str) -> Tensor:
@@ -218,7 +218,7 @@ def stack(windows: Sequence[dict[str, np.ndarray]], *, streamers: Sequence[int],
             row[: len(window[name])] = window[name]
         return torch.from_numpy(out)
 
-    return Features(**{name: padded(name) for name in windows[0]}, streamer=torch.tensor(streamers))
+    return ModelInputs(**{name: padded(name) for name in windows[0]}, streamer=torch.tensor(streamers))
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,7 +230,7 @@ class Batch:
     of the head that learns from it; ``hints``, if there are any, are as in `HINTS`, (batch, segments, columns) each.
     """
 
-    features: Features
+    features: ModelInputs
     label: Tensor
     labelled: Tensor
     valid: Tensor

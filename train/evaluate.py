@@ -12,7 +12,7 @@ import tyro
 
 from kuaihl.errors import CheckpointError, LabelError
 from kuaihl.model.config import KuaiHLConfig
-from kuaihl.model.inputs import PICTURES, Features
+from kuaihl.model.inputs import PICTURES, ModelInputs
 from kuaihl.model.kuaihl import KuaiHL, Tokens, load, sha256_of
 from train.command import plain_errors
 from train.data.participation import leave_out
@@ -103,7 +103,7 @@ def _places(config: KuaiHLConfig) -> dict[str, slice]:
 def _hidden(model: KuaiHL, places: Sequence[slice]) -> Iterator[None]:
     """Mark tokens of each segment as not present."""
 
-    def tokens(features: Features, *, target: int = 0) -> Tokens:
+    def tokens(features: ModelInputs, *, target: int = 0) -> Tokens:
         found = KuaiHL.tokens(model, features, target=target)
         for place in places:
             found.present[..., place] = False

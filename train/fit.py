@@ -274,7 +274,7 @@ def loss_terms(output: Output, missed: Tensor, batch: Batch, config: FitConfig) 
     present = output.tokens.present
     both = present[..., 0] & present[..., PICTURES]  # a window where pictures or text are masked has nothing to align
     alignable = batch.valid & (both | ~batch.valid).all(-1, keepdim=True)
-    aligned = output.lvtr.new_zeros(())
+    aligned = output.scores.new_zeros(())
     if config.align and alignable.any():
         aligned = alignment_loss(
             output.tokens.text.float(),
@@ -283,10 +283,10 @@ def loss_terms(output: Output, missed: Tensor, batch: Batch, config: FitConfig) 
             valid=alignable,
             generator=[torch.Generator().manual_seed(seed) for seed in batch.seeds.tolist()],
         )
-    ranked = pairwise_loss(output.lvtr, batch.label, region=config.region, sigma=config.sigma, valid=batch.labelled)
+    ranked = pairwise_loss(output.scores, batch.label, region=config.region, sigma=config.sigma, valid=batch.labelled)
     windows = batch.valid.any(-1).sum()
     counts = torch.stack([windows, (alignable.sum(-1) >= MIN_ALIGNED_SEGMENTS).sum(), windows, windows])
-    pointed = pointwise_loss(output.lvtr, batch.label, valid=batch.labelled)
+    pointed = pointwise_loss(output.scores, batch.label, valid=batch.labelled)
     return torch.stack([pointed, aligned, ranked, missed]), counts
 
 

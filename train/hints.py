@@ -26,7 +26,7 @@ class Learner(nn.Module):
     def forward(self, batch: Batch) -> tuple[Output, Tensor]:
         """Predict, and tell the squared error of the guesses, summed over hints: a mean over segments and windows."""
         output = self.model(batch.features, target=batch.target)
-        missed = output.lvtr.new_zeros(batch.valid.shape)
+        missed = output.scores.new_zeros(batch.valid.shape)
         for guess, seen, hint in zip(self.guesses, (output.gathered, output.decoded), batch.hints, strict=False):
             missed = missed + (guess(seen).float() - hint).square().mean(-1)
         counted = batch.valid.sum(-1)

@@ -130,7 +130,7 @@ def _room_columns(simulated: Room, visual: VisualEncoder, text: TextEncoder) -> 
     segments = simulated.segments
     drawn = visual.encode(np.concatenate([draw(simulated, i) for i in range(len(segments))]))
     speech = utterances_by_segment(simulated.speech, segments)
-    comments = selection.by_segment(selection.spoken(simulated.comments), segments)
+    comments = selection.by_segment(selection.text_comments(simulated.comments), segments)
     return columns(
         name=simulated.id,
         streamer=simulated.streamer,

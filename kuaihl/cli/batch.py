@@ -159,7 +159,7 @@ def _predicted(
         target=prediction.target,
         highlight_start_s=best and best.start_s,
         highlight_end_s=best and best.end_s,
-        highlight_predicted=best and best.lvtr,
+        highlight_predicted=best and best.score,
         took_s=round(sum(prediction.timings_s.values()), 1),
         results=results.name,
         warning=found.warning or "",

@@ -149,14 +149,14 @@ def prediction_text(
     ]
     for highlight in prediction.highlights:
         span = f"{as_clock(highlight.start_s)}–{as_clock(highlight.end_s)}"
-        line = f"{highlight.rank:<6}{span:<21}{highlight.lvtr:<17.1%} "
+        line = f"{highlight.rank:<6}{span:<21}{highlight.score:<17.1%} "
         said = textwrap.shorten(_said(prediction, highlight), max(columns() - len(line), 20), placeholder=" …")
         lines.append(line + said)
     if not prediction.highlights:
         lines.append("-     no part of the curve stands out")
     speed = prediction.recording.duration_s / max(took_s, 1e-9)
     rest = [
-        ("forecast", f"{prediction.forecast:.1%} for the next 30 s"),
+        ("forecast", f"{prediction.next_score:.1%} for the next 30 s"),
         *_skipped(prediction.skipped),
         ("took", f"{took_s:.1f} s: {speed:.0f} × real time"),
     ]

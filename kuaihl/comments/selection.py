@@ -50,7 +50,7 @@ def is_text(comment: Comment) -> bool:
     return comment.kind in _TEXT_KINDS
 
 
-def spoken(comments: Iterable[Comment]) -> list[Comment]:
+def text_comments(comments: Iterable[Comment]) -> list[Comment]:
     """Only those comments that count as text."""
     return [c for c in comments if is_text(c)]
 

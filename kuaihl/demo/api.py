@@ -69,7 +69,7 @@ class Endpoints:
         """Predict how many viewers stay, for every 30 seconds of a live stream's recording, and write all its files.
 
         The answer is what prediction.json holds, with "files" beside it: report, tables, chapters, subtitles, timelines
-        for editors. Each segment's "lvtr" is the predicted share of viewers who stay long, null for the first.
+        for editors. Each segment's "score" is the prediction for "target", null for the first.
 
         Args:
             recording: Video or sound file: MP4, MOV, MKV, WebM, FLV, MPEG-TS.

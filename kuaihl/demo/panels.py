@@ -55,13 +55,13 @@ def streamer(name: str) -> str:
 def summary(prediction: Prediction) -> str:
     """Write the result in four numbers, what it rests on, and what was passed over."""
     name = escape(target_name(prediction.target))
-    scored = [s for s in prediction.segments if s.lvtr is not None]
-    best = max(scored, key=lambda s: s.lvtr, default=None)
+    scored = [s for s in prediction.segments if s.score is not None]
+    best = max(scored, key=lambda s: s.score, default=None)
     figures = [
         ("Length", clock(prediction.recording.duration_s)),
-        (f"Mean {name}", f"{sum(s.lvtr for s in scored) / len(scored):.1%}" if scored else "–"),
-        (f"Highest {name}", f"{best.lvtr:.1%} <small>at {clock(best.segment.start_s)}</small>" if best else "–"),
-        ("Forecast, next 30 s", f"{prediction.forecast:.1%}"),
+        (f"Mean {name}", f"{sum(s.score for s in scored) / len(scored):.1%}" if scored else "–"),
+        (f"Highest {name}", f"{best.score:.1%} <small>at {clock(best.segment.start_s)}</small>" if best else "–"),
+        ("Forecast, next 30 s", f"{prediction.next_score:.1%}"),
     ]
     found = {word: getattr(prediction.modalities, word) for word in ("pictures", "speech", "comments")}
     rests_on = "".join(f"<span>{word}</span>" if there else f"<s>no {word}</s>" for word, there in found.items())
@@ -84,8 +84,8 @@ def highlights(prediction: Prediction, stills: Sequence[str]) -> str:
         time = f"{clock(highlight.start_s)} – {clock(highlight.end_s)}"
         rows.append(
             f'<li><button type="button" data-rank="{highlight.rank}" aria-pressed="{str(not rows).lower()}">{picture}'
-            f'<span class="when">{time} <b>{highlight.lvtr:.1%}</b></span>'
-            f'<span class="bar"><i style="width:{highlight.lvtr:.0%}"></i></span></button></li>'
+            f'<span class="when">{time} <b>{highlight.score:.1%}</b></span>'
+            f'<span class="bar"><i style="width:{highlight.score:.0%}"></i></span></button></li>'
         )
     name = escape(target_name(prediction.target))
     return f"<h3>Highlights <small>predicted {name}; click to play</small></h3><ol>{''.join(rows)}</ol>"
@@ -139,12 +139,12 @@ def arrived(prediction: Prediction) -> str:
     """Write what a recording that is played live has just brought, and what is expected next."""
     last = prediction.segments[-1]
     span = f"{clock(last.segment.start_s)} – {clock(last.segment.end_s)}"
-    expected = "nothing was expected of it" if last.lvtr is None else f"expected was {last.lvtr:.1%}"
+    expected = "nothing was expected of it" if last.score is None else f"expected was {last.score:.1%}"
     comments = f", {last.comments:,} comment{'' if last.comments == 1 else 's'}" * prediction.modalities.comments
     said = f"<q>{escape(last.speech)}</q>" if last.speech else ""
     return (
         f"<p><b>{span}</b> has come: {expected}{comments}.</p>"
-        f"<p>Forecast for the next 30 s: <b>{prediction.forecast:.1%}</b></p>{said}"
+        f"<p>Forecast for the next 30 s: <b>{prediction.next_score:.1%}</b></p>{said}"
     )
 
 

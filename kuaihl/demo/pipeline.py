@@ -14,7 +14,7 @@ from kuaihl.demo.model_cache import OWN
 from kuaihl.errors import CheckpointError, RecordingError
 from kuaihl.export.report import still
 from kuaihl.export.saving import stills_of, write_prediction
-from kuaihl.features.embeddings import SOURCES, Encoded, Source
+from kuaihl.features.embeddings import SOURCES, Embeddings, Source
 from kuaihl.highlights import HighlightOptions
 from kuaihl.media.clips.writer import zip_clips
 from kuaihl.media.recording import Recording, open_recording, playable
@@ -96,9 +96,9 @@ class Material:
 
     key: tuple[str | None, ...]
     encoders: str
-    footage: Encoded = field(repr=False)
+    footage: Embeddings = field(repr=False)
     log: CommentLog | None = field(repr=False)
-    encoded: Encoded = field(repr=False)
+    encoded: Embeddings = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +115,7 @@ class Run:
     stills: tuple[str, ...] = field(repr=False)
 
     @property
-    def shown(self) -> Encoded:
+    def shown(self) -> Embeddings:
         """What was encoded, without the sources that are left out."""
         return self.material.encoded.without(*self.settings.without)
 
@@ -235,7 +235,9 @@ def play(predictor: Predictor, run: Run) -> Iterator[Prediction]:
     segments = []
     for step in replay(predictor, run.shown, **run.settings.as_asked):
         segments.append(step.found)
-        yield replace(run.prediction, segments=tuple(segments), forecast=step.forecast, highlights=(), alignment=None)
+        yield replace(
+            run.prediction, segments=tuple(segments), next_score=step.next_score, highlights=(), alignment=None
+        )
 
 
 def clips(run: Run, *, progress: ProgressCallback) -> Path:
@@ -269,12 +271,12 @@ def placed(log: CommentLog, settings: Settings) -> CommentLog:
 
 def _with_comments(
     predictor: Predictor,
-    footage: Encoded,
+    footage: Embeddings,
     log: CommentLog | None,
     settings: Settings,
     *,
     progress: ProgressCallback | None = None,
-) -> Encoded:
+) -> Embeddings:
     """Add the comments of a log, where the settings say, to what was encoded without: as if encoded together."""
     if log is None:
         return footage

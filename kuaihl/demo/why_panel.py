@@ -39,11 +39,11 @@ class Reasons:
 
         prediction = run.prediction
         offered = [
-            (f"{style.clock(s.segment.start_s)} – {s.lvtr:.1%}", s.segment.index)
+            (f"{style.clock(s.segment.start_s)} – {s.score:.1%}", s.segment.index)
             for s in prediction.segments
-            if s.lvtr is not None
+            if s.score is not None
         ]
-        offered.append((f"Forecast, next 30 s – {prediction.forecast:.1%}", len(prediction.segments)))
+        offered.append((f"Forecast, next 30 s – {prediction.next_score:.1%}", len(prediction.segments)))
         player, still, which, why, alignment = self._tell(run, 1, None, dark)
         player |= {"value": run.player and str(run.player), "visible": run.player is not None}
         return [player, still | {"visible": run.player is None}, which | {"choices": offered}, why, alignment]
@@ -83,7 +83,7 @@ class Reasons:
         picture = run.stills[chosen.rank - 1] if chosen else pipeline.picture(run, start_s)
         ahead = index == count
         when = "for the next 30 s, the forecast" if ahead else f"at {style.clock(shown.start_s)}"
-        value = prediction.forecast if ahead else prediction.segments[index].lvtr
+        value = prediction.next_score if ahead else prediction.segments[index].score
         moments = pipeline.why(self._model(run.settings.model), run, index)
         around = alignment.alignment(prediction, around=shown.index, dark=dark)
         return [

@@ -103,7 +103,7 @@ def to_srt(prediction: Prediction) -> str:
     name = plain(target_name(prediction.target))
     return _cues(
         (
-            (h.start_s, h.end_s, f"{title_of(prediction, h)}\npredicted {name} {h.lvtr:.1%}")
+            (h.start_s, h.end_s, f"{title_of(prediction, h)}\npredicted {name} {h.score:.1%}")
             for h in sorted(prediction.highlights, key=lambda h: h.start_s)
         ),
         ",",

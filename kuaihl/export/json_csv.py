@@ -8,7 +8,7 @@ import math
 
 from kuaihl.records import SEGMENT_S, Prediction, SegmentPrediction
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Counts the changes of ``to_json`` that its readers have to know of."""
 
 
@@ -24,9 +24,9 @@ def to_json(prediction: Prediction) -> str:
         "modalities": dataclasses.asdict(prediction.modalities),
         "segment_s": SEGMENT_S,
         "segments": [_row(segment) for segment in prediction.segments],
-        "forecast": _number(prediction.forecast),
+        "next_score": _number(prediction.next_score),
         "highlights": [
-            {"rank": h.rank, "start_s": float(h.start_s), "end_s": float(h.end_s), "lvtr": _number(h.lvtr)}
+            {"rank": h.rank, "start_s": float(h.start_s), "end_s": float(h.end_s), "score": _number(h.score)}
             for h in prediction.highlights
         ],
         "alignment": alignment
@@ -42,11 +42,13 @@ def to_json(prediction: Prediction) -> str:
 
 
 def to_csv(prediction: Prediction) -> str:
-    """Write the segments as a table whose header names the target; a missing value is an empty field."""
+    """Write the segments as a table; a missing value is an empty field, ``target`` names what ``score`` is."""
     table = io.StringIO()
-    writer = csv.writer(table, lineterminator="\n")
-    writer.writerow(["index", "start_s", "end_s", prediction.target, "speech", "comments"])
-    writer.writerows(_row(segment).values() for segment in prediction.segments)
+    rows = [{**_row(segment), "target": prediction.target} for segment in prediction.segments]
+    columns = ["index", "start_s", "end_s", "target", "score", "speech", "comments"]
+    writer = csv.DictWriter(table, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
     return table.getvalue()
 
 
@@ -64,7 +66,7 @@ def _row(found: SegmentPrediction) -> dict:
         "index": found.segment.index,
         "start_s": float(found.segment.start_s),
         "end_s": float(found.segment.end_s),
-        "lvtr": _number(found.lvtr),
+        "score": _number(found.score),
         "speech": found.speech,
         "comments": int(found.comments),
     }

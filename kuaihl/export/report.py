@@ -158,7 +158,7 @@ def _card(prediction: Prediction, highlight: Highlight, picture: str) -> str:
     quote = f"<q>{escape(' '.join(said))}</q>" if said else ""
     span = f"{style.clock(highlight.start_s)} – {style.clock(highlight.end_s)}"
     return (
-        f'<li>{shown}<span class="when"><span>{highlight.rank}. {span}</span> <b>{highlight.lvtr:.1%}</b></span>'
+        f'<li>{shown}<span class="when"><span>{highlight.rank}. {span}</span> <b>{highlight.score:.1%}</b></span>'
         f"{quote}</li>"
     )
 
@@ -166,7 +166,7 @@ def _card(prediction: Prediction, highlight: Highlight, picture: str) -> str:
 def _table(prediction: Prediction) -> str:
     rows = "".join(
         f"<tr><td>{style.clock(found.segment.start_s)}</td>"
-        f"<td>{'–' if found.lvtr is None else f'{found.lvtr:.1%}'}</td>"
+        f"<td>{'–' if found.score is None else f'{found.score:.1%}'}</td>"
         f"<td>{found.comments:,}</td><td>{escape(found.speech)}</td></tr>"
         for found in prediction.segments
     )

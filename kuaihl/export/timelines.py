@@ -74,7 +74,7 @@ def to_otio(prediction: Prediction, *, rate_hz: Fraction) -> str:
                 title_of(prediction, highlight),
                 media_reference=otio.schema.ExternalReference(quote(os.fsencode(recording.name)), whole),
                 source_range=_range(highlight, rate_hz),
-                metadata={"kuaihl": {"rank": highlight.rank, prediction.target: highlight.lvtr}},
+                metadata={"kuaihl": {"rank": highlight.rank, prediction.target: highlight.score}},
             )
             if kind == kinds[0]:
                 peak = TimeRange(RationalTime(int(highlight.peak_s * rate_hz), rate), RationalTime(1, rate))
@@ -89,7 +89,7 @@ def _in_time(prediction: Prediction) -> list[Highlight]:
 
 
 def _value(prediction: Prediction, highlight: Highlight) -> str:
-    return f"predicted {plain(target_name(prediction.target))} {highlight.lvtr:.1%}"
+    return f"predicted {plain(target_name(prediction.target))} {highlight.score:.1%}"
 
 
 def _start(rate_hz: Fraction) -> RationalTime:

@@ -1,1 +1,1 @@
-"""Features of a segment: pretrained encoders for pictures and text, and chat activity."""
+"""ModelInputs of a segment: pretrained encoders for pictures and text, and chat activity."""

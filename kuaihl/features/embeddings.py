@@ -14,7 +14,7 @@ Source = Literal["pictures", "speech", "comments"]
 
 
 @dataclass(frozen=True, slots=True)
-class Encoded:
+class Embeddings:
     """What the encoders found in one recording: enough to predict again with other settings, without encoding again.
 
     ``speech`` and ``comments`` hold what was said and written in each segment, ``pictures`` (segments, 3, picture_dim)
@@ -35,7 +35,7 @@ class Encoded:
         """Which sources there are."""
         return Modalities(self.pictures is not None, self.speech is not None, self.comments is not None)
 
-    def without(self, *sources: Source) -> "Encoded":
+    def without(self, *sources: Source) -> "Embeddings":
         """Leave out sources, as if the recording had never had them."""
         left = dict.fromkeys(sources)
         pictures, speech, comments = (left.get(name, getattr(self, name)) for name in SOURCES)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from kuaihl.features.bag_of_words import hashed_words
 from kuaihl.features.chat import ChatActivity, speech_activity
-from kuaihl.features.embeddings import Encoded
+from kuaihl.features.embeddings import Embeddings
 from kuaihl.model.config import KuaiHLConfig
 
 PICTURES = 3
@@ -17,7 +17,7 @@ PICTURES = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Features:
+class ModelInputs:
     """What the encoders say about segments, with which sources there were at all.
 
     Attributes
@@ -56,16 +56,16 @@ class Features:
         comments = self.chat[..., :1].expm1()  # the first column of `CHAT_COLUMNS`
         return self.counts.float().expm1() / comments.clamp(min=1)
 
-    def to(self, device: torch.device | str) -> "Features":
+    def to(self, device: torch.device | str) -> "ModelInputs":
         """Move every tensor."""
-        return Features(**{f.name: getattr(self, f.name).to(device) for f in fields(self)})
+        return ModelInputs(**{f.name: getattr(self, f.name).to(device) for f in fields(self)})
 
-    def cut(self, start: int, stop: int) -> "Features":
+    def cut(self, start: int, stop: int) -> "ModelInputs":
         """Keep segments ``start`` to ``stop`` (exclusive)."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
-        return Features(**{k: v if k == "streamer" else v[:, start:stop] for k, v in values.items()})
+        return ModelInputs(**{k: v if k == "streamer" else v[:, start:stop] for k, v in values.items()})
 
-    def without(self, source: str, *, text: np.ndarray | None) -> "Features":
+    def without(self, source: str, *, text: np.ndarray | None) -> "ModelInputs":
         """Leave out pictures, speech or comments, as if there had never been any.
 
         ``text`` (segments, text_dim) is of what is left; None where neither speech nor comments are.
@@ -77,14 +77,14 @@ class Features:
         left = torch.zeros_like(self.text) if text is None else torch.from_numpy(text)[None]
         return replace(self, **gone, text=left)
 
-    def padded(self, segments: int) -> "Features":
+    def padded(self, segments: int) -> "ModelInputs":
         """Fill up with zeros, which count as absent, to ``segments`` segments."""
 
         def filled(value: Tensor) -> Tensor:
             return torch.cat([value, value.new_zeros(len(value), segments - value.shape[1], *value.shape[2:])], dim=1)
 
         values = {f.name: getattr(self, f.name) for f in fields(self)}
-        return Features(**{k: v if k == "streamer" else filled(v) for k, v in values.items()})
+        return ModelInputs(**{k: v if k == "streamer" else filled(v) for k, v in values.items()})
 
 
 def gather_features(
@@ -101,15 +101,15 @@ def gather_features(
     has_speech: bool,
     has_comments: bool,
     streamer: Tensor,
-) -> Features:
-    """Make a batch of one: arrays as in `Features` but without its first axis; what is None is missing, and zero."""
+) -> ModelInputs:
+    """Make a batch of one: arrays as in `ModelInputs` but without its first axis; what is None is missing, and zero."""
     segments = len(chat)
 
     def tensor(values: np.ndarray | None, *shape: int) -> Tensor:
         return torch.zeros(1, segments, *shape) if values is None else torch.from_numpy(values)[None]
 
     there = {"pictures": pictures is not None, "speech": has_speech, "comments": has_comments}
-    return Features(
+    return ModelInputs(
         pictures=tensor(pictures, PICTURES, picture_dim),
         text=tensor(text, text_dim),
         spoken=tensor(spoken, text_dim),
@@ -127,8 +127,8 @@ Progress = Callable[[float], None]
 
 
 def gathered(
-    config: KuaiHLConfig, encoded: Encoded, *, streamer_index: int, progress: Progress | None = None
-) -> Features:
+    config: KuaiHLConfig, encoded: Embeddings, *, streamer_index: int, progress: Progress | None = None
+) -> ModelInputs:
     """Gather what a model reads of a recording: a batch of one, what is missing marked as such."""
     segments = encoded.segments
     comments = encoded.comments if encoded.comments is not None else [()] * len(segments)

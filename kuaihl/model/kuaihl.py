@@ -18,7 +18,7 @@ from kuaihl.features.chat import CHAT_COLUMNS, SPEECH_COLUMNS
 from kuaihl.model.config import KuaiHLConfig
 from kuaihl.model.decoder import CausalDecoder
 from kuaihl.model.hub import CONFIG_FILE, MODEL_FILE, fetch
-from kuaihl.model.inputs import PICTURES, Features, Progress
+from kuaihl.model.inputs import PICTURES, ModelInputs, Progress
 from kuaihl.model.perceiver import Perceiver
 
 _STEP = 16
@@ -46,12 +46,12 @@ class Tokens:
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """Position i of a window predicts the segment after it: ``lvtr`` (batch, segments), in [0, 1], and its tokens.
+    """Position i of a window predicts the segment after it: ``scores`` (batch, segments), in [0, 1], and its tokens.
 
-    ``lvtr`` is whatever the target is; ``gathered`` and ``decoded`` (batch, segments, dim) come out of the two blocks.
+    ``gathered`` and ``decoded`` (batch, segments, dim) come out of the two blocks.
     """
 
-    lvtr: Tensor
+    scores: Tensor
     tokens: Tokens
     gathered: Tensor
     decoded: Tensor
@@ -114,7 +114,7 @@ class KuaiHL(
         self.decoder = CausalDecoder(layers=config.decoder_layers, window=config.window, recurrent=recurrent, **sizes)
         self.head = nn.Linear(dim, len(config.targets))
 
-    def tokens(self, features: Features, *, target: int = 0) -> Tokens:
+    def tokens(self, features: ModelInputs, *, target: int = 0) -> Tokens:
         """Project the features, which may be float16, to tokens and say which are present."""
         pictures = self.project_pictures(features.pictures.float())
         unseen = self.config.targets[target].without
@@ -151,20 +151,20 @@ class KuaiHL(
 
     def decode(self, gathered: Tensor, *, target: int = 0) -> Tensor:
         """Causal decoder and head: (batch, segments, dim) -> LVTR of the segment after each, (batch, segments)."""
-        return self._lvtr(self.decoder(gathered, recurrent=self.config.is_recurrent(target)), target)
+        return self._score(self.decoder(gathered, recurrent=self.config.is_recurrent(target)), target)
 
-    def _lvtr(self, decoded: Tensor, target: int) -> Tensor:
+    def _score(self, decoded: Tensor, target: int) -> Tensor:
         return self.head(decoded)[..., target].float().sigmoid()  # bf16 is too coarse for ranks
 
-    def forward(self, features: Features, *, target: int = 0) -> Output:
+    def forward(self, features: ModelInputs, *, target: int = 0) -> Output:
         """Predict from each position of each window; windows are padded at their end, which no position before sees."""
         tokens = self.tokens(features, target=target)
         gathered = self.gather(tokens, features.streamer, target=target)
         decoded = self.decoder(gathered, recurrent=self.config.is_recurrent(target))
-        return Output(self._lvtr(decoded, target), tokens, gathered, decoded)
+        return Output(self._score(decoded, target), tokens, gathered, decoded)
 
     @torch.inference_mode()
-    def sweep(self, features: Features, *, target: int = 0, progress: Progress | None = None) -> Tensor:
+    def sweep(self, features: ModelInputs, *, target: int = 0, progress: Progress | None = None) -> Tensor:
         """Predict every segment of a recording of any length, each from the window before it.
 
         Parameters
@@ -192,7 +192,7 @@ class KuaiHL(
         return torch.cat(scores)
 
     @torch.inference_mode()
-    def gather_all(self, features: Features, *, target: int = 0) -> Tensor:
+    def gather_all(self, features: ModelInputs, *, target: int = 0) -> Tensor:
         """Perceiver block over a recording (a batch of 1), a few segments at a time: (segments, dim).
 
         Every step has the same shape, so that a segment's vector is the same, bit for bit, alone or among others.

@@ -88,7 +88,7 @@ def curve(
     end_s = (segments[-1].end_s if segments else 0.0) + SEGMENT_S
     if live:
         end_s = max(end_s, prediction.recording.duration_s + SEGMENT_S)
-    rates = (0.0, 1.0) if live else _span([*values, *known, prediction.forecast])
+    rates = (0.0, 1.0) if live else _span([*values, *known, prediction.next_score])
     # Room at the right for the forecast's marker, which would be cut in half.
     figure.update_xaxes(range=dates([0.0, end_s * 1.02]), **time_axis(end_s * 1.02))
     figure.update_xaxes(title="time in the recording", row=rows, col=1)
@@ -121,10 +121,10 @@ def _hover(found: SegmentPrediction, prediction: Prediction) -> str:
     """Tell a segment's time, value, words and comments, as the few tags plotly knows."""
     segment = found.segment
     lines = [f"<b>{clock(segment.start_s)}–{clock(segment.end_s)}</b>"]
-    if found.lvtr is None:
+    if found.score is None:
         lines.append("no prediction: nothing came before")
     else:
-        lines.append(f"predicted {_target(prediction)} <b>{found.lvtr:.1%}</b>")
+        lines.append(f"predicted {_target(prediction)} <b>{found.score:.1%}</b>")
     if prediction.modalities.comments:
         lines.append(f"{found.comments} comment{'' if found.comments == 1 else 's'}")
     said = wrap(found.speech, _HOVER_WIDTH, max_lines=_HOVER_LINES)
@@ -164,14 +164,14 @@ def _add_forecast(
     figure: go.Figure, prediction: Prediction, middles: np.ndarray, values: Sequence[float], *, live: bool
 ) -> None:
     """Continue the curve by a dashed line to a hollow marker: the segment after the last."""
-    if not math.isfinite(prediction.forecast):
+    if not math.isfinite(prediction.next_score):
         return
     end_s = prediction.segments[-1].segment.end_s if prediction.segments else 0.0
     ahead = dates([end_s + SEGMENT_S / 2])[0]
-    text = f"forecast {prediction.forecast:.1%}"
+    text = f"forecast {prediction.next_score:.1%}"
     figure.add_scatter(
         x=[middles[-1], ahead] if values else [ahead],
-        y=[values[-1], prediction.forecast] if values else [prediction.forecast],
+        y=[values[-1], prediction.next_score] if values else [prediction.next_score],
         name="forecast",
         mode="lines+markers",
         line={"color": _VERMILION, "width": 2, "dash": "dot"},
@@ -183,11 +183,11 @@ def _add_forecast(
     # An annotation, since a trace's text would be cut off at the right edge.
     label = {"x": ahead, "xref": "x", "text": text, "showarrow": False}
     if live and end_s < _ROOM * prediction.recording.duration_s:  # beside the marker, while there is room
-        figure.add_annotation(label, y=prediction.forecast, yref="y", xanchor="left", yanchor="middle", xshift=10)
+        figure.add_annotation(label, y=prediction.next_score, yref="y", xanchor="left", yanchor="middle", xshift=10)
         return
     # At the edge that is further away from the curve.
-    low, high = _span([*values, prediction.forecast])
-    below = prediction.forecast > (low + high) / 2
+    low, high = _span([*values, prediction.next_score])
+    below = prediction.next_score > (low + high) / 2
     figure.add_annotation(
         label, y=0.02 if below else 0.98, yref="y domain", xanchor="right", yanchor="bottom" if below else "top"
     )
@@ -222,7 +222,7 @@ def _add_highlight(figure: go.Figure, highlight: Highlight) -> None:
         yshift=2,
         text=f"<b>{highlight.rank}</b>",
         hovertext=f"highlight {highlight.rank}: {clock(highlight.start_s)}–{clock(highlight.end_s)}, "
-        f"{highlight.lvtr:.1%}",
+        f"{highlight.score:.1%}",
         showarrow=False,
         bgcolor=_ORANGE,
         borderpad=2,

@@ -13,10 +13,10 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load, save
 
-from kuaihl.comments.selection import spoken
+from kuaihl.comments.selection import text_comments
 from kuaihl.errors import KuaiHLError
 from kuaihl.features.chat import PRESENCE_SEGMENTS
-from kuaihl.model.inputs import Features
+from kuaihl.model.inputs import ModelInputs
 from kuaihl.predictor import Predictor
 from kuaihl.records import SEGMENT_S, Comment, Segment, Utterance
 from kuaihl.session import Session, Step
@@ -38,7 +38,7 @@ class ResumableSession(Session):
 
     def __init__(self, predictor: Predictor, *, streamer: str | None = None, target: str | None = None) -> None:
         super().__init__(predictor, streamer=streamer, target=target)
-        self._window: deque[Features] = deque(maxlen=predictor.config.window)
+        self._window: deque[ModelInputs] = deque(maxlen=predictor.config.window)
         self._writers: deque[tuple[int, list[str]]] = deque(maxlen=PRESENCE_SEGMENTS)
         self._segments = self._comments = 0
 
@@ -53,13 +53,13 @@ class ResumableSession(Session):
     ) -> Step:
         """Take the next segment; see `Session.feed`."""
         step = super().feed(segment, pictures=pictures, sound=sound, speech=speech, comments=comments)
-        written = spoken(comments or ())
+        written = text_comments(comments or ())
         self._writers.append((len(written), sorted({c.user for c in written if c.user is not None})))
         self._segments += 1
         self._comments += len(written)
         return step
 
-    def advance(self, segment: Segment, features: Features, *, speech: str = "", comments: int = 0) -> Step:
+    def advance(self, segment: Segment, features: ModelInputs, *, speech: str = "", comments: int = 0) -> Step:
         """Take the next segment as features; see `Session.advance`."""
         self._window.append(features)
         return super().advance(segment, features, speech=speech, comments=comments)
@@ -68,14 +68,14 @@ class ResumableSession(Session):
         """Return what `recall` needs: tensors, and what can be JSON."""
         tensors = {
             field.name: torch.cat([getattr(one, field.name) for one in self._window], dim=1)
-            for field in fields(Features)
+            for field in fields(ModelInputs)
             if field.name != "streamer"
         }
         return tensors, {"writers": list(self._writers), "segments": self._segments, "comments": self._comments}
 
     def recall(self, tensors: Mapping[str, torch.Tensor], told: Mapping[str, Any]) -> None:
         """Go on from the past of another session; this one must be new. KuaiHLError if another version wrote it."""
-        if {field.name for field in fields(Features)} - {"streamer"} != tensors.keys():
+        if {field.name for field in fields(ModelInputs)} - {"streamer"} != tensors.keys():
             raise KuaiHLError("The state is of another version of kuaihl: name a new file with --state, or delete it.")
         self._writers.extend((count, list(users)) for count, users in told["writers"])
         self._segments, self._comments = told["segments"], told["comments"]
@@ -87,7 +87,7 @@ class ResumableSession(Session):
         for count, users in self._writers:
             names = [*users, *[None] * (count - len(users))]
             self._chat.add([Comment(0.0, "", name) for name in names], _ANY)
-        features = Features(**tensors, streamer=torch.tensor([self._streamer]))
+        features = ModelInputs(**tensors, streamer=torch.tensor([self._streamer]))
         for i in range(features.pictures.shape[1]):
             self.advance(Segment(i, 0.0, 0.0), features.cut(i, i + 1))
 

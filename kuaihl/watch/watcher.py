@@ -40,7 +40,7 @@ class Seen:
     start_s: float
     end_s: float
     lvtr: float | None
-    forecast: float
+    next_score: float
     threshold: float | None
     highlight: bool
     begins: bool
@@ -226,9 +226,9 @@ class Watch:
             sound=arrival.sound if "speech" in self._sources else None,
             comments=comments,
         )
-        alert, found, segment = alarm.hear(step.forecast), step.found, arrival.segment
+        alert, found, segment = alarm.hear(step.next_score), step.found, arrival.segment
         return Seen(
-            segment.index, segment.start_s, segment.end_s, found.lvtr, step.forecast, alert.threshold, alert.highlight,
+            segment.index, segment.start_s, segment.end_s, found.score, step.next_score, alert.threshold, alert.highlight,
             alert.begins, found.comments, found.speech, self._predicts,
         )  # fmt: skip
 
@@ -302,16 +302,16 @@ class Watch:
 
 def told(seen: Seen) -> str:
     """Tell of a segment in a line, and of a highlight that is about to come in one more."""
-    before = "–" if seen.lvtr is None else f"{seen.lvtr:.1%}"
+    before = "–" if seen.score is None else f"{seen.score:.1%}"
     line = (
-        f"{as_clock(seen.start_s)}–{as_clock(seen.end_s)}  predicted {before:>6}  next {seen.forecast:>6.1%}  "
+        f"{as_clock(seen.start_s)}–{as_clock(seen.end_s)}  predicted {before:>6}  next {seen.next_score:>6.1%}  "
         f"{seen.comments:>5,} comments  "
     )
     line += textwrap.shorten(printable(seen.speech), max(columns() - len(line), 20), placeholder=" …")
     if not seen.begins:
         return line.rstrip()
     span = f"{as_clock(seen.end_s)}–{as_clock(seen.end_s + SEGMENT_S)}"
-    return f"{line.rstrip()}\n{span}  HIGHLIGHT expected: {seen.forecast:.1%}, above {seen.threshold:.1%}"
+    return f"{line.rstrip()}\n{span}  HIGHLIGHT expected: {seen.next_score:.1%}, above {seen.threshold:.1%}"
 
 
 def _append(path: Path, line: str) -> None:

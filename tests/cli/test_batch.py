@@ -134,7 +134,7 @@ def test_a_batch_loads_once_and_passes_over_what_is_bad(predictor, capsys, monke
     assert (one["status"], one["results"], one["comment_log"], one["comments"]) == ("done", "one-kuaihl", "", "")
     assert (float(one["duration_s"]), float(one["took_s"])) == (pytest.approx(140, abs=0.3), 10.8)
     assert (float(one["highlight_start_s"]), float(one["highlight_end_s"])) == (best.start_s, best.end_s)
-    assert float(one["highlight_predicted"]) == best.lvtr
+    assert float(one["highlight_predicted"]) == best.score
     assert (rotten["status"], rotten["results"]) == ("failed", "")
     assert "rotten.mp4 is not a recording" in rotten["reason"]
     assert Path(two["recording"]) == Path("vods").resolve() / "two.mp4"
@@ -147,7 +147,7 @@ def test_a_batch_loads_once_and_passes_over_what_is_bad(predictor, capsys, monke
     lines = table.splitlines()
     assert lines[0].split() == ["recording", "length", "comments", "top", "highlight", "LVTR", "took"]
     assert lines[1].split()[:3] == ["one", "0:02:20", "-"]
-    assert lines[1].split()[4:] == [f"{best.lvtr:.1%}", "11", "s"]
+    assert lines[1].split()[4:] == [f"{best.score:.1%}", "11", "s"]
     assert lines[2].startswith("rotten     failed: vods/rotten.mp4 is not")
     assert lines[3].split()[2] == f"{sum(segment.comments for segment in made_up().segments)}"
     assert "done           2 of 3, 1 failed" in lines
@@ -267,4 +267,4 @@ def test_a_real_batch_has_the_numbers_of_a_single_recording(tmp_path, monkeypatc
     del alone["timings_s"], among["timings_s"]
     assert alone == among
     assert [segment["comments"] for segment in alone["segments"]] == [2, 0]
-    assert alone["forecast"] != bare["forecast"]
+    assert alone["next_score"] != bare["next_score"]

@@ -20,7 +20,7 @@ def test_the_command_tells_the_numbers_of_the_library(short_recording: Path, sho
     encoded = predictor.encode(short_recording, short_log)
     added = attribution.contributions(predictor, encoded, streamer=streamer)
     rows = [*told["segments"], told["forecast"]]
-    assert [row["value"] for row in rows] == [None, *added.lvtr[1:].tolist()]
+    assert [row["value"] for row in rows] == [None, *added.scores[1:].tolist()]
     assert [row["added"] for row in rows[1:]] == [added.added(index) for index in range(1, 6)]
     assert set(rows[1]["added"]) == {"pictures", "speech", "comments", "streamer"}
     assert [reason["start_s"] for reason in told["reasons"]] == [90.0, 140.0]

@@ -113,7 +113,7 @@ def test_summary_tells_what_matters(predictor, capsys, monkeypatch):
     row = next(line for line in lines if line.startswith("1 "))
     said = prediction.segments[int(best.start_s // 30)].speech
     assert row.split()[1:3] == [f"0:0{best.start_s // 60:.0f}:{best.start_s % 60:02.0f}–0:0{best.end_s // 60:.0f}:"
-                                f"{best.end_s % 60:02.0f}", f"{best.lvtr:.1%}"]  # fmt: skip
+                                f"{best.end_s % 60:02.0f}", f"{best.score:.1%}"]  # fmt: skip
     assert row.split()[3:6] == said.split()[:3]
     assert all(len(line) <= 120 for line in lines)
     text = "\n".join(lines)
@@ -125,7 +125,7 @@ def test_summary_tells_what_matters(predictor, capsys, monkeypatch):
 
 def test_predict_cuts_clips_and_tells_what_begins_early(predictor, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
-    highlight = Highlight(rank=1, start_s=62.0, end_s=65.0, peak_s=63.0, lvtr=0.5)
+    highlight = Highlight(rank=1, start_s=62.0, end_s=65.0, peak_s=63.0, score=0.5)
     predictor.outcome = dataclasses.replace(predictor.outcome, highlights=(highlight,))
     assert cli.run(["predict", "stream.mp4", "--clips"]) == 0
     # Its keyframes lie 4 s apart.
@@ -259,9 +259,9 @@ def test_real_command_on_a_short_recording(recording, tmp_path):
     document = json.loads((out / "prediction.json").read_text(encoding="utf-8"))
     assert [s["comments"] for s in document["segments"]] == [2, 1, 0, 1]
     assert document["segments"][-1]["end_s"] == pytest.approx(100, abs=0.3)
-    assert document["segments"][0]["lvtr"] is None
-    assert all(0 < s["lvtr"] < 1 for s in document["segments"][1:])
-    assert 0 < document["forecast"] < 1
+    assert document["segments"][0]["score"] is None
+    assert all(0 < s["score"] < 1 for s in document["segments"][1:])
+    assert 0 < document["next_score"] < 1
     assert {(i, j) for i, j in document["alignment"]["path"]} >= {(0, 0), (3, 3)}
     assert sum(skipped["count"] for skipped in document["skipped"]) == 1
     assert list(document["timings_s"]) == ["opening", "listening", "looking", "reading", "predicting"]

@@ -37,7 +37,7 @@ def test_numbers_are_those_of_predict_with_the_same_choices(predictor: Predictor
     assert [s.comments for s in seen] == [s.comments for s in whole.segments] == [2, 1, 0]
     assert all(s.speech == "" for s in seen)
     # Decord, by which whole recordings are decoded if it is installed, scales pictures a little differently.
-    np.testing.assert_allclose([s.forecast for s in seen], [*whole.curve[1:], whole.forecast], atol=0.01)
+    np.testing.assert_allclose([s.next_score for s in seen], [*whole.curve[1:], whole.next_score], atol=0.01)
 
 
 @pytest.mark.parametrize("sources", [("pictures", "speech", "comments"), ("pictures", "speech")])

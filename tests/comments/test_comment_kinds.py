@@ -2,7 +2,7 @@
 
 import pytest
 
-from kuaihl.comments.selection import COUNTED, KINDS, select_kinds, spoken
+from kuaihl.comments.selection import COUNTED, KINDS, select_kinds, text_comments
 from kuaihl.errors import CommentLogError
 from kuaihl.records import Comment, CommentLog
 
@@ -26,7 +26,7 @@ def texts(kinds):
 
 def test_the_default_is_what_counts_without():
     found = select_kinds(LOG)
-    assert list(found.comments) == spoken(LOG.comments)
+    assert list(found.comments) == text_comments(LOG.comments)
     assert [(s.reason, s.count) for s in found.skipped] == [
         ("gift, left out of the text", 1),
         ("bot, left out of the text", 1),
@@ -43,7 +43,7 @@ def test_each_kind_can_be_taken_in_or_left_out():
 
 
 def test_what_counts_counts_as_text():
-    assert spoken(select_kinds(LOG, KINDS).comments) == list(select_kinds(LOG, KINDS).comments)
+    assert text_comments(select_kinds(LOG, KINDS).comments) == list(select_kinds(LOG, KINDS).comments)
 
 
 def test_an_unknown_kind_is_refused():

@@ -1,6 +1,6 @@
 import random
 
-from kuaihl.comments.selection import by_segment, is_text, outside, spoken
+from kuaihl.comments.selection import by_segment, is_text, outside, text_comments
 from kuaihl.records import Comment, Segment, segments_of
 
 
@@ -8,7 +8,7 @@ def test_what_counts_as_text():
     kinds = ["message", "paid", "bot", "gift", "notice"]
     comments = [Comment(0.0, "x", "u", kind) for kind in kinds]
     assert [is_text(c) for c in comments] == [True, True, False, False, False]
-    assert spoken(comments) == comments[:2]
+    assert text_comments(comments) == comments[:2]
 
 
 def test_segments():

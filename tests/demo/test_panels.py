@@ -43,11 +43,11 @@ def test_streamers_without_a_name_are_channels() -> None:
 
 def test_summary_tells_length_mean_and_highest_value() -> None:
     prediction = made_up()
-    scored = [s for s in prediction.segments if s.lvtr is not None]
+    scored = [s for s in prediction.segments if s.score is not None]
     told = "".join(parse(panels.summary(prediction)).itertext())
-    assert f"{sum(s.lvtr for s in scored) / len(scored):.1%}" in told
-    assert f"{max(s.lvtr for s in scored):.1%}" in told
-    assert f"{prediction.forecast:.1%}" in told
+    assert f"{sum(s.score for s in scored) / len(scored):.1%}" in told
+    assert f"{max(s.score for s in scored):.1%}" in told
+    assert f"{prediction.next_score:.1%}" in told
 
 
 def test_names_are_text_not_markup() -> None:

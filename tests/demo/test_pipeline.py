@@ -167,9 +167,9 @@ def test_live_values_never_change_and_end_as_the_whole(predictor: Predictor, fir
     assert [len(p.segments) for p in shown] == list(range(1, len(first.prediction.segments) + 1))
     for earlier, later in pairwise(shown):
         assert later.segments[:-1] == earlier.segments
-        assert later.segments[-1].lvtr == earlier.forecast
+        assert later.segments[-1].score == earlier.next_score
     assert shown[-1].curve == first.prediction.curve
-    assert shown[-1].forecast == first.prediction.forecast
+    assert shown[-1].next_score == first.prediction.next_score
 
 
 def test_reasons_are_of_the_sources_shown(predictor: Predictor, first: pipeline.Run) -> None:

@@ -47,7 +47,7 @@ def test_it_tells_all_of_the_prediction():
     assert prediction.trained_on in page.text
     for highlight in prediction.highlights:
         assert f"{highlight.rank}. " in page.text
-        assert f"{highlight.lvtr:.1%}" in page.text
+        assert f"{highlight.score:.1%}" in page.text
     for found in prediction.segments:
         assert " ".join(found.speech.split()) in page.text
     assert "0:11:30" in page.text

@@ -13,7 +13,7 @@ import pytest
 
 from kuaihl import atomic
 from kuaihl.errors import KuaiHLError
-from kuaihl.export import html_pages, saving, tabular
+from kuaihl.export import html_pages, json_csv, saving
 from kuaihl.media import recording
 from tests.fixtures.predictions import made_up
 
@@ -43,7 +43,7 @@ def files_in(folder):
 
 def test_json_has_the_agreed_keys_and_values():
     prediction = made_up()
-    document = strict(tabular.to_json(prediction))
+    document = strict(json_csv.to_json(prediction))
     assert list(document) == [
         "schema_version",
         "recording",
@@ -80,21 +80,21 @@ def test_json_has_the_agreed_keys_and_values():
     assert document["trained_on"] == prediction.trained_on
     assert document["modalities"] == {"pictures": True, "speech": True, "comments": True}
     assert document["segment_s"] == 30
-    assert document["forecast"] == 0.421
+    assert document["next_score"] == 0.421
     assert document["skipped"] == [{"reason": "comments after the end", "count": 3, "where": "line 12"}]
     assert document["timings_s"] == {"opening": 0.5, "listening": 10.25}
     assert document["highlights"] == [
-        {"rank": h.rank, "start_s": h.start_s, "end_s": h.end_s, "lvtr": h.lvtr} for h in prediction.highlights
+        {"rank": h.rank, "start_s": h.start_s, "end_s": h.end_s, "score": h.score} for h in prediction.highlights
     ]
     path = [list(pair) for pair in prediction.alignment.path]
     assert document["alignment"] == {"path": path, "distance": 0.41, "band": 20}
-    assert document["segments"][0]["lvtr"] is None
+    assert document["segments"][0]["score"] is None
     assert document["segments"] == [
         {
             "index": i,
             "start_s": i * 30.0,
             "end_s": min(i * 30.0 + 30, 707.0),
-            "lvtr": s.lvtr,
+            "score": s.score,
             "speech": s.speech,
             "comments": s.comments,
         }
@@ -104,19 +104,19 @@ def test_json_has_the_agreed_keys_and_values():
 
 def test_json_is_strict_whatever_the_numbers():
     prediction = made_up()
-    odd = dataclasses.replace(prediction.segments[3], lvtr=math.nan, comments=np.int64(4))
-    other = dataclasses.replace(prediction.segments[4], lvtr=np.float32(0.25))
+    odd = dataclasses.replace(prediction.segments[3], score=math.nan, comments=np.int64(4))
+    other = dataclasses.replace(prediction.segments[4], score=np.float32(0.25))
     prediction = dataclasses.replace(
         prediction,
         segments=(*prediction.segments[:3], odd, other, *prediction.segments[5:]),
-        forecast=math.inf,
+        next_score=math.inf,
         alignment=dataclasses.replace(prediction.alignment, distance=np.float32(math.nan), path=((np.int64(0), 1),)),
         timings_s={"opening": math.nan, "looking": np.float64(2)},
     )
-    document = strict(tabular.to_json(prediction))
-    assert [s["lvtr"] for s in document["segments"][3:5]] == [None, 0.25]
+    document = strict(json_csv.to_json(prediction))
+    assert [s["score"] for s in document["segments"][3:5]] == [None, 0.25]
     assert document["segments"][3]["comments"] == 4
-    assert document["forecast"] is None
+    assert document["next_score"] is None
     assert document["alignment"] == {"path": [[0, 1]], "distance": None, "band": 20}
     assert document["timings_s"] == {"opening": None, "looking": 2.0}
 
@@ -124,7 +124,7 @@ def test_json_is_strict_whatever_the_numbers():
 def test_json_without_alignment_and_sizes():
     prediction = made_up(aligned=False)
     sound = dataclasses.replace(prediction.recording, video_codec=None, width=None, height=None)
-    document = strict(tabular.to_json(dataclasses.replace(prediction, recording=sound, highlights=())))
+    document = strict(json_csv.to_json(dataclasses.replace(prediction, recording=sound, highlights=())))
     assert document["alignment"] is None
     assert document["highlights"] == []
     assert document["recording"]["width"] is None
@@ -134,15 +134,14 @@ def test_csv_reads_back():
     prediction = made_up()
     tricky = dataclasses.replace(prediction.segments[2], speech='he said "a, b"\nand left')
     prediction = dataclasses.replace(prediction, segments=(*prediction.segments[:2], tricky, *prediction.segments[3:]))
-    rows = list(csv.DictReader(io.StringIO(tabular.to_csv(prediction), newline="")))
-    assert list(rows[0]) == ["index", "start_s", "end_s", "lvtr", "speech", "comments"]
+    rows = list(csv.DictReader(io.StringIO(json_csv.to_csv(prediction), newline="")))
+    assert list(rows[0]) == ["index", "start_s", "end_s", "target", "score", "speech", "comments"]
     assert [row["speech"] for row in rows] == [s.speech for s in prediction.segments]
-    assert rows[0]["lvtr"] == ""
-    assert [float(row["lvtr"]) for row in rows[1:]] == list(prediction.curve[1:])
+    assert rows[0]["score"] == ""
+    assert [float(row["score"]) for row in rows[1:]] == list(prediction.curve[1:])
     assert [int(row["comments"]) for row in rows] == [s.comments for s in prediction.segments]
     assert float(rows[-1]["end_s"]) == 707.0
-    other = tabular.to_csv(dataclasses.replace(prediction, target="participation"))
-    assert other.splitlines()[0] == "index,start_s,end_s,participation,speech,comments"
+    assert {row["target"] for row in rows} == {"lvtr"}
 
 
 def test_writes_four_whole_files_into_a_new_folder(tmp_path):
@@ -150,8 +149,8 @@ def test_writes_four_whole_files_into_a_new_folder(tmp_path):
     out = tmp_path / "a" / "b"
     assert saving.write_prediction(prediction, out) == [out / name for name in NAMES]
     assert files_in(tmp_path) == sorted(["a", "a/b", *(f"a/b/{name}" for name in NAMES)])
-    assert (out / "prediction.json").read_text(encoding="utf-8") == tabular.to_json(prediction)
-    assert (out / "segments.csv").read_bytes().decode() == tabular.to_csv(prediction)
+    assert (out / "prediction.json").read_text(encoding="utf-8") == json_csv.to_json(prediction)
+    assert (out / "segments.csv").read_bytes().decode() == json_csv.to_csv(prediction)
     for name in NAMES[2:]:
         page = (out / name).read_text(encoding="utf-8")
         assert page.count("plotly.js v") == 1  # its licence, once
@@ -189,7 +188,7 @@ def test_replaces_earlier_results_and_keeps_other_files(tmp_path):
     saving.write_prediction(made_up(seed=2), str(tmp_path))
     assert files_in(tmp_path) == sorted([*NAMES, "notes.txt"])
     assert (tmp_path / "notes.txt").read_text() == "mine"
-    assert (tmp_path / "prediction.json").read_text(encoding="utf-8") == tabular.to_json(made_up(seed=2))
+    assert (tmp_path / "prediction.json").read_text(encoding="utf-8") == json_csv.to_json(made_up(seed=2))
 
 
 def failing(real, *, at, error):

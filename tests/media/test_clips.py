@@ -19,8 +19,8 @@ from kuaihl.records import Highlight
 from tests.fixtures.videos import SOUND_HZ, beep_times, time_of, write_recording
 
 # Keyframes lie at every other second.
-LATE = Highlight(rank=1, start_s=13.3, end_s=15.7, peak_s=14.0, lvtr=0.5)
-EARLY = Highlight(rank=2, start_s=0.0, end_s=2.7, peak_s=2.0, lvtr=0.4)
+LATE = Highlight(rank=1, start_s=13.3, end_s=15.7, peak_s=14.0, score=0.5)
+EARLY = Highlight(rank=2, start_s=0.0, end_s=2.7, peak_s=2.0, score=0.4)
 KINDS = {
     "mp4": {},
     "mkv": {},
@@ -141,7 +141,7 @@ def test_padding_stops_at_the_ends_of_the_recording(made, tmp_path):
 @pytest.mark.parametrize("name", ["mp4", "ts"])
 def test_sound_with_a_gap_stays_in_time(tmp_path, name):
     path = write_recording(tmp_path / f"gap.{name}", duration_s=18.0, audio_gap_s=(11.5, 13.5))
-    highlight = Highlight(rank=1, start_s=9.3, end_s=15.7, peak_s=14.0, lvtr=0.5)
+    highlight = Highlight(rank=1, start_s=9.3, end_s=15.7, peak_s=14.0, score=0.5)
     for exact in (False, True):
         (clip,) = cut_clips(open_recording(path), [highlight], tmp_path / str(exact), exact=exact)
         _, sound = decoded(tmp_path / str(exact) / clip.file)
@@ -233,7 +233,7 @@ def test_a_recording_that_is_gone_is_told(made, tmp_path):
 
 
 def test_nothing_to_read_is_told_and_nothing_is_left(made, tmp_path):
-    after = Highlight(rank=1, start_s=50.0, end_s=60.0, peak_s=55.0, lvtr=0.5)
+    after = Highlight(rank=1, start_s=50.0, end_s=60.0, peak_s=55.0, score=0.5)
     with pytest.raises(RecordingError, match=r"no clip can be cut"):
         cut_clips(made("mp4"), [LATE, after], tmp_path / "clips")
     assert list(tmp_path.iterdir()) == []

@@ -18,7 +18,7 @@ from kuaihl.features.bag_of_words import MOST_WORDS
 from kuaihl.features.chat import CHAT_COLUMNS
 from kuaihl.model.config import PRESETS
 from kuaihl.model.hub import fetch
-from kuaihl.model.inputs import Features
+from kuaihl.model.inputs import ModelInputs
 from kuaihl.model.kuaihl import KuaiHL, load
 from tests.fixtures import hub_server as loopback
 from tests.fixtures.hub_server import File, Hub, Repo
@@ -54,7 +54,7 @@ def store(hub: Hub, files: dict[str, File], *, branch: str = "main", **settings:
 def predictions(found: KuaiHL) -> torch.Tensor:
     rng = torch.Generator().manual_seed(0)
     there = torch.ones(1, 7, dtype=torch.bool)
-    features = Features(
+    features = ModelInputs(
         pictures=torch.randn(1, 7, 3, 8, generator=rng),
         text=torch.randn(1, 7, 8, generator=rng),
         spoken=torch.randn(1, 7, 8, generator=rng),

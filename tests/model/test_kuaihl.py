@@ -10,20 +10,20 @@ from kuaihl.errors import CheckpointError
 from kuaihl.features.bag_of_words import BUCKETS, MOST_WORDS
 from kuaihl.features.chat import CHAT_COLUMNS, SPEECH_COLUMNS
 from kuaihl.model.config import PRESETS, Target
-from kuaihl.model.inputs import Features
+from kuaihl.model.inputs import ModelInputs
 from kuaihl.model.kuaihl import KuaiHL, load, sha256_of
 
 CONFIG = replace(PRESETS["debug"], streamers=("ann", "bo"))
 MODALITIES = ("pictures", "speech", "comments")
 
 
-def features(segments: int, *, batch: int = 1, seed: int = 0) -> Features:
+def features(segments: int, *, batch: int = 1, seed: int = 0) -> ModelInputs:
     rng = torch.Generator().manual_seed(seed)
 
     def noise(*shape: int) -> torch.Tensor:
         return torch.randn(batch, segments, *shape, generator=rng)
 
-    return Features(
+    return ModelInputs(
         pictures=noise(3, CONFIG.picture_dim),
         text=noise(CONFIG.text_dim),
         spoken=noise(CONFIG.text_dim),
@@ -46,7 +46,7 @@ def test_no_position_sees_a_later_segment(model: KuaiHL) -> None:
     given = features(5)
     names = ("pictures", "text", "spoken", "chat", "speech", "counts")
     inputs = [getattr(given, name).requires_grad_() for name in names]
-    lvtr = model(given).lvtr[0]
+    lvtr = model(given).scores[0]
     for i in range(5):
         for name, grad in zip(names, torch.autograd.grad(lvtr[i], inputs, retain_graph=True), strict=True):
             assert not grad[0, i + 1 :].any(), f"position {i} sees later {name}"
@@ -60,12 +60,12 @@ def test_sweep_predicts_each_segment_from_the_window_before_it(model: KuaiHL) ->
     assert curve[0].isnan()
     for t in range(1, 14):
         window = whole.cut(max(0, t - CONFIG.window), t)
-        torch.testing.assert_close(curve[t], model(window).lvtr[0, -1].detach(), atol=1e-6, rtol=0)
+        torch.testing.assert_close(curve[t], model(window).scores[0, -1].detach(), atol=1e-6, rtol=0)
 
 
 def test_sweep_never_looks_ahead(model: KuaiHL) -> None:
     whole, other = features(13), features(13, seed=1)
-    mixed = Features(
+    mixed = ModelInputs(
         **{
             f.name: getattr(whole, f.name)
             if f.name == "streamer"
@@ -89,29 +89,29 @@ def test_what_is_missing_has_no_influence(model: KuaiHL, missing: str) -> None:
     masked = replace(features(5), **{f"has_{missing}": absent})
     changed = {"pictures": ["pictures"], "speech": ["speech"], "comments": ["chat"]}[missing]
     other = replace(masked, **{name: getattr(masked, name) + 1 for name in changed})
-    assert torch.equal(model(masked).lvtr, model(other).lvtr)
-    assert not torch.allclose(model(masked).lvtr, model(features(5)).lvtr)
+    assert torch.equal(model(masked).scores, model(other).scores)
+    assert not torch.allclose(model(masked).scores, model(features(5)).scores)
 
 
 def test_speech_alone_is_read_where_there_is_speech(model: KuaiHL) -> None:
     given, absent = features(5), torch.zeros(1, 5, dtype=torch.bool)
     other = replace(given, spoken=given.spoken.flip(-1))
-    assert not torch.allclose(model(given).lvtr, model(other).lvtr)
+    assert not torch.allclose(model(given).scores, model(other).scores)
     deaf, other = (replace(some, has_speech=absent) for some in (given, other))
-    assert torch.equal(model(deaf).lvtr, model(other).lvtr)
+    assert torch.equal(model(deaf).scores, model(other).scores)
     torch.manual_seed(0)
     without = KuaiHL(replace(CONFIG, spoken=False)).eval()
-    assert torch.equal(without(given).lvtr, without(replace(given, spoken=given.spoken + 1)).lvtr)
+    assert torch.equal(without(given).scores, without(replace(given, spoken=given.spoken + 1)).scores)
 
 
 def test_text_is_masked_only_where_speech_and_comments_are_missing(model: KuaiHL) -> None:
     absent = torch.zeros(1, 5, dtype=torch.bool)
     deaf = replace(features(5), has_speech=absent)
     mute = replace(deaf, has_comments=absent)
-    assert not torch.allclose(model(deaf).lvtr, model(replace(deaf, text=deaf.text + deaf.text.flip(-1))).lvtr)
-    assert torch.equal(model(mute).lvtr, model(replace(mute, text=mute.text + 1)).lvtr)
+    assert not torch.allclose(model(deaf).scores, model(replace(deaf, text=deaf.text + deaf.text.flip(-1))).scores)
+    assert torch.equal(model(mute).scores, model(replace(mute, text=mute.text + 1)).scores)
     blind = replace(mute, has_pictures=absent)
-    assert model(blind).lvtr.isfinite().all()
+    assert model(blind).scores.isfinite().all()
 
 
 def test_a_head_for_each_target_on_one_trunk(model: KuaiHL) -> None:
@@ -163,7 +163,7 @@ def test_targets_have_names() -> None:
 
 def test_streamers_differ_and_strangers_are_alike(model: KuaiHL) -> None:
     assert [model.streamer_index(name) for name in ("ann", "bo", "cy", None)] == [1, 2, 0, 0]
-    ann, bo = (model(replace(features(5), streamer=torch.tensor([k]))).lvtr for k in (1, 2))
+    ann, bo = (model(replace(features(5), streamer=torch.tensor([k]))).scores for k in (1, 2))
     assert not torch.allclose(ann, bo)
 
 
@@ -171,7 +171,7 @@ def test_without_activity_the_counts_do_not_matter() -> None:
     torch.manual_seed(0)
     model = KuaiHL(replace(CONFIG, activity=False, shares=False)).eval()
     given = features(5)
-    assert torch.equal(model(given).lvtr, model(replace(given, chat=given.chat + 1, speech=given.speech + 1)).lvtr)
+    assert torch.equal(model(given).scores, model(replace(given, chat=given.chat + 1, speech=given.speech + 1)).scores)
 
 
 def test_the_alignment_trains_what_the_prediction_uses(model: KuaiHL) -> None:
@@ -180,7 +180,7 @@ def test_the_alignment_trains_what_the_prediction_uses(model: KuaiHL) -> None:
     assert model.project_text[1].weight.grad.any()
     model.zero_grad()
     output = model(features(5))
-    output.lvtr.sum().backward()
+    output.scores.sum().backward()
     assert model.project_text[1].weight.grad.any()
     model.zero_grad()
 

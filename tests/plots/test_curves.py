@@ -109,7 +109,7 @@ def test_hover_tells_time_value_comments_and_words_without_markup_of_theirs():
     found = prediction.segments[at]
     text = curves.curve(prediction).data[0].customdata[at]
     assert f"{style.clock(found.segment.start_s)}–{style.clock(found.segment.end_s)}" in text
-    assert f"{found.lvtr:.1%}" in text
+    assert f"{found.score:.1%}" in text
     assert f"{found.comments} comments" in text
     said = text.split("<i>", 1)[1]
     assert "<b>" not in said
@@ -140,7 +140,7 @@ def test_axis_of_values_neither_cuts_nor_magnifies():
     low, high = curves.curve(prediction).layout.yaxis.range
     assert 0 <= low < min(prediction.curve[1:])
     assert max(prediction.curve[1:]) < high <= 1
-    flat = tuple(dataclasses.replace(s, lvtr=s.lvtr and 0.42) for s in prediction.segments)
+    flat = tuple(dataclasses.replace(s, score=s.score and 0.42) for s in prediction.segments)
     low, high = curves.curve(dataclasses.replace(prediction, segments=flat)).layout.yaxis.range
     assert high - low >= 0.05
 

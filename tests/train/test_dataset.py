@@ -138,10 +138,10 @@ def test_dropped_is_masked_and_not_zero(segments: Segments) -> None:
     model = KuaiHL(CONFIG).eval()
     noise = torch.randn(got.features.pictures.shape)
     pictures = torch.where(dropped[..., None, None], noise, got.features.pictures.float())
-    expected = model(got.features).lvtr
-    torch.testing.assert_close(model(replace(got.features, pictures=pictures)).lvtr, expected)
+    expected = model(got.features).scores
+    torch.testing.assert_close(model(replace(got.features, pictures=pictures)).scores, expected)
     zeros = replace(got.features, has_pictures=got.valid, pictures=got.features.pictures * ~dropped[..., None, None])
-    assert not torch.allclose(model(zeros).lvtr[dropped], expected[dropped])
+    assert not torch.allclose(model(zeros).scores[dropped], expected[dropped])
 
 
 def test_blank_window(segments: Segments) -> None:

@@ -97,7 +97,7 @@ def dataset(given: dict[str, Given], tmp_path_factory: pytest.TempPathFactory) -
             heard = recognizer.transcribe(recording.sound()) if recording.has_sound else None
         speech = None if heard is None else utterances_by_segment(heard, segments)
         log = reader.read(one.log).comments if one.log else None
-        comments = None if log is None else selection.by_segment(selection.spoken(log), segments)
+        comments = None if log is None else selection.by_segment(selection.text_comments(log), segments)
         pictures = [visual.encode(pictures) for _, pictures in recording.pictures()]
         values = columns(
             name=name,

@@ -154,7 +154,7 @@ def test_curves(dataset: Path, tmp_path: Path) -> None:
             begin = max(0, last + 1 - model.config.window)
             part = replace(room, start=room.start + begin, stop=room.start + last + 1)
             features = segments.features(part, streamer=model.streamer_index(room.streamer))
-            predicted = model(features).lvtr[0].detach().numpy()
+            predicted = model(features).scores[0].detach().numpy()
             true, there = label[begin + 1 : last + 2], valid[begin + 1 : last + 2]
             entropy = -true * np.log(predicted) - (1 - true) * np.log(1 - predicted)
             losses.append(entropy[there].mean() if there.any() else 0.0)

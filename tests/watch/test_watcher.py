@@ -60,9 +60,9 @@ def assert_agrees(seen: list[Seen], whole: Prediction, *, tolerance: float) -> N
         (s.segment.index, s.segment.start_s, s.segment.end_s) for s in whole.segments
     ]
     assert [(s.comments, s.speech) for s in seen] == [(s.comments, s.speech) for s in whole.segments]
-    assert seen[0].lvtr is None
-    assert [s.lvtr for s in seen[1:]] == [s.forecast for s in seen[:-1]]
-    np.testing.assert_allclose([s.forecast for s in seen], [*whole.curve[1:], whole.forecast], atol=tolerance)
+    assert seen[0].score is None
+    assert [s.score for s in seen[1:]] == [s.next_score for s in seen[:-1]]
+    np.testing.assert_allclose([s.next_score for s in seen], [*whole.curve[1:], whole.next_score], atol=tolerance)
 
 
 def test_numbers_are_those_of_the_finished_recording(
@@ -84,7 +84,7 @@ def test_a_recording_and_a_log_that_grow(
     ):
         watch = Watch(str(path), comments=log, comment_wait_s=20.0, out=out, threshold=0.0)
         seen = list(watch.run(predictor))
-    assert [(s.forecast, s.comments) for s in seen] == [(s.forecast, s.comments) for s in undisturbed]
+    assert [(s.next_score, s.comments) for s in seen] == [(s.next_score, s.comments) for s in undisturbed]
     assert [json.loads(line) for line in out.read_text().splitlines()] == [asdict(s) for s in seen]
     assert [s.begins for s in seen] == [True, False, False]
     assert "HIGHLIGHT expected" in told(seen[0])

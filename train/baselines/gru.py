@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from kuaihl.features.chat import CHAT_COLUMNS
 from kuaihl.model.config import KuaiHLConfig, Target
-from kuaihl.model.inputs import Features
+from kuaihl.model.inputs import ModelInputs
 from kuaihl.model.kuaihl import WORD_DIM, WordBag
 from train.baselines.tabular import scored_of
 from train.dataset import Room, Segments, Windows
@@ -48,7 +48,7 @@ class GRU(nn.Module):
         self.gru = nn.GRU(dim, dim, batch_first=True)
         self.head = nn.Linear(dim, 1)
 
-    def embed(self, features: Features) -> Tensor:
+    def embed(self, features: ModelInputs) -> Tensor:
         """Each segment on its own: (batch, segments, dim)."""
         has_text = features.has_speech | features.has_comments
         scaled = (torch.cat([features.chat, features.speech], dim=-1) - self.mean) / self.std

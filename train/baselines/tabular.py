@@ -97,7 +97,7 @@ def _activity(segments: Segments, room: Room) -> dict[str, np.ndarray]:
 
 
 class PooledFeatures:
-    """Features of the last segment and their mean over the last 20: pictures, text and that of the speech alone.
+    """ModelInputs of the last segment and their mean over the last 20: pictures, text and that of the speech alone.
 
     They are reduced to what varies most.
 

@@ -222,7 +222,7 @@ def from_comments(segments: Sequence[Segment], comments: Sequence[Comment]) -> S
 
     See `train.data.participation`: presence takes 20 segments to fill, so the first 20 have no label.
     """
-    spoken = selection.spoken(comments)
+    spoken = selection.text_comments(comments)
     who: dict[str, int] = {}
     signed = [
         (index, who.setdefault(comment.user, len(who)))

@@ -137,7 +137,7 @@ def _of_folder(folder: Path) -> list[ChatLog]:
 
 
 def _read_file(file: Path) -> list[Comment]:
-    return selection.spoken(reader.read(file).comments)
+    return selection.text_comments(reader.read(file).comments)
 
 
 def _of_table(file: Path) -> list[ChatLog]:

@@ -200,7 +200,7 @@ def _columns(
 
 
 def _look(recording: Recording, encoder: VisualEncoder) -> np.ndarray:
-    """Features of the pictures (units, 3, picture_dim) float16."""
+    """ModelInputs of the pictures (units, 3, picture_dim) float16."""
     if not recording.has_pictures:
         raise RecordingError(f"{recording.path} has no pictures.")
 

@@ -125,7 +125,7 @@ def _written(entry: Entry, log: CommentLog | None, duration_s: float) -> str:
     """How many comments there are, and whether they seem to belong to another time."""
     if log is None:
         return "no comments"
-    told = f"{len(selection.spoken(log.comments)):,} comments"
+    told = f"{len(selection.text_comments(log.comments)):,} comments"
     misfit = timing.mismatch(log.comments, duration_s)
     if misfit is None:
         return told

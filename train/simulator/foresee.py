@@ -122,7 +122,7 @@ def _unlooked(simulation: Simulation, count: int, workers: int) -> list[Course]:
 
 def _told_anew(simulation: Simulation, index: int) -> Course:
     made = simulation.room(index)
-    chat = chat_activity(selection.by_segment(selection.spoken(made.comments), made.segments), made.segments)
+    chat = chat_activity(selection.by_segment(selection.text_comments(made.comments), made.segments), made.segments)
     return course(what_shows(made, chat), made.lvtr)
 
 
