@@ -39,7 +39,7 @@ class Seen:
     segment: int
     start_s: float
     end_s: float
-    lvtr: float | None
+    score: float | None
     next_score: float
     threshold: float | None
     highlight: bool

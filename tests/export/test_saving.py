@@ -53,13 +53,13 @@ def test_json_has_the_agreed_keys_and_values():
         "modalities",
         "segment_s",
         "segments",
-        "forecast",
+        "next_score",
         "highlights",
         "alignment",
         "skipped",
         "timings_s",
     ]
-    assert document["schema_version"] == 1
+    assert document["schema_version"] == 2
     assert document["recording"] == {
         "name": "my <stream>.mp4",
         "duration_s": 707.0,
