@@ -15,6 +15,7 @@ from kuaihl.highlights import HighlightOptions
 from kuaihl.media.recording import Recording, open_recording
 from kuaihl.model.config import Target
 from kuaihl.predictor import ALIGNMENT_BAND, STAGES, Predictor
+from kuaihl.progress import Progress
 from kuaihl.session import replay
 from tests.conftest import COMMENTS_PER_SEGMENT
 from tests.fixtures.made_embeddings import two_targets
@@ -178,7 +179,7 @@ def test_choices_that_leave_nothing_are_told(
 
 def test_progress_names_the_stages_and_can_stop(predictor: Predictor, short_recording: Path, short_log: Path) -> None:
     told: list[tuple[str, float]] = []
-    predictor.predict(short_recording, short_log, progress=lambda *step: told.append(step))
+    predictor.predict(short_recording, short_log, progress=Progress(lambda *step: told.append(step)))
     assert list(dict.fromkeys(stage for stage, _ in told)) == list(STAGES)
     for stage in STAGES:
         shares = [share for name, share in told if name == stage]
@@ -190,7 +191,7 @@ def test_progress_names_the_stages_and_can_stop(predictor: Predictor, short_reco
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        predictor.predict(short_recording, short_log, progress=stop)
+        predictor.predict(short_recording, short_log, progress=Progress(stop))
 
 
 def test_a_model_trained_without_a_source_never_sees_it(predictor: Predictor, encoded: Embeddings) -> None:

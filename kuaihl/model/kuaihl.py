@@ -18,8 +18,9 @@ from kuaihl.features.chat import CHAT_COLUMNS, SPEECH_COLUMNS
 from kuaihl.model.config import KuaiHLConfig
 from kuaihl.model.decoder import CausalDecoder
 from kuaihl.model.hub import CONFIG_FILE, MODEL_FILE, fetch
-from kuaihl.model.inputs import PICTURES, ModelInputs, Progress
+from kuaihl.model.inputs import PICTURES, ModelInputs
 from kuaihl.model.perceiver import Perceiver
+from kuaihl.progress import SILENT, Progress
 
 _STEP = 16
 """Segments, or windows, that a sweep takes at once."""
@@ -164,7 +165,7 @@ class KuaiHL(
         return Output(self._score(decoded, target), tokens, gathered, decoded)
 
     @torch.inference_mode()
-    def sweep(self, features: ModelInputs, *, target: int = 0, progress: Progress | None = None) -> Tensor:
+    def sweep(self, features: ModelInputs, *, target: int = 0, progress: Progress = SILENT) -> Tensor:
         """Predict every segment of a recording of any length, each from the window before it.
 
         Parameters
@@ -172,22 +173,21 @@ class KuaiHL(
         features
             With a batch of 1.
         progress
-            Called with the share that is done; an exception that it raises stops the work.
+            Reports the fraction that is done.
 
         Returns
         -------
         (segments + 1,) float32 on the CPU: NaN for segment 0, which has no past; the last entry is the prediction for
         the segment to come.
         """
-        report = progress or (lambda _: None)
         count = features.pictures.shape[1]
         vectors, scores = [], [torch.full((1,), torch.nan)]
         for start in range(0, count, _PROGRESS_STEP):
-            report(start / count / 2)
+            progress(start / count / 2)
             vectors.append(self.gather_all(features.cut(start, start + _PROGRESS_STEP), target=target))
         whole = torch.cat(vectors)
         for first in range(1, count + 1, _PROGRESS_STEP):
-            report(0.5 + first / count / 2)
+            progress(0.5 + first / count / 2)
             scores.append(self.predict_after(whole[: first + _PROGRESS_STEP - 1], first=first, target=target))
         return torch.cat(scores)
 
