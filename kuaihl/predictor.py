@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import astuple
 from datetime import datetime
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -199,11 +199,10 @@ class Predictor:
         skipped: list[Skipped] = []
         with _timed(timings, progress.stage("opening")) as stage:
             # The log first, since one that cannot be read should not cost the time that a recording takes.
-            log = comments if "comments" in sources else None
-            if log is not None and not isinstance(log, CommentLog):
-                reading = partial(reader.read, log, offset_s=comment_offset_s, stream_start=stream_start)
-                log = reading(progress=stage.part(0.0, 0.5))
-            log = log and selection.select_kinds(log, counted)
+            log = None
+            if comments is not None and "comments" in sources:
+                log = _read_log(comments, comment_offset_s, stream_start, progress=stage.part(0.0, 0.5))
+                log = selection.select_kinds(log, counted)
             opened = recording
             if not isinstance(opened, Recording):
                 opened = open_recording(opened, progress=stage.part(0.5, 1.0))
@@ -322,6 +321,19 @@ class Predictor:
         path = banded_path(cost)
         distance = float(sum(cost[i, j - i + ALIGNMENT_BAND] for i, j in path))
         return Alignment(path=tuple(path), distance=distance, band=ALIGNMENT_BAND, cost=cost)
+
+
+def _read_log(
+    comments: str | Path | CommentLog, offset_s: float, stream_start: str | datetime | None, *, progress: Progress
+) -> CommentLog:
+    if not isinstance(comments, CommentLog):
+        return reader.read(comments, offset_s=offset_s, stream_start=stream_start, progress=progress)
+    if stream_start is not None:
+        raise KuaiHLError(
+            "stream_start cannot change a comment log that is already read. Pass it to kuaihl.read_comments, or pass "
+            "the path of the log."
+        )
+    return comments.shifted(offset_s)
 
 
 @contextmanager

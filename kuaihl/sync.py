@@ -166,14 +166,13 @@ class LogCheck:
 
     def moved(self, offset_s: float) -> "LogCheck":
         """Check the log again, moved; nothing is read again."""
-        comments = tuple(replace(c, time_s=c.time_s + offset_s) for c in self.log.comments)
-        log = replace(self.log, comments=comments)
+        log = self.log.shifted(offset_s)
         duration_s = self.recording_s
         return replace(
             self,
             log=log,
             summary=summarize(log, bins=len(self.summary.rate), duration_s=duration_s),
-            mismatch=None if duration_s is None else mismatch(comments, duration_s),
+            mismatch=None if duration_s is None else mismatch(log.comments, duration_s),
             lag=self.lag and self.lag.further(-offset_s),
         )
 

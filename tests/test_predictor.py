@@ -8,6 +8,7 @@ import av
 import numpy as np
 import pytest
 
+from kuaihl.comments.reader import read
 from kuaihl.comments.selection import COUNTED
 from kuaihl.errors import CheckpointError, CommentLogError, KuaiHLError, RecordingError
 from kuaihl.features.embeddings import Embeddings
@@ -16,6 +17,7 @@ from kuaihl.media.recording import Recording, open_recording
 from kuaihl.model.config import Target
 from kuaihl.predictor import ALIGNMENT_BAND, STAGES, Predictor
 from kuaihl.progress import Progress
+from kuaihl.records import CommentLog
 from kuaihl.session import replay
 from tests.conftest import COMMENTS_PER_SEGMENT
 from tests.fixtures.made_embeddings import two_targets
@@ -123,6 +125,13 @@ def test_the_offset_moves_comments_and_what_falls_out_is_counted(
     reasons = {s.reason: s.count for s in found.skipped}
     assert reasons["comments before the recording starts"] == 1
     assert reasons["bot, left out of the text"] == 1
+    read_before = predictor.predict(short_recording, read(log), transcript=subtitles, comment_offset_s=-20)
+    assert (read_before.segments, read_before.skipped) == (found.segments, found.skipped)
+
+
+def test_a_log_that_is_already_read_takes_no_stream_start(predictor: Predictor, short_recording: Path) -> None:
+    with pytest.raises(KuaiHLError, match="stream_start"):
+        predictor.predict(short_recording, CommentLog("made up", ()), stream_start="2024-05-01T20:00:00Z")
 
 
 def test_comments_change_the_prediction(predictor: Predictor, encoded: Embeddings, short_recording: Path) -> None:
@@ -140,13 +149,13 @@ def test_known_streamers_count_and_others_are_strangers(predictor: Predictor, en
 def test_what_is_left_out_is_not_read(
     predictor: Predictor, encoded: Embeddings, short_recording: Path, short_log: Path, tmp_path: Path, monkeypatch
 ) -> None:
-    def read(*_, **__):
+    def fail(*_, **__):
         pytest.fail("it was read")
 
-    monkeypatch.setattr(Recording, "pictures", read)
+    monkeypatch.setattr(Recording, "pictures", fail)
     said = predictor.predict(short_recording, tmp_path / "none.json", sources=["speech"])
     assert said.curve == predictor.score(encoded.without("pictures", "comments")).curve
-    monkeypatch.setattr(Recording, "sound", read)
+    monkeypatch.setattr(Recording, "sound", fail)
     written = predictor.predict(short_recording, short_log, sources=["comments"], transcript=tmp_path / "none.srt")
     assert written.curve == predictor.score(encoded.without("pictures", "speech")).curve
     by_chat = predictor.predict(short_recording, short_log, target="participation")

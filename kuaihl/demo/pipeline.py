@@ -20,7 +20,7 @@ from kuaihl.media.clips.writer import zip_clips
 from kuaihl.media.recording import Recording, open_recording, playable
 from kuaihl.predictor import Predictor
 from kuaihl.progress import Progress
-from kuaihl.records import Comment, CommentLog, Prediction
+from kuaihl.records import CommentLog, Prediction
 from kuaihl.session import replay
 
 _PIECE = 2**24
@@ -267,10 +267,7 @@ def truth_beside(recording: Path, *, target: str) -> tuple[float, ...] | None:
 
 def placed(log: CommentLog, settings: Settings) -> CommentLog:
     """Move and choose the comments of a log as the settings say."""
-    offset_s, moved = settings.comment_offset_s, log.comments
-    if offset_s:
-        moved = tuple(Comment(c.time_s + offset_s, c.text, c.user, c.kind) for c in moved)
-    return selection.select_kinds(replace(log, comments=moved), settings.counted)
+    return selection.select_kinds(log.shifted(settings.comment_offset_s), settings.counted)
 
 
 def _with_comments(
