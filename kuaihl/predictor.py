@@ -167,7 +167,7 @@ class Predictor:
         KuaiHLError
             Where a source is unknown, or none is left that the target is predicted from.
         """
-        unseen = self.config.targets[self.config.target_index(target)].without
+        unseen = self.config.targets[self.config.target_index(target)].excluded_inputs
         encoded = self.encode(
             recording,
             comments,
@@ -261,7 +261,7 @@ class Predictor:
         index = self.config.target_index(target)
         encoded = self.seen(encoded, target=target)
         if not any(astuple(encoded.modalities)):
-            name, unseen = self.config.targets[index].name, self.config.targets[index].without
+            name, unseen = self.config.targets[index].name, self.config.targets[index].excluded_inputs
             needed = " or ".join(source for source in SOURCES if source not in unseen)
             raise KuaiHLError(f"There is nothing to predict {name} from, which takes {needed}.")
         timings = dict(encoded.timings_s)
@@ -307,7 +307,7 @@ class Predictor:
 
     def seen(self, encoded: Embeddings, *, target: str | None = None) -> Embeddings:
         """Leave out what the model was trained without where it predicts this target."""
-        unseen = self.config.targets[self.config.target_index(target)].without
+        unseen = self.config.targets[self.config.target_index(target)].excluded_inputs
         return encoded.without(*(source for source in SOURCES if source in unseen))
 
     @torch.inference_mode()

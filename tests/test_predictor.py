@@ -205,7 +205,7 @@ def test_progress_names_the_stages_and_can_stop(predictor: Predictor, short_reco
 
 def test_a_model_trained_without_a_source_never_sees_it(predictor: Predictor, encoded: Embeddings) -> None:
     deaf = Predictor.from_pretrained(device="cpu")
-    deaf.model.config = replace(deaf.config, targets=(Target(without=("comments", "streamer")),))
+    deaf.model.config = replace(deaf.config, targets=(Target(excluded_inputs=("comments", "streamer")),))
     found, expected = deaf.score(encoded), predictor.score(encoded.without("comments"))
     assert found.segments == expected.segments
     assert found.modalities == expected.modalities

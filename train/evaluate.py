@@ -85,7 +85,7 @@ def score(
 def _curve(model: KuaiHL, segments: Segments, room: Room, *, streamer: int, without: frozenset[Source]) -> np.ndarray:
     """Predictions for a room's segments (segments,), the first of which is NaN."""
     target = model.config.target_index(segments.info.target)
-    window = segments.window(room.start, room.stop, dropped=without.union(model.config.targets[target].without))
+    window = segments.window(room.start, room.stop, dropped=without.union(model.config.targets[target].excluded_inputs))
     features = stack([window], streamers=[0 if "streamer" in without else streamer], length=room.stop - room.start)
     hidden = [place for name, place in _places(model.config).items() if name in without]
     with _hidden(model, hidden) if hidden else nullcontext():

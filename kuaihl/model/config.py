@@ -15,7 +15,7 @@ class Target:
         ``"lvtr"``, ``"participation"``, ...
     trained_on
         One sentence for people: what the head learned from.
-    without
+    excluded_inputs
         What it was trained without, and never sees: of "pictures", "speech", "comments", "streamer", "text", "words".
         Without text it sees of speech only how much there is, and of comments that and single words.
     streamers
@@ -24,11 +24,11 @@ class Target:
 
     name: str = "lvtr"
     trained_on: str = "nothing: random weights"
-    without: tuple[str, ...] = ()
+    excluded_inputs: tuple[str, ...] = ()
     streamers: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "without", tuple(self.without))  # a list, where it comes from JSON
+        object.__setattr__(self, "excluded_inputs", tuple(self.excluded_inputs))  # a list, where it comes from JSON
         object.__setattr__(self, "streamers", None if self.streamers is None else tuple(self.streamers))
 
 

@@ -118,7 +118,7 @@ class KuaiHL(
     def tokens(self, features: ModelInputs, *, target: int = 0) -> Tokens:
         """Project the features, which may be float16, to tokens and say which are present."""
         pictures = self.project_pictures(features.pictures.float())
-        unseen = self.config.targets[target].without
+        unseen = self.config.targets[target].excluded_inputs
         text = self.project_text(features.text.float() * ("text" not in unseen))
         has_pictures, has_speech, has_comments = (
             getattr(features, f"has_{source}") & (source not in unseen) for source in ("pictures", "speech", "comments")

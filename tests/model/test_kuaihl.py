@@ -117,7 +117,7 @@ def test_text_is_masked_only_where_speech_and_comments_are_missing(model: KuaiHL
 def test_a_head_for_each_target_on_one_trunk(model: KuaiHL) -> None:
     """Each predicts what a model with this head alone does, and never sees what its target does without."""
     torch.manual_seed(1)
-    lvtr, chat = Target("lvtr"), Target("participation", without=("pictures", "speech"))
+    lvtr, chat = Target("lvtr"), Target("participation", excluded_inputs=("pictures", "speech"))
     joint = KuaiHL(replace(CONFIG, targets=(lvtr, chat))).eval()
     weights, given = joint.state_dict(), features(13)
     curves = [joint.sweep(given, target=row)[1:] for row in (0, 1)]
@@ -135,7 +135,7 @@ def test_a_head_for_each_target_on_one_trunk(model: KuaiHL) -> None:
 
 def test_a_head_that_never_saw_text_sees_how_much_there_is_alone() -> None:
     torch.manual_seed(1)
-    model = KuaiHL(replace(CONFIG, targets=(Target("participation", without=("text",)),))).eval()
+    model = KuaiHL(replace(CONFIG, targets=(Target("participation", excluded_inputs=("text",)),))).eval()
     given = features(13)
     curve = model.sweep(given)[1:]
     for text in (torch.zeros_like(given.text), given.text + 1):
@@ -145,7 +145,7 @@ def test_a_head_that_never_saw_text_sees_how_much_there_is_alone() -> None:
 
 def test_a_head_without_words_reads_none() -> None:
     torch.manual_seed(1)
-    lvtr, chat = Target("lvtr", without=("words",)), Target("participation")
+    lvtr, chat = Target("lvtr", excluded_inputs=("words",)), Target("participation")
     model, given = KuaiHL(replace(CONFIG, targets=(lvtr, chat))).eval(), features(13)
     other = replace(given, words=given.words.flip(1))
     assert torch.equal(model.sweep(given)[1:], model.sweep(other)[1:])
