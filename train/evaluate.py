@@ -94,7 +94,7 @@ def _curve(model: KuaiHL, segments: Segments, room: Room, *, streamer: int, with
 
 def _places(config: KuaiHLConfig) -> dict[str, slice]:
     """Where the tokens that the paper does not have are among those of a segment."""
-    lengths = {"activity": 2 * config.activity, "words": config.words + config.shares}
+    lengths = {"activity": 2 * config.activity, "words": config.words + config.word_shares}
     ends = dict(zip(lengths, PICTURES + 1 + np.cumsum([*lengths.values()]), strict=True))
     return {name: slice(end - lengths[name], end) for name, end in ends.items() if lengths[name]}
 

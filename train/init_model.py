@@ -86,7 +86,7 @@ def model_from(checkpoint: Path, parts: Sequence[Part], *, without: Sequence[str
     CheckpointError
         There is none, or the datasets' features are of other encoders than its own.
     LabelError
-        ``changes`` has another ``activity``, ``words``, ``shares``, ``spoken``, ``recurrent`` or ``window``: the
+        ``changes`` has another ``activity``, ``words``, ``word_shares``, ``speech_text``, ``recurrent`` or ``window``: the
         weights are made for theirs.
         None of the training rooms for a new head has a label.
     """
@@ -94,7 +94,7 @@ def model_from(checkpoint: Path, parts: Sequence[Part], *, without: Sequence[str
     old = model.config
     for part in parts:
         check_encoders(folder, model, part.segments.info)
-    for name in ("activity", "words", "shares", "spoken", "recurrent", "window"):
+    for name in ("activity", "words", "word_shares", "speech_text", "recurrent", "window"):
         has = getattr(old, name)
         if changes.get(name, has) != has:
             raise LabelError(

@@ -91,7 +91,7 @@ class KuaiHL(
         dim = config.dim
         self.project_pictures = _projection(config.picture_dim, dim)
         self.project_text = _projection(config.text_dim, dim)
-        kinds = PICTURES + 1 + (2 if config.activity else 0) + config.words + config.shares + config.spoken
+        kinds = PICTURES + 1 + (2 if config.activity else 0) + config.words + config.word_shares + config.speech_text
         self.token_kind = nn.Parameter(torch.randn(kinds, dim) * 0.02)
         if config.activity:
             self.project_chat = nn.Linear(len(CHAT_COLUMNS), dim)
@@ -99,13 +99,13 @@ class KuaiHL(
             for name, columns in (("chat", CHAT_COLUMNS), ("speech", SPEECH_COLUMNS)):
                 self.register_buffer(f"{name}_mean", torch.zeros(len(columns)))
                 self.register_buffer(f"{name}_std", torch.ones(len(columns)))
-        if config.words or config.shares:
+        if config.words or config.word_shares:
             self.words = WordBag()
         if config.words:
             self.project_words = nn.Linear(WORD_DIM, dim)
-        if config.shares:
+        if config.word_shares:
             self.project_shares = nn.Linear(WORD_DIM, dim)
-        if config.spoken:
+        if config.speech_text:
             self.project_spoken = _projection(config.text_dim, dim)
         self.streamer = nn.Embedding(len(config.streamers) + 1, dim)
         nn.init.normal_(self.streamer.weight, std=0.02)
@@ -134,10 +134,10 @@ class KuaiHL(
         if self.config.words:
             parts.append(self.project_words(self.words(features.words, features.counts)).unsqueeze(2))
             present.append(written)
-        if self.config.shares:
+        if self.config.word_shares:
             parts.append(self.project_shares(self.words(features.words, features.shares)).unsqueeze(2))
             present.append(written)
-        if self.config.spoken:
+        if self.config.speech_text:
             parts.append(self.project_spoken(features.spoken.float()).unsqueeze(2))
             present.append(has_speech & ("text" not in unseen))
         tokens = torch.cat(parts, dim=2) + self.token_kind

@@ -100,7 +100,7 @@ def test_speech_alone_is_read_where_there_is_speech(model: KuaiHL) -> None:
     deaf, other = (replace(some, has_speech=absent) for some in (given, other))
     assert torch.equal(model(deaf).scores, model(other).scores)
     torch.manual_seed(0)
-    without = KuaiHL(replace(CONFIG, spoken=False)).eval()
+    without = KuaiHL(replace(CONFIG, speech_text=False)).eval()
     assert torch.equal(without(given).scores, without(replace(given, spoken=given.spoken + 1)).scores)
 
 
@@ -169,7 +169,7 @@ def test_streamers_differ_and_strangers_are_alike(model: KuaiHL) -> None:
 
 def test_without_activity_the_counts_do_not_matter() -> None:
     torch.manual_seed(0)
-    model = KuaiHL(replace(CONFIG, activity=False, shares=False)).eval()
+    model = KuaiHL(replace(CONFIG, activity=False, word_shares=False)).eval()
     given = features(5)
     assert torch.equal(model(given).scores, model(replace(given, chat=given.chat + 1, speech=given.speech + 1)).scores)
 
