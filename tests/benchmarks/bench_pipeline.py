@@ -1,7 +1,7 @@
 """An hour of 720p30 H.264 with speech and 10,000 comments: KuaiHL, a straightforward pipeline, and four hours.
 
-Run as `python -m tests.benchmarks.bench_pipeline [RECORDING]`. The recording, by default the example, is scaled to 720p30
-once and repeated without re-encoding.
+Run as `python -m tests.benchmarks.bench_pipeline [RECORDING]`. The recording, by default the example, is scaled to
+720p30 once and repeated without re-encoding.
 """
 
 import contextlib

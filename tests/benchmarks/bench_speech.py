@@ -1,7 +1,7 @@
 """Speech recognition against openai-whisper's transcribe and faster-whisper's batched pipeline, on the same weights.
 
-Run as ``python -m tests.benchmarks.bench_speech RECORDING``. KuaiHL and faster-whisper alternate; the best round counts.
-The recording is decoded to sound before timing starts.
+Run as ``python -m tests.benchmarks.bench_speech RECORDING``. KuaiHL and faster-whisper alternate; the best round
+counts. The recording is decoded to sound before timing starts.
 """
 
 import argparse
