@@ -1,9 +1,9 @@
 """Memory and speed of reading a dataset as large as the paper's: 19,334 h of 17,897 rooms, 2.3 million segments.
 
 Run as `python -m tests.benchmarks.bench_dataset [--segments N] [--folder DIR]`. Writes shards of that many segments
-with features of the compact sizes and no text, reads random training batches, and scores the validation rooms with a narrow
-model. Most numbers are zero, so that the shards are small; the memory map has its full size of about 9 GiB. The files
-are deleted at the end.
+with features of the compact sizes and no text, reads random training batches, and scores the validation rooms with a
+narrow model. Most numbers are zero, so that the shards are small; the memory map has its full size of about 9 GiB. The
+files are deleted at the end.
 
 Pages of memory-mapped files count as memory of the process, but the system reclaims them when it needs them: they are
 shown apart.
