@@ -26,13 +26,14 @@ from kuaihl.media.recording import Recording, open_recording
 from kuaihl.model.config import KuaiHLConfig
 from kuaihl.model.inputs import PICTURES, ModelInputs, gathered
 from kuaihl.model.kuaihl import KuaiHL, load, sha256_of
+from kuaihl.paths import assets_folder
 from kuaihl.records import Alignment, CheckpointInfo, CommentLog, Prediction, SegmentPrediction, Skipped
 from kuaihl.speech.recognizer import SpeechRecognizer
 from kuaihl.speech.transcripts import read_transcript
 
 logger = logging.getLogger(__name__)
 
-DEFAULT_CHECKPOINT = Path(__file__).parent.parent / "assets" / "checkpoint"
+DEFAULT_CHECKPOINT = assets_folder() / "checkpoint"
 """The checkpoint that comes with the project."""
 STAGES = ("opening", "listening", "looking", "reading", "predicting")
 ALIGNMENT_BAND = 20
