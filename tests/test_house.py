@@ -22,8 +22,8 @@ LAYERS = [
     {"predictor"},
     {"session", "attribution", "request"},
     {"plots"},
-    {"demo", "export"},
-    {"watch"},
+    {"export", "watch"},
+    {"demo"},
     {"cli"},
     {"__main__"},
 ]
