@@ -27,6 +27,7 @@ from kuaihl.model.config import KuaiHLConfig
 from kuaihl.model.inputs import ModelInputs, build_inputs
 from kuaihl.model.kuaihl import KuaiHL, load, sha256_of
 from kuaihl.model.targets import check_sources, sources_of
+from kuaihl.paths import assets_folder
 from kuaihl.progress import SILENT, Progress
 from kuaihl.records import (
     PICTURES_PER_SEGMENT,
@@ -43,7 +44,7 @@ from kuaihl.speech.transcripts import read_transcript
 
 logger = logging.getLogger(__name__)
 
-DEFAULT_CHECKPOINT = Path(__file__).parent.parent / "assets" / "checkpoint"
+DEFAULT_CHECKPOINT = assets_folder() / "checkpoint"
 """The checkpoint that comes with the project."""
 STAGES = ("opening", "listening", "looking", "reading", "predicting")
 ALIGNMENT_BAND = 20

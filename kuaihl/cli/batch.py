@@ -11,19 +11,19 @@ import kuaihl
 from kuaihl.atomic import check_writable
 from kuaihl.cli.console import warning_text
 from kuaihl.cli.discovery import name_results
+from kuaihl.cli.options import PredictRequest
 from kuaihl.cli.summary import DONE, DONE_BEFORE, FAILED, Row, read_summary, write_summary
 from kuaihl.comments import reader, timing
 from kuaihl.errors import CommentLogError, NothingToPredictFromError, RecordingError
-from kuaihl.export.saving import write_prediction
+from kuaihl.export.saving import save_prediction
 from kuaihl.media.clips.writer import Clip, cut_clips
 from kuaihl.media.recording import open_recording
 from kuaihl.model.hub import fetch
 from kuaihl.model.kuaihl import sha256_of
 from kuaihl.model.targets import check_sources
-from kuaihl.predictor import Predictor
+from kuaihl.predictor import DEFAULT_CHECKPOINT, Predictor
 from kuaihl.progress import Progress
 from kuaihl.records import CommentLog, Prediction
-from kuaihl.request import Options
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ def predict_one(
     recording: Path,
     log: CommentLog | None,
     results: Path,
-    options: Options,
+    request: PredictRequest,
     *,
     progress: Progress,
 ) -> Result:
@@ -53,43 +53,42 @@ def predict_one(
         Something cannot be read or written.
     """
     opened = open_recording(recording)
-    given = {"pictures": opened.has_pictures, "speech": opened.has_sound or options.transcript, "comments": log}
+    given = {"pictures": opened.has_pictures, "speech": opened.has_sound or request.transcript, "comments": log}
     # Before what takes long.
-    check_sources(predictor.config, options.target, [name for name in options.sources if given[name]])
+    check_sources(predictor.config, request.target, [name for name in request.sources if given[name]])
     prediction = predictor.predict(
         opened,
         log,
-        transcript=options.transcript,
-        sources=options.sources,
-        counted=options.counted,
-        streamer=options.streamer,
-        target=options.target,
+        transcript=request.transcript,
+        sources=request.sources,
+        counted=request.counted,
+        streamer=request.streamer,
+        target=request.target,
         progress=progress,
-        options=options.highlights,
+        options=request.highlight_options,
     )
-    files = write_prediction(prediction, results, recording=opened)
+    files = save_prediction(prediction, results, recording=opened)
     clips = []
-    if options.clips:
+    if request.clips or request.exact_clips or request.clip_padding_s:
         clips = cut_clips(
             opened,
             prediction.highlights,
             results / "clips",
-            padding_s=options.clip_padding_s,
-            exact=options.exact_clips,
+            padding_s=request.clip_padding_s,
+            exact=request.exact_clips,
             progress=progress,
         )
     misfit = log and timing.mismatch(log.comments, prediction.recording.duration_s)
-    warning = warning_text(misfit, option="--comment-offset-s", given_s=options.comment_offset_s)
+    warning = warning_text(misfit, option="--comment-offset-s", given_s=request.comment_offset_s)
     return Result(prediction, warning, files, clips)
 
 
 def predict_all(
     recordings: Sequence[Path],
     out_dir: Path,
-    options: Options,
+    request: PredictRequest,
     *,
     find_log: Callable[[Path], Path | None],
-    checkpoint: str | Path,
     skip_done: bool,
     progress: Progress,
 ) -> Iterator[Row]:
@@ -102,8 +101,6 @@ def predict_all(
     ----------
     find_log
         Finds the comment log of a recording.
-    checkpoint
-        The weights; they are loaded once, when they are first needed.
     skip_done
         Leave what an earlier run made of the same recording, log, options and weights.
 
@@ -116,18 +113,19 @@ def predict_all(
     rows = read_summary(out_dir)
     absolute = {recording: _absolute(recording) for recording in recordings}
     folders = name_results(absolute.values(), {path: row.results for path, row in rows.items()})
+    checkpoint = request.checkpoint or DEFAULT_CHECKPOINT
     weights = sha256_of(fetch(checkpoint))
     load = cache(partial(Predictor.from_pretrained, checkpoint))
     for number, (recording, path) in enumerate(absolute.items(), 1):
         before, results = rows.get(path), folders[path]
         try:
             log_file = find_log(recording)
-            made_from = _fingerprint(recording, log_file, options, weights)
+            made_from = _fingerprint(recording, log_file, request, weights)
             if skip_done and before and before.made_from == made_from:
                 rows[path] = replace(before, status=DONE_BEFORE)
             else:
                 tell = Progress(partial(_tell, progress, f"[{number}/{len(absolute)}]"))
-                row = _predicted(load(), recording, log_file, out_dir / results, options, progress=tell)
+                row = _predicted(load(), recording, log_file, out_dir / results, request, progress=tell)
                 rows[path] = replace(row, made_from=made_from)
         except (RecordingError, CommentLogError, NothingToPredictFromError) as error:
             reason = " ".join(str(error).split())
@@ -142,13 +140,13 @@ def _predicted(
     recording: Path,
     log_file: Path | None,
     results: Path,
-    options: Options,
+    request: PredictRequest,
     *,
     progress: Progress,
 ) -> Row:
     """Predict a recording, and keep no more of it than a row."""
-    log = log_file and reader.read(log_file, offset_s=options.comment_offset_s)
-    found = predict_one(predictor, recording, log, results, options, progress=progress)
+    log = log_file and reader.read(log_file, offset_s=request.comment_offset_s)
+    found = predict_one(predictor, recording, log, results, request, progress=progress)
     prediction = found.prediction
     best = prediction.highlights[0] if prediction.highlights else None
     return Row(
@@ -176,9 +174,9 @@ def _absolute(path: Path) -> Path:
     return path.parent.resolve() / path.name
 
 
-def _fingerprint(recording: Path, log_file: Path | None, options: Options, weights: str) -> str:
+def _fingerprint(recording: Path, log_file: Path | None, request: PredictRequest, weights: str) -> str:
     """Sum up all that results rest on; of files, size and time of the last change."""
-    parts = [kuaihl.__version__, weights, asdict(options), _state(recording), log_file and _state(log_file)]
+    parts = [kuaihl.__version__, weights, asdict(request), _state(recording), log_file and _state(log_file)]
     return sha256(json.dumps(parts, default=str).encode()).hexdigest()[:16]
 
 

@@ -6,7 +6,8 @@ from typing import Annotated, Any
 
 from tyro.conf import Positional
 
-from kuaihl.cli.options import COUNTED, Counted, Sources, check_file, check_seconds, check_some, hint, switch
+from kuaihl.cli.options import check_file, check_seconds, hint, switch
+from kuaihl.request import Request
 
 _QUOTED = 200
 
@@ -15,14 +16,7 @@ def why(
     recording: Annotated[Positional[Path], hint("(required)", "RECORDING")],
     *,
     comments: Annotated[Path | None, hint("", "LOG")] = None,
-    comment_offset_s: Annotated[float, hint("(default: 0)", "S")] = 0.0,
-    stream_start: Annotated[str | None, hint("", "TIME")] = None,
-    counted: Counted = COUNTED,
-    transcript: Annotated[Path | None, hint("", "SUB")] = None,
-    sources: Sources = ("pictures", "speech", "comments"),
-    streamer: Annotated[str | None, hint("(default: an unknown one)", "NAME")] = None,
-    target: Annotated[str | None, hint("(default: the checkpoint's first)", "NAME")] = None,
-    checkpoint: Annotated[str | None, hint("(default: the one that comes with KuaiHL)", "PATH_OR_REPO")] = None,
+    request: Request,
     at: Annotated[tuple[float, ...], hint("(default: the highlights' peaks and the forecast)", "S [S ...]")] = (),
     json: Annotated[bool, switch()] = False,
 ) -> None:
@@ -36,34 +30,14 @@ def why(
         A video or sound file.
     comments
         Its comment log, in any format that KuaiHL reads.
-    comment_offset_s
-        Seconds added to the time of every comment.
-    stream_start
-        When the recording starts, for logs by the wall clock: date, time and time zone, as in
-        2024-05-01T20:00:00+02:00.
-    counted
-        What of the log counts as a comment: message, command (!...), paid, gift, bot, notice.
-    transcript
-        Subtitles (SRT, VTT, ASS) to use instead of speech recognition.
-    sources
-        What to predict from: pictures, speech, comments.
-    streamer
-        Whose stream it is, if the checkpoint knows them (kuaihl info names them); then their effect is told as well.
-    target
-        What to predict, if the checkpoint learned several: lvtr, or participation, the share of chatters who write.
-    checkpoint
-        Folder of a checkpoint, or its id on the Hub.
     at
         Of which segments to tell: seconds in them. The end of the recording stands for the forecast.
     json
         Tell it as JSON, with what each source adds to every segment.
     """
-    for path in (recording, comments, transcript):
+    for path in (recording, comments, request.transcript):
         if path is not None:
             check_file(path)
-    check_seconds("--comment-offset-s", comment_offset_s)
-    check_some("--counted", counted)
-    check_some("--sources", sources)
     for moment_s in at:
         check_seconds("--at", moment_s, least_s=0)
     from kuaihl.attribution import explain, indices_at
@@ -71,21 +45,21 @@ def why(
     from kuaihl.model.targets import sources_of
     from kuaihl.predictor import DEFAULT_CHECKPOINT, Predictor
 
-    asked = {"streamer": streamer, "target": target}
+    asked = {"streamer": request.streamer, "target": request.target}
     with progress_bar() as progress:
-        predictor = Predictor.from_pretrained(checkpoint or DEFAULT_CHECKPOINT)
-        needed = sources_of(predictor.config.targets[predictor.config.target_index(target)])
+        predictor = Predictor.from_pretrained(request.checkpoint or DEFAULT_CHECKPOINT)
+        needed = sources_of(predictor.config.targets[predictor.config.target_index(request.target)])
         encoded = predictor.encode(
             recording,
             comments,
-            transcript=transcript,
-            sources=[source for source in sources if source in needed],
-            counted=counted,
-            comment_offset_s=comment_offset_s,
-            stream_start=stream_start,
+            transcript=request.transcript,
+            sources=[source for source in request.sources if source in needed],
+            counted=request.counted,
+            comment_offset_s=request.comment_offset_s,
+            stream_start=request.stream_start,
             progress=progress,
         )
-        prediction = predictor.score(encoded, **asked, progress=progress)
+        prediction = predictor.score(encoded, **asked, progress=progress, options=request.highlight_options)
         indices = indices_at(prediction, at)
         told = explain(predictor, encoded, prediction, indices, progress=progress.stage("explaining"))
     say(to_json(told, indent=2, ensure_ascii=False) if json else text(told))

@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from kuaihl.cli.explain import why
-from kuaihl.cli.options import Kind, check_file, check_seconds, hint, switch
+from kuaihl.cli.options import check_file, hint, switch
 from kuaihl.cli.predict import predict
 from kuaihl.cli.watch import watch
 from kuaihl.errors import KuaiHLError
+from kuaihl.request import Kind, LogRequest
 
 if TYPE_CHECKING:
     from kuaihl.model.config import KuaiHLConfig
@@ -54,8 +55,7 @@ def comments(
     log: Annotated[tyro.conf.Positional[Path], hint("", "LOG")],
     *,
     recording: Annotated[Path | None, hint("", "FILE")] = None,
-    comment_offset_s: Annotated[float, hint("(default: 0)", "S"), tyro.conf.arg(aliases=["--offset"])] = 0.0,
-    stream_start: Annotated[str | None, hint("", "TIME")] = None,
+    request: LogRequest,
     counted: Annotated[tuple[Kind, ...], hint("(default: all)", "KIND [KIND ...]")] = (),
     json: Annotated[bool, switch()] = False,
 ) -> None:
@@ -67,11 +67,6 @@ def comments(
         The comment log, in any format that KuaiHL reads.
     recording
         Its recording, to compare with.
-    comment_offset_s
-        Seconds added to the time of every comment.
-    stream_start
-        When the recording starts, for logs by the wall clock: date, time and time zone, as in
-        2024-05-01T20:00:00+02:00.
     counted
         What of the log counts as a comment: message, command (!...), paid, gift, bot, notice.
     json
@@ -80,13 +75,12 @@ def comments(
     for path in (log, recording):
         if path is not None:
             check_file(path)
-    check_seconds("--comment-offset-s", comment_offset_s)
     from kuaihl.cli.console import comments_text, rate_width, warning_text
     from kuaihl.comments.reader import read
     from kuaihl.comments.selection import select_kinds
     from kuaihl.sync import check_log, lag_text
 
-    found = read(log, offset_s=comment_offset_s, stream_start=stream_start)
+    found = read(log, offset_s=request.comment_offset_s, stream_start=request.stream_start)
     found = select_kinds(found, counted) if counted else found
     opened = None
     if recording is not None:
@@ -97,8 +91,8 @@ def comments(
     if json:
         print(to_json(check.as_dict(), indent=2, ensure_ascii=False))
         return
-    warning = warning_text(check.mismatch, option="--comment-offset-s", given_s=comment_offset_s)
-    sound = None if opened is None else lag_text(check.lag, given_s=comment_offset_s)
+    warning = warning_text(check.mismatch, option="--comment-offset-s", given_s=request.comment_offset_s)
+    sound = None if opened is None else lag_text(check.lag, given_s=request.comment_offset_s)
     print(comments_text(log.name, check.summary, duration_s=check.recording_s, warning=warning, sound=sound))
 
 
@@ -218,7 +212,7 @@ def _parse(arguments: Sequence[str]) -> Callable[[], int | None]:
                 prog="kuaihl",
                 description=_ABOUT,
                 args=arguments,
-                config=(tyro.conf.DisallowNone, tyro.conf.FlagCreatePairsOff),
+                config=(tyro.conf.DisallowNone, tyro.conf.FlagCreatePairsOff, tyro.conf.OmitArgPrefixes),
             )
     except SystemExit as end:
         if not end.code:  # --help

@@ -1,16 +1,15 @@
 """What the commands share: how options are shown in ``--help``, and checks of what they were given."""
 
 import math
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import tyro
+from typing_extensions import Doc
 
 from kuaihl.errors import KuaiHLError
-
-Source = Literal["pictures", "speech", "comments"]
-Kind = Literal["message", "command", "paid", "gift", "bot", "notice"]
-"""Those of `kuaihl.features.embeddings` and `kuaihl.comments.reader`, spelled out here since ``--help`` should not wait for them."""
+from kuaihl.request import Request
 
 
 def hint(text: str, metavar: str) -> object:
@@ -23,15 +22,24 @@ def switch() -> object:
     return tyro.conf.arg(help_behavior_hint="")
 
 
-Sources = Annotated[tuple[Source, ...], hint("(default: all three)", "SOURCE [SOURCE ...]")]
-Counted = Annotated[tuple[Kind, ...], hint("(default: message command paid)", "KIND [KIND ...]")]
-COUNTED: tuple[Kind, ...] = ("message", "command", "paid")
+@dataclass(frozen=True, kw_only=True)
+class PredictRequest(Request):
+    """What to predict, and which highlights to select and to cut out."""
 
+    clips: Annotated[
+        bool,
+        Doc("Cut the highlights out, into the folder clips of the results. Without re-encoding where possible: a clip "
+            "then starts at the keyframe before its highlight."),
+        switch(),
+    ] = False  # fmt: skip
+    clip_padding_s: Annotated[float, Doc("Seconds added before and after each clip. Implies --clips.")] = 0.0
+    exact_clips: Annotated[
+        bool, Doc("Start clips at the exact frame, which re-encodes them. Implies --clips."), switch()
+    ] = False
 
-def check_some(option: str, given: tuple[str, ...]) -> None:
-    """Raise `KuaiHLError` where an option that takes several words has none."""
-    if not given:
-        raise KuaiHLError(f"{option} needs at least one word; see kuaihl --help")
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_seconds("--clip-padding-s", self.clip_padding_s, least_s=0)
 
 
 def check_file(path: Path) -> None:

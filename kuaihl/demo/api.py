@@ -104,12 +104,12 @@ class Endpoints:
 
         def finish(predictor: "Predictor", given: "Given", material: "Material", job: Job) -> dict[str, Any]:
             from kuaihl.export.json_csv import to_json
-            from kuaihl.export.saving import write_prediction
+            from kuaihl.export.saving import save_prediction
 
             prediction = predictor.score(
                 material.encoded, **settings.as_asked, options=settings.options, progress=Progress(job)
             )
-            write_prediction(prediction, job.folder, recording=given.recording, progress=partial(job, "writing"))
+            save_prediction(prediction, job.folder, recording=given.recording, progress=partial(job, "writing"))
             files = {name: FileData(path=str(job.folder / name), orig_name=name).model_dump() for name in DOWNLOADS}
             return {**json.loads(to_json(prediction)), "files": files}
 

@@ -12,7 +12,7 @@ from kuaihl.comments import reader, selection
 from kuaihl.demo.model_cache import OWN
 from kuaihl.errors import CheckpointError, RecordingError
 from kuaihl.export.report import still
-from kuaihl.export.saving import stills_of, write_prediction
+from kuaihl.export.saving import save_prediction, stills_of
 from kuaihl.features.embeddings import SOURCES, Embeddings, Footage, Source
 from kuaihl.highlights import HighlightOptions
 from kuaihl.media.clips.writer import zip_clips
@@ -282,7 +282,7 @@ def _predict(
     )
     writing = partial(progress, "writing")
     stills = stills_of(opened, prediction, progress=writing)
-    write_prediction(prediction, folder, recording=opened, stills=stills, progress=writing)
+    save_prediction(prediction, folder, recording=opened, stills=stills, progress=writing)
     return Run(
         folder=folder,
         opened=opened,
