@@ -15,15 +15,15 @@ ROOT = Path(__file__).parent.parent
 # Packages and top-level modules from the bottom up. Each may import those above it in this list, never one below.
 LAYERS = [
     {"errors"},
-    {"records", "progress", "devices", "atomic", "request", "dtw"},
+    {"records", "progress", "devices", "atomic", "paths", "dtw"},
     {"media", "comments", "features"},
     {"speech", "model", "reaction"},
     {"sync", "highlights"},
     {"predictor"},
-    {"session", "attribution"},
+    {"session", "attribution", "request"},
     {"plots"},
-    {"demo", "export"},
-    {"watch"},
+    {"export", "watch"},
+    {"demo"},
     {"cli"},
     {"__main__"},
 ]

@@ -1,8 +1,7 @@
 """Scores a checkpoint on a dataset. Run as `python -m train.evaluate --checkpoint C --dataset D [--split test]`."""
 
 import json
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -11,12 +10,10 @@ import numpy as np
 import tyro
 
 from kuaihl.errors import CheckpointError, LabelError
-from kuaihl.model.config import KuaiHLConfig
-from kuaihl.model.inputs import PICTURES, ModelInputs
-from kuaihl.model.kuaihl import KuaiHL, Tokens, load, sha256_of
+from kuaihl.model.kuaihl import KuaiHL, load, sha256_of
 from train.command import plain_errors
 from train.data.participation import leave_out
-from train.dataset import DatasetInfo, Room, Segments, stack
+from train.dataset import DatasetInfo, Room, Segments
 from train.metrics import calibration, paired_interval, taus
 
 Source = Literal["pictures", "speech", "comments", "streamer", "activity", "words"]
@@ -85,35 +82,9 @@ def score(
 def _curve(model: KuaiHL, segments: Segments, room: Room, *, streamer: int, without: frozenset[Source]) -> np.ndarray:
     """Predictions for a room's segments (segments,), the first of which is NaN."""
     target = model.config.target_index(segments.info.target)
-    window = segments.window(room.start, room.stop, dropped=without.union(model.config.targets[target].excluded_inputs))
-    features = stack([window], streamers=[0 if "streamer" in without else streamer], length=room.stop - room.start)
-    hidden = [place for name, place in _places(model.config).items() if name in without]
-    with _hidden(model, hidden) if hidden else nullcontext():
-        return model.sweep(features, target=target).numpy()[:-1]
-
-
-def _places(config: KuaiHLConfig) -> dict[str, slice]:
-    """Where the tokens that the paper does not have are among those of a segment."""
-    lengths = {"activity": 2 * config.activity, "words": config.words + config.word_shares}
-    ends = dict(zip(lengths, PICTURES + 1 + np.cumsum([*lengths.values()]), strict=True))
-    return {name: slice(end - lengths[name], end) for name, end in ends.items() if lengths[name]}
-
-
-@contextmanager
-def _hidden(model: KuaiHL, places: Sequence[slice]) -> Iterator[None]:
-    """Mark tokens of each segment as not present."""
-
-    def tokens(features: ModelInputs, *, target: int = 0) -> Tokens:
-        found = KuaiHL.tokens(model, features, target=target)
-        for place in places:
-            found.present[..., place] = False
-        return found
-
-    model.tokens = tokens
-    try:
-        yield
-    finally:
-        del model.tokens
+    excluded = without.union(model.config.targets[target].excluded_inputs)
+    features = segments.features(room, streamer=streamer, excluded=excluded)
+    return model.sweep(features, target=target).numpy()[:-1]
 
 
 def check_encoders(folder: Path, model: KuaiHL, info: DatasetInfo) -> None:

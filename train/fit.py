@@ -22,7 +22,6 @@ from tqdm import tqdm
 
 from kuaihl.errors import LabelError
 from kuaihl.model.config import PRESETS
-from kuaihl.model.inputs import PICTURES
 from kuaihl.model.kuaihl import KuaiHL, Output
 from train.command import plain_errors
 from train.dataset import Batch, Windows
@@ -271,8 +270,8 @@ def build(config: FitConfig, parts: Sequence[Part]) -> KuaiHL:
 
 def loss_terms(output: Output, missed: Tensor, batch: Batch, config: FitConfig) -> tuple[Tensor, Tensor]:
     """The terms of the loss, unweighted, and over how many windows each is a mean; both as in `TERMS`."""
-    present = output.tokens.present
-    both = present[..., 0] & present[..., PICTURES]  # a window where pictures or text are masked has nothing to align
+    # A window where pictures or text are masked has nothing to align.
+    both = batch.features.mask("pictures") & batch.features.mask("text")
     alignable = batch.valid & (both | ~batch.valid).all(-1, keepdim=True)
     aligned = output.scores.new_zeros(())
     if config.align and alignable.any():

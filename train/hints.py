@@ -27,7 +27,7 @@ class Learner(nn.Module):
         """Predict, and tell the squared error of the guesses, summed over hints: a mean over segments and windows."""
         output = self.model(batch.features, target=batch.target)
         missed = output.scores.new_zeros(batch.valid.shape)
-        for guess, seen, hint in zip(self.guesses, (output.gathered, output.decoded), batch.hints, strict=False):
+        for guess, seen, hint in zip(self.guesses, (output.latents, output.hidden), batch.hints, strict=False):
             missed = missed + (guess(seen).float() - hint).square().mean(-1)
         counted = batch.valid.sum(-1)
         of_window = (missed * batch.valid).sum(-1) / counted.clamp(min=1)

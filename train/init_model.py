@@ -12,13 +12,13 @@ from torch import nn
 
 from kuaihl.errors import LabelError
 from kuaihl.features.chat import CHAT_COLUMNS
+from kuaihl.features.embeddings import SOURCES
 from kuaihl.model.config import KuaiHLConfig, Target
 from kuaihl.model.kuaihl import KuaiHL, load
-from train.dataset import MODALITIES
 from train.evaluate import check_encoders
 from train.mixture import Part
 
-HIDEABLE = (*MODALITIES, "words")
+HIDEABLE = (*SOURCES, "words")
 """What can be hidden from one target alone; the streamer can be hidden from all."""
 
 
@@ -86,8 +86,8 @@ def model_from(checkpoint: Path, parts: Sequence[Part], *, without: Sequence[str
     CheckpointError
         There is none, or the datasets' features are of other encoders than its own.
     LabelError
-        ``changes`` has another ``activity``, ``words``, ``word_shares``, ``speech_text``, ``recurrent`` or ``window``: the
-        weights are made for theirs.
+        ``changes`` has another ``activity``, ``words``, ``word_shares``, ``speech_text``, ``recurrent`` or ``window``:
+        the weights are made for theirs.
         None of the training rooms for a new head has a label.
     """
     model, folder = load(checkpoint)
@@ -162,7 +162,7 @@ def _activity(part: Part, *, where: str) -> np.ndarray:
 def _unseen(part: Part, *, without: Sequence[str]) -> tuple[str, ...]:
     """What a head never sees: what it is to do without, and what none of the rooms has that it learns from."""
     rows = [(room.start, room.stop) for room in part.train]
-    absent = [m for m in MODALITIES if not any(part.segments.scalar(f"has_{m}", *r).any() for r in rows)]
+    absent = [m for m in SOURCES if not any(part.segments.scalar(f"has_{m}", *r).any() for r in rows)]
     texts = ("text_both", "text_speech", "text_comments")
     if not any(part.segments.array(name, *r).any() for r in rows for name in texts):
         absent.append("text")

@@ -19,10 +19,10 @@ from tqdm import tqdm
 
 from kuaihl.comments import selection
 from kuaihl.errors import LabelError
-from kuaihl.features.bag_of_words import hashed_words
-from kuaihl.features.chat import chat_activity, speech_activity, utterances_by_segment
+from kuaihl.features.chat import utterances_by_segment
+from kuaihl.features.embeddings import SOURCES, SegmentFeatures, segment_features
 from kuaihl.features.pretrained import COMPACT_SWIN, find_text_encoder, find_visual_encoder, sha256_file
-from kuaihl.features.text import TextEncoder, TextFeatures
+from kuaihl.features.text import TextEncoder
 from kuaihl.features.vision import VisualEncoder
 from kuaihl.model.config import PRESETS
 from kuaihl.predictor import DEFAULT_CHECKPOINT
@@ -137,10 +137,15 @@ def _room_columns(simulated: Room, visual: VisualEncoder, text: TextEncoder) -> 
         day=simulated.day,
         split=simulated.split,
         segments=segments,
-        pictures=drawn,
+        features=segment_features(
+            segments,
+            pictures=drawn,
+            speech=speech,
+            comments=comments,
+            text=text.encode_segments(said(speech), lines(comments)),
+        ),
         speech=speech,
         comments=comments,
-        text=text.encode_segments(said(speech), lines(comments)),
         labels=_labels(simulated),
     )
 
@@ -165,37 +170,26 @@ def columns(
     day: int,
     split: str,
     segments: Sequence[Segment],
-    pictures: np.ndarray | None,
+    features: SegmentFeatures,
     speech: Sequence[Sequence[Utterance]] | None,
     comments: Sequence[Sequence[Comment]] | None,
-    text: TextFeatures,
     labels: SegmentLabels,
 ) -> dict[str, object]:
-    """Columns of one shard, by the names of `train.dataset.schema`; a source that is None is marked as missing.
-
-    ``pictures`` are features (segments, 3, picture_dim) float16, ``speech`` and ``comments`` lie in their segments,
-    ``text`` has their features.
-    """
+    """Return the columns of one shard, by the names of `train.dataset.schema`."""
     count = len(segments)
-    nothing = [[]] * count
-    words, counts = hashed_words(comments or nothing)
     return {
         **label_columns(count, streamer=streamer, day=day, split=split, labels=labels),
         "room": [name] * count,
         "index": np.arange(count),
         "start_s": np.array([s.start_s for s in segments]),
-        "pictures": None if pictures is None else pictures.reshape(count, -1),
-        "text_speech": text.speech,
-        "text_comments": text.comments,
-        "text_both": text.both,
-        "activity": np.concatenate(
-            [chat_activity(comments or nothing, segments), speech_activity(speech or nothing)], axis=1
-        ),
-        "words": words,
-        "counts": counts,
-        "has_pictures": np.full(count, pictures is not None),
-        "has_speech": np.full(count, speech is not None),
-        "has_comments": np.full(count, comments is not None),
+        "pictures": None if features.pictures is None else features.pictures.reshape(count, -1),
+        "text_speech": features.text.speech,
+        "text_comments": features.text.comments,
+        "text_both": features.text.both,
+        "activity": np.concatenate([features.chat_activity, features.speech_activity], axis=1),
+        "words": features.words,
+        "counts": features.word_counts,
+        **{f"has_{source}": features.mask(source) for source in SOURCES},
         "speech": None if speech is None else said(speech),
         "comments": None if comments is None else lines(comments),
     }

@@ -15,7 +15,7 @@ from kuaihl.cli.options import PredictRequest
 from kuaihl.cli.summary import DONE, DONE_BEFORE, FAILED, Row, read_summary, write_summary
 from kuaihl.comments import reader, timing
 from kuaihl.errors import CommentLogError, NothingToPredictFromError, RecordingError
-from kuaihl.export.saving import write_prediction
+from kuaihl.export.saving import save_prediction
 from kuaihl.media.clips.writer import Clip, cut_clips
 from kuaihl.media.recording import open_recording
 from kuaihl.model.hub import fetch
@@ -70,7 +70,7 @@ def predict_one(
         progress=progress,
         options=request.highlight_options,
     )
-    files = write_prediction(prediction, results, recording=opened)
+    files = save_prediction(prediction, results, recording=opened)
     clips = []
     if request.clips or request.exact_clips or request.clip_padding_s:
         clips = cut_clips(

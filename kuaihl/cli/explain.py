@@ -41,7 +41,7 @@ def explain(
         check_file(path)
     for time_s in at:
         check_seconds("at", time_s)
-    from kuaihl.attribution import explained, indices_at
+    from kuaihl import attribution
     from kuaihl.model.targets import sources_of
     from kuaihl.predictor import DEFAULT_CHECKPOINT, Predictor
 
@@ -58,18 +58,16 @@ def explain(
             stream_start=request.stream_start,
             progress=progress,
         )
-        streamer, target = request.streamer, request.target
         prediction = predictor.score(
-            encoded, streamer=streamer, target=target, progress=progress, options=request.highlight_options
-        )
-        explanation = explained(
-            predictor,
             encoded,
-            prediction,
-            indices_at(prediction, at),
-            streamer=streamer,
-            target=target,
-            progress=progress.stage("explaining"),
+            streamer=request.streamer,
+            target=request.target,
+            progress=progress,
+            options=request.highlight_options,
+        )
+        indices = attribution.indices_at(prediction, at)
+        explanation = attribution.explain(
+            predictor, encoded, prediction, indices, progress=progress.stage("explaining")
         )
     print_above_bar(dumps(explanation, indent=2, ensure_ascii=False) if json else explanation_text(explanation))
 
@@ -77,23 +75,23 @@ def explain(
 def explanation_text(explanation: dict[str, Any]) -> str:
     """Return a block of rows for each explained segment."""
     blocks = []
-    for reason in explanation["reasons"]:
-        label = "forecast" if reason["end_s"] is None else as_clock(reason["start_s"])
-        labelled = [(label, f"{explanation['target']} {reason['value']:.1%}: {_points(reason['added'])}")]
-        for moment in reason["before"]:
+    for segment in explanation["explanations"]:
+        label = "forecast" if segment["end_s"] is None else as_clock(segment["start_s"])
+        labelled = [(label, f"{explanation['target']} {segment['score']:.1%}: {_points(segment['contributions'])}")]
+        for earlier in segment["earlier_segments"]:
             comments = " · ".join(
                 comment["text"] if comment["count"] == 1 else f"{comment['text']} × {comment['count']}"
-                for comment in moment["comments"]
+                for comment in earlier["top_comments"]
             )
             quotes = "".join(
                 f"; {name}: {text[:_MAX_QUOTE]}"
-                for name, text in (("speech", moment["speech"]), ("comments", comments))
+                for name, text in (("speech", earlier["speech"]), ("comments", comments))
                 if text
             )
-            labelled.append((f"  {as_clock(moment['start_s'])}", f"{_points(moment['added'])}{quotes}"))
+            labelled.append((f"  {as_clock(earlier['start_s'])}", f"{_points(earlier['contributions'])}{quotes}"))
         blocks.append(rows(labelled))
     return "\n\n".join(blocks)
 
 
-def _points(added: dict[str, float]) -> str:
-    return ", ".join(f"{name} {100 * value:+.1f}" for name, value in added.items()) + " points"
+def _points(contributions: dict[str, float]) -> str:
+    return ", ".join(f"{name} {100 * value:+.1f}" for name, value in contributions.items()) + " points"

@@ -59,10 +59,10 @@ class ResumableSession(Session):
         self._comment_count += len(counted)
         return step
 
-    def advance(self, segment: Segment, features: ModelInputs, *, speech: str = "", comments: int = 0) -> Step:
+    def advance(self, segment: Segment, inputs: ModelInputs, *, speech: str = "", comments: int = 0) -> Step:
         """Add the next segment as model inputs; see `Session.advance`."""
-        self._window.append(features)
-        return super().advance(segment, features, speech=speech, comments=comments)
+        self._window.append(inputs)
+        return super().advance(segment, inputs, speech=speech, comments=comments)
 
     def state(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
         """Return what `restore` needs: tensors, and values that are serialisable as JSON."""

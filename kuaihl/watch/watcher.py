@@ -244,13 +244,13 @@ class Watch:
             segment=arrival.segment.index,
             start_s=arrival.segment.start_s,
             end_s=arrival.segment.end_s,
-            score=step.found.score,
+            score=step.segment.score,
             next_score=step.next_score,
             threshold=alert.threshold,
             highlight=alert.highlight,
             begins=alert.begins,
-            comments=step.found.comments,
-            speech=step.found.speech,
+            comments=step.segment.comments,
+            speech=step.segment.speech,
             target=target,
         )
 

@@ -186,7 +186,7 @@ def test_ctrl_c_keeps_what_is_done_and_skip_done_goes_on(predictor, capsys):
     assert predicted() == ["two.mp4"]
     shutil.rmtree("one-kuaihl")
     assert predicted() == ["one.mp4"]
-    assert predicted("--top", "3") == ["one.mp4", "two.mp4"]
+    assert predicted("--highlights", "3") == ["one.mp4", "two.mp4"]
 
 
 def test_recordings_of_one_name_do_not_overwrite_each_other_in_later_batches_either(predictor):

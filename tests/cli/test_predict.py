@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from kuaihl.cli.options import PredictRequest
 from kuaihl.comments.selection import COUNTED, select_kinds
 from kuaihl.errors import CheckpointError, RecordingError
 from kuaihl.features.embeddings import SOURCES
@@ -39,7 +40,7 @@ def predictor(monkeypatch, tmp_path, short_recording):
 def test_predict_passes_everything_on_and_writes(predictor, short_recording, capsys):
     arguments = "predict stream.mp4 --comments talk.json --comment-offset-s -1.5 --transcript words.srt"
     arguments += " --streamer alice --target participation --checkpoint some/where --sources speech comments"
-    arguments += " --top 2 --min-gap-s 90 --max-length-s 120 --padding-s 5 --out results"
+    arguments += " --highlights 2 --min-gap-s 90 --max-length-s 120 --padding-s 5 --out results"
     assert cli.run(arguments.split()) == 0
     wanted = HighlightOptions(top_k=2, min_gap_s=90.0, max_length_s=120.0, padding_s=5.0)
     assert predictor.calls[-1].pop("options") == wanted
@@ -227,9 +228,13 @@ def test_help_of_predict_names_every_flag(capsys):
     with pytest.raises(SystemExit):
         cli.run(["predict", "--help"])
     out = capsys.readouterr().out
-    flags = "comments LOG,comment-offset-s S,stream-start TIME,transcript SUB,streamer NAME,checkpoint PATH_OR_REPO"
-    flags += ",top K,out DIR,no-comments,skip-done"
-    assert all(flag in out for flag in ["RECORDING", *(f"--{flag}" for flag in flags.split(","))])
+    flags = [field.name for field in dataclasses.fields(PredictRequest)] + [
+        "comments",
+        "out",
+        "no-comments",
+        "skip-done",
+    ]
+    assert all(f"--{flag.replace('_', '-')}" in out for flag in flags)
 
 
 @pytest.fixture(scope="module")

@@ -58,8 +58,8 @@ def test_what_is_read_is_of_the_target_that_it_trains(folders: list[Path], worke
     got = list(read(mixture(folders), order, process=0, processes=1, workers=workers))
     assert [batch.target for batch in got] == [1, 0, 0]
     assert [len(batch.label) for batch in got] == [2, 1, 3]
-    assert not got[0].features.has_pictures.any()
-    assert got[2].features.has_pictures.any()
+    assert not got[0].features.mask("pictures").any()
+    assert got[2].features.mask("pictures").any()
 
 
 def test_processes_share_each_batch(folders: list[Path]) -> None:

@@ -8,6 +8,7 @@ from tqdm import tqdm
 
 from kuaihl.comments import selection
 from kuaihl.errors import CommentLogError, LabelError
+from kuaihl.features.embeddings import segment_features
 from kuaihl.features.pretrained import COMPACT_SWIN, find_text_encoder, find_visual_encoder, sha256_file
 from kuaihl.features.text import TextEncoder, TextFeatures
 from kuaihl.model.config import PRESETS
@@ -87,16 +88,16 @@ def _columns(log: ChatLog, encoder: TextEncoder | None, *, day: int, split: str)
     if not labels.valid.any():
         raise LabelError(f"{log.name}: no segment can be scored: too few chatters were present, or none has a name.")
     written = selection.by_segment(comments, segments)
+    text = TextFeatures(None, None, None) if encoder is None else encoder.encode_segments(None, lines(written))
     return columns(
         name=log.name,
         streamer=log.channel,
         day=day,
         split=split,
         segments=segments,
-        pictures=None,
+        features=segment_features(segments, pictures=None, speech=None, comments=written, text=text),
         speech=None,
         comments=written,
-        text=TextFeatures(None, None, None) if encoder is None else encoder.encode_segments(None, lines(written)),
         labels=labels,
     )
 

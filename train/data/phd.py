@@ -20,14 +20,15 @@ from tqdm import tqdm
 
 from kuaihl.errors import CommentLogError, KuaiHLError, LabelError, RecordingError
 from kuaihl.features.chat import utterances_by_segment
+from kuaihl.features.embeddings import segment_features
 from kuaihl.features.pretrained import COMPACT_SWIN, find_text_encoder, find_visual_encoder, sha256_file
 from kuaihl.features.text import TextEncoder
 from kuaihl.features.vision import VisualEncoder
-from kuaihl.media.frames import PICTURES_PER_SEGMENT
 from kuaihl.media.recording import Recording, open_recording
 from kuaihl.model.config import PRESETS
 from kuaihl.model.kuaihl import KuaiHL, load
 from kuaihl.predictor import DEFAULT_CHECKPOINT
+from kuaihl.records import PICTURES_PER_SEGMENT
 from kuaihl.speech.transcripts import read_transcript
 from train.command import plain_errors
 from train.data.labels import SegmentLabels
@@ -92,7 +93,13 @@ def curves_of(model: KuaiHL, segments: Segments) -> dict[str, np.ndarray]:
     """Scores (units,) of each test video. The first unit, of which nothing is known, has the mean of the others."""
     curves = {}
     for room in rooms_of(segments, "test"):
-        curve = model.sweep(segments.features(room, streamer=model.streamer_index(room.streamer))).numpy()[:-1]
+        curve = model.sweep(
+            segments.features(
+                room,
+                streamer=model.streamer_index(room.streamer),
+                excluded=model.config.targets[0].excluded_inputs,
+            )
+        ).numpy()[:-1]
         curves[room.name] = np.r_[curve[1:].mean() if len(curve) > 1 else 0.0, curve[1:]]
     return curves
 
@@ -191,10 +198,15 @@ def _columns(
         day=0,
         split=split,
         segments=units,
-        pictures=_look(replace(opened, segments=units), visual),
+        features=segment_features(
+            units,
+            pictures=_look(replace(opened, segments=units), visual),
+            speech=speech,
+            comments=None,
+            text=text.encode_segments(None if speech is None else said(speech), None),
+        ),
         speech=speech,
         comments=None,
-        text=text.encode_segments(None if speech is None else said(speech), None),
         labels=SegmentLabels(unit_labels(gifs, units=len(units)), np.ones(len(units), dtype=bool), "highlight"),
     )
 

@@ -110,10 +110,9 @@ def make_shard(entry: Entry, *, predictor: Predictor, options: LabelOptions) -> 
         columns(
             name=entry.name,
             segments=encoded.segments,
-            pictures=encoded.pictures,
+            features=encoded.features,
             speech=encoded.speech,
             comments=encoded.comments,
-            text=encoded.text,
             labels=labels,
             **_said_of(entry),
         ),
