@@ -1,0 +1,1 @@
+"""Experiments: each is a command that compares methods and prints a table."""
