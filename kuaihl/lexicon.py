@@ -5,7 +5,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from kuaihl.comments.selection import is_text
 from kuaihl.errors import CommentLogError
+from kuaihl.records import Comment
 
 LEXICON_FILE = Path(__file__).with_name("reaction_lexicon.txt")
 """One pattern a line; its head describes the format."""
@@ -15,6 +17,7 @@ _CJK = r"\u3040-\u30ff\u3400-\u9fff\uff66-\uff9f"
 _WORD = re.compile(rf"[{_CJK}]+|[^\s{_CJK}]+")
 _RUN = re.compile(r"(.)\1{2,}")
 _PUNCTUATION = ".,!?…~*\"'()-–—:;。，！？、～"
+_COMMAND = re.compile(r"!\w")
 _CACHED_WORDS, _CACHED_LENGTH = 2**16, 32
 
 
@@ -90,6 +93,16 @@ class Lexicon:
                     if pattern := self._words.get(_RUN.sub(run, form)):
                         return pattern
         return None
+
+
+def is_counted(comment: Comment) -> bool:
+    """Whether a comment counts as a reaction at all: a message of a viewer that is not a command to a bot."""
+    return is_text(comment) and not _COMMAND.match(comment.text)
+
+
+def in_capitals(text: str) -> bool:
+    """Whether a text has at least three upper-case letters and no lower-case ones."""
+    return text.isupper() and sum(map(str.isupper, text)) >= 3
 
 
 def words_of(text: str) -> list[str]:
