@@ -7,13 +7,14 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kuaihl.lexicon import Lexicon, in_capitals, is_counted, words_of
+from kuaihl.lexicon import Lexicon, in_capitals, is_counted
 from kuaihl.records import Comment
 
 AROUND_S = 600.0
 """Words are compared with those of this long before and after the moment."""
 QUOTE_LENGTHS = (8, 80)
 
+_WORD = re.compile(r"\[\w+\]|[^\s\[]+|\[")
 _RUN = re.compile(r"(.)\1{3,}")
 _EMOTE = re.compile(r":[\w+-]+:|\[\w+\]|[a-z\d]+[A-Z]\w*|[A-Z][a-z\d]+[A-Z]\w*")
 
@@ -79,7 +80,7 @@ def gather(
         capitals=sum(in_capitals(c.text) for c in burst),
         words=tuple((word, chatters[word]) for word in words[:top]),
         emotes=tuple((word, chatters[word]) for word in emotes[:top]),
-        quotes=_quotes(burst, [*words[:top], *emotes[:top]], most=quotes),
+        quotes=_quotes(burst, words[:top], emotes[:top], most=quotes),
     )
 
 
@@ -99,7 +100,7 @@ def _chatter(number: int, comment: Comment) -> str | int:
 
 
 def _words(text: str) -> list[str]:
-    return words_of(_RUN.sub(r"\1\1\1", text))
+    return _WORD.findall(_RUN.sub(r"\1\1\1", text))
 
 
 def _chatters_by_word(comments: Sequence[Comment]) -> Counter[str]:
@@ -107,9 +108,10 @@ def _chatters_by_word(comments: Sequence[Comment]) -> Counter[str]:
     return Counter(word for _, word in pairs)
 
 
-def _quotes(comments: Sequence[Comment], repeated: Sequence[str], *, most: int) -> tuple[str, ...]:
+def _quotes(comments: Sequence[Comment], words: Sequence[str], emotes: Sequence[str], *, most: int) -> tuple[str, ...]:
     shortest, longest = QUOTE_LENGTHS
     by_text = {c.text.strip().casefold(): c for c in reversed(comments) if shortest <= len(c.text.strip()) <= longest}
-    by_user = {_chatter(k, c): c for k, c in enumerate(by_text.values()) if "://" not in c.text}
-    best = sorted(by_user.values(), key=lambda c: (-len({*_words(c.text)}.intersection(repeated)), c.time_s))
+    speaking = [c for c in by_text.values() if "://" not in c.text and not {*_words(c.text)}.issubset(emotes)]
+    by_user = {_chatter(k, c): c for k, c in enumerate(speaking)}
+    best = sorted(by_user.values(), key=lambda c: (-len({*words, *emotes}.intersection(_words(c.text))), c.time_s))
     return tuple(c.text.strip() for c in sorted(best[:most], key=lambda c: c.time_s))

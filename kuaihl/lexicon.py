@@ -14,7 +14,7 @@ LEXICON_FILE = Path(__file__).with_name("reaction_lexicon.txt")
 KINDS = ("laugh", "hype")
 
 _CJK = r"\u3040-\u30ff\u3400-\u9fff\uff66-\uff9f"
-_WORD = re.compile(rf"[{_CJK}]+|[^\s{_CJK}]+")
+_PIECE = re.compile(rf"[{_CJK}]+|[^\s{_CJK}]+")
 _RUN = re.compile(r"(.)\1{2,}")
 _PUNCTUATION = ".,!?…~*\"'()-–—:;。，！？、～"
 _COMMAND = re.compile(r"!\w")
@@ -35,7 +35,7 @@ class Lexicon:
     """Finds reactions in comments in time linear in their length.
 
     A word matches a pattern of equal letters, whatever their case; a run of three or more equal letters also matches a
-    shorter run.
+    shorter run. Where a script without spaces meets another, a new word begins.
     """
 
     def __init__(self, patterns: Iterable[Pattern]) -> None:
@@ -67,7 +67,7 @@ class Lexicon:
     def find(self, text: str) -> Pattern | None:
         """Return the pattern of the first word that is a reaction, or None."""
         cache = self._cache
-        for word in words_of(text):
+        for word in text.split():
             try:
                 pattern = cache[word]
             except KeyError:
@@ -85,7 +85,8 @@ class Lexicon:
         for start, letter in enumerate(word):
             if (parts := self._starts.get(letter)) and word.startswith(parts, start):
                 return next(self._parts[part] for part in parts if word.startswith(part, start))
-        for form in (word, word.strip(_PUNCTUATION)):
+        pieces = [word] if word.isascii() else _PIECE.findall(word)
+        for form in (form for piece in pieces for form in (piece, piece.strip(_PUNCTUATION))):
             if pattern := self._words.get(form):
                 return pattern
             if _RUN.search(form):
@@ -103,11 +104,6 @@ def is_counted(comment: Comment) -> bool:
 def in_capitals(text: str) -> bool:
     """Whether a text has at least three upper-case letters and no lower-case ones."""
     return text.isupper() and sum(map(str.isupper, text)) >= 3
-
-
-def words_of(text: str) -> list[str]:
-    """Split at spaces, and between scripts that write none and others."""
-    return text.split() if text.isascii() else _WORD.findall(text)
 
 
 def _parse(line: str, where: str) -> Pattern:

@@ -268,8 +268,8 @@ def moments(
             judged.setdefault(name, []).append(judge(curve, windows))
     if not any(np.isfinite(matrix).all(1).any() for matrix in judged.get("reaction", [])):
         raise LabelError(
-            f"{events}: no stream of the {split!r} split has an event after {GREETINGS_S / 60:g} min and time to compare "
-            "it with. The vod of an event must be the name of a log."
+            f"{events}: no stream of the {split!r} split has an event after {GREETINGS_S / 60:g} min and other windows "
+            "to compare it with. The vod of an event must be the name of a log."
         )
     return {
         "logs": logs.name,
