@@ -25,13 +25,12 @@ MIN_GAP_S = 60.0
 """Moments are at least this far apart."""
 CLIP_LENGTHS_S = (15.0, 60.0)
 """Length of the shortest and of the longest clip of a burst."""
-STRENGTHS = {"strong": 4.5, "medium": 3.5, "weak": 2.5}
+Strength = Literal["strong", "medium", "weak"]
+STRENGTHS: dict[Strength, float] = {"strong": 4.5, "medium": 3.5, "weak": 2.5}
 """Least outstandingness of moments; below the last, nothing stands out."""
 MIN_CHATTERS, MIN_COVERAGE = 30, 0.75
 """A log with fewer chatters, or with comments in a smaller share of the minutes, has too little chat: at two messages a
 minute, chance alone makes a moment of medium strength every three hours, at one a minute ten an hour."""
-
-Strength = Literal["strong", "medium", "weak"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,8 @@ from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.csv
 import tyro
+from pyarrow import csv
 from tqdm import tqdm
 
 from kuaihl.errors import LabelError
@@ -59,11 +59,11 @@ def read_events(file: Path) -> dict[str, np.ndarray]:
         The file cannot be read, lacks a column, or has a window that does not end after its start.
     """
     try:
-        options = pa.csv.ConvertOptions(
+        options = csv.ConvertOptions(
             include_columns=["vod", "moment_from_s", "moment_to_s"],
             column_types={"vod": pa.string(), "moment_from_s": pa.float64(), "moment_to_s": pa.float64()},
         )
-        table = pa.csv.read_csv(file, convert_options=options)
+        table = csv.read_csv(file, convert_options=options)
     except (OSError, pa.ArrowInvalid, pa.ArrowKeyError) as error:
         raise LabelError(
             f"{file}: not a CSV file with the columns vod, moment_from_s and moment_to_s: {error}"
