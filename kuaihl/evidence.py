@@ -23,8 +23,8 @@ _EMOTE = re.compile(r":[\w+-]+:|\[\w+\]|[a-z\d]+[A-Z]\w*|[A-Z][a-z\d]+[A-Z]\w*")
 class Evidence:
     """What was written from ``start_s`` to ``end_s``.
 
-    ``laughing``, ``cheering`` and ``capitals`` count messages. ``words`` and ``emotes`` are those that more chatters
-    wrote than usual in the minutes around, each with the number of its chatters.
+    ``laughing``, ``cheering`` and ``capitals`` count messages. ``words`` and ``emotes`` are those that at least two
+    chatters wrote, and twice as many as usual in the minutes around, each with the number of its chatters.
     """
 
     start_s: float
@@ -60,12 +60,12 @@ def gather(
     bounds_s = (start_s - AROUND_S, start_s, end_s, end_s + AROUND_S)
     before, first, stop, after = (bisect_left(comments, time_s, key=lambda c: c.time_s) for time_s in bounds_s)
     burst = [c for c in comments[first:stop] if is_counted(c)]
-    chatters, usual = _chatters_by_word(burst), Counter[str]()
-    for around in (comments[before:first], comments[stop:after]):
-        usual += _chatters_by_word([c for c in around if is_counted(c)])
-    share = (end_s - start_s) / (2 * AROUND_S)
-    gain = {word: count - share * usual[word] for word, count in chatters.items() if count > 1}
-    repeated = sorted((word for word in gain if gain[word] > 0), key=lambda word: -gain[word])
+    around = [c for part in (comments[before:first], comments[stop:after]) for c in part if is_counted(c)]
+    chatters, usual = _chatters_by_word(burst), _chatters_by_word(around)
+    share = len(burst) / max(len(around), 1)
+    expected = {word: share * usual[word] for word in chatters}
+    often = [word for word, count in chatters.items() if count >= max(2, 2 * expected[word])]
+    repeated = sorted(often, key=lambda word: expected[word] - chatters[word])
     emotes = [word for word in repeated if is_emote(word, lexicon)]
     words = [word for word in repeated if word not in emotes and word[0] != "@" and any(map(str.isalnum, word))]
     patterns = [lexicon.find(c.text) for c in burst]
@@ -104,7 +104,7 @@ def _words(text: str) -> list[str]:
 
 
 def _chatters_by_word(comments: Sequence[Comment]) -> Counter[str]:
-    pairs = {(_chatter(k, c), word) for k, c in enumerate(comments) for word in _words(c.text)}
+    pairs = dict.fromkeys((_chatter(k, c), word) for k, c in enumerate(comments) for word in _words(c.text))
     return Counter(word for _, word in pairs)
 
 

@@ -236,9 +236,9 @@ def _correlation(first: np.ndarray, second: np.ndarray) -> float | None:
 
 def _too_little(counts: np.ndarray, chatters: int) -> str | None:
     if chatters < MIN_CHATTERS:
-        return f"there are {chatters} chatters; a reaction needs at least {MIN_CHATTERS}"
+        return f"only {chatters} of the {MIN_CHATTERS} chatters that a reaction needs"
     per_minute = np.add.reduceat(counts[:, -1], np.arange(0, len(counts), round(60 / BIN_S)))
     coverage = np.mean(per_minute > 0)
     if coverage < MIN_COVERAGE:
-        return f"there are comments in {coverage:.0%} of the minutes; a reaction needs at least {MIN_COVERAGE:.0%}"
+        return f"comments in only {coverage:.0%} of the minutes; a reaction needs them in {MIN_COVERAGE:.0%}"
     return None
