@@ -15,14 +15,14 @@ from pyarrow import csv
 from tqdm import tqdm
 
 from kuaihl.errors import LabelError
-from kuaihl.model import load
+from kuaihl.model.kuaihl import load
 from kuaihl.reaction import measure, peaks, score
 from kuaihl.reaction_counts import BIN_S, COLUMNS
 from kuaihl.records import SEGMENT_S, Comment
-from train.console import plain_errors
+from train.command import plain_errors
 from train.dataset import Segments, stack
 from train.evaluate import check_encoders, write_report
-from train.participation import ChatLog, find_logs, participation, split_by_date
+from train.data.participation import ChatLog, find_logs, participation, split_by_date
 
 Split = Literal["train", "validation", "test", "all"]
 

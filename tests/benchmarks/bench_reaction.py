@@ -1,6 +1,6 @@
 """Time and memory of the reaction: 10,000 and a million comments, with its reliability and the evidence of ten moments.
 
-Run as `python -m tests.benchmarks.reaction`.
+Run as `python -m tests.benchmarks.bench_reaction`.
 """
 
 import time

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from kuaihl.errors import LabelError
-from kuaihl.model import load
+from kuaihl.model.kuaihl import load
 from kuaihl.predictor import DEFAULT_CHECKPOINT
 from kuaihl.records import Comment
 from train.chat import prepare_chat
@@ -29,7 +29,7 @@ from train.experiments.moments import (
     read_heads,
     window_auc,
 )
-from train.participation import find_logs
+from train.data.participation import find_logs
 
 STREAMS, STREAM_S = 10, 2700
 
