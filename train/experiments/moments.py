@@ -20,9 +20,9 @@ from kuaihl.reaction import measure, peaks, score
 from kuaihl.reaction_counts import BIN_S, COLUMNS
 from kuaihl.records import SEGMENT_S, Comment
 from train.command import plain_errors
+from train.data.participation import ChatLog, find_logs, participation, split_by_date
 from train.dataset import Segments, stack
 from train.evaluate import check_encoders, write_report
-from train.data.participation import ChatLog, find_logs, participation, split_by_date
 
 Split = Literal["train", "validation", "test", "all"]
 
