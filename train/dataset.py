@@ -272,7 +272,7 @@ class Windows(Dataset[Batch]):
         self._segments, self._rooms = segments, list(rooms)
         self._window, self._seed, self.epoch = config.window, seed, 0
         self.target = config.target_index(segments.info.target)
-        self._without = frozenset(config.targets[self.target].without)
+        self._without = frozenset(config.targets[self.target].excluded_inputs)
         self._streamer_dropout, self._modality_dropout = streamer_dropout, modality_dropout
         known = {name: k + 1 for k, name in enumerate(config.streamers)}
         self._streamer = [known.get(room.streamer, 0) for room in rooms]

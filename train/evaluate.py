@@ -85,7 +85,7 @@ def score(
 def _curve(model: KuaiHL, segments: Segments, room: Room, *, streamer: int, without: frozenset[Source]) -> np.ndarray:
     """Predictions for a room's segments (segments,), the first of which is NaN."""
     target = model.config.target_index(segments.info.target)
-    window = segments.window(room.start, room.stop, dropped=without.union(model.config.targets[target].without))
+    window = segments.window(room.start, room.stop, dropped=without.union(model.config.targets[target].excluded_inputs))
     features = stack([window], streamers=[0 if "streamer" in without else streamer], length=room.stop - room.start)
     hidden = [place for name, place in _places(model.config).items() if name in without]
     with _hidden(model, hidden) if hidden else nullcontext():
@@ -94,7 +94,7 @@ def _curve(model: KuaiHL, segments: Segments, room: Room, *, streamer: int, with
 
 def _places(config: KuaiHLConfig) -> dict[str, slice]:
     """Where the tokens that the paper does not have are among those of a segment."""
-    lengths = {"activity": 2 * config.activity, "words": config.words + config.shares}
+    lengths = {"activity": 2 * config.activity, "words": config.words + config.word_shares}
     ends = dict(zip(lengths, PICTURES + 1 + np.cumsum([*lengths.values()]), strict=True))
     return {name: slice(end - lengths[name], end) for name, end in ends.items() if lengths[name]}
 

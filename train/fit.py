@@ -61,7 +61,7 @@ class FitConfig:
         Streamers whose rooms are all kept for testing; train.evaluate and train.experiments.leaderboard take the same.
     preset
         Sizes of the model.
-    activity, words, shares, spoken, recurrent
+    activity, words, word_shares, speech_text, recurrent
         Whether there are tokens of activity, of how often words are written, of the share of comments that hold them
         and of speech alone, and for which targets a recurrent layer; else as in the preset.
     window, dropout
@@ -105,8 +105,8 @@ class FitConfig:
     preset: Literal["compact", "paper", "debug"] = "compact"
     activity: bool | None = None
     words: bool | None = None
-    shares: bool | None = None
-    spoken: bool | None = None
+    word_shares: bool | None = None
+    speech_text: bool | None = None
     recurrent: tuple[str, ...] | None = None
     window: int | None = None
     without: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
@@ -261,7 +261,7 @@ def build(config: FitConfig, parts: Sequence[Part]) -> KuaiHL:
     """A model for datasets, or the checkpoint ``config.init`` with the streamers and heads it lacks."""
     changes = {
         name: getattr(config, name)
-        for name in ("activity", "words", "shares", "spoken", "recurrent", "window", "dropout")
+        for name in ("activity", "words", "word_shares", "speech_text", "recurrent", "window", "dropout")
     }
     changes = {name: value for name, value in changes.items() if value is not None}
     if config.init is not None:

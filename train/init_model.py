@@ -86,7 +86,7 @@ def model_from(checkpoint: Path, parts: Sequence[Part], *, without: Sequence[str
     CheckpointError
         There is none, or the datasets' features are of other encoders than its own.
     LabelError
-        ``changes`` has another ``activity``, ``words``, ``shares``, ``spoken``, ``recurrent`` or ``window``: the
+        ``changes`` has another ``activity``, ``words``, ``word_shares``, ``speech_text``, ``recurrent`` or ``window``: the
         weights are made for theirs.
         None of the training rooms for a new head has a label.
     """
@@ -94,7 +94,7 @@ def model_from(checkpoint: Path, parts: Sequence[Part], *, without: Sequence[str
     old = model.config
     for part in parts:
         check_encoders(folder, model, part.segments.info)
-    for name in ("activity", "words", "shares", "spoken", "recurrent", "window"):
+    for name in ("activity", "words", "word_shares", "speech_text", "recurrent", "window"):
         has = getattr(old, name)
         if changes.get(name, has) != has:
             raise LabelError(
@@ -107,11 +107,11 @@ def model_from(checkpoint: Path, parts: Sequence[Part], *, without: Sequence[str
         taught = (before,) if before else old.targets  # a new head reads what learned from all of these
         trained_on = "; then ".join(dict.fromkeys((*(target.trained_on for target in taught), source)))
         hidden = _hidden(parts, without)[part.target]
-        unseen = tuple(dict.fromkeys((*before.without, *hidden))) if before else _unseen(part, without=hidden)
+        unseen = tuple(dict.fromkeys((*before.excluded_inputs, *hidden))) if before else _unseen(part, without=hidden)
         earlier = before.streamers if before else ()
         met = None if earlier is None else tuple(dict.fromkeys((*earlier, *_streamers([part], without=hidden))))
         targets.append(Target(part.target, trained_on, unseen, met))
-    forgotten = any("streamer" in target.without for target in targets)
+    forgotten = any("streamer" in target.excluded_inputs for target in targets)
     new = [name for name in _streamers(parts, without=without) if name not in old.streamers]
     streamers = () if forgotten else (*old.streamers, *new)
     model = extended(model, replace(old, **changes, streamers=streamers, targets=tuple(targets)))

@@ -15,6 +15,7 @@ from kuaihl.comments import reader, selection, timing
 from kuaihl.errors import LabelError
 from kuaihl.media.recording import open_recording
 from kuaihl.predictor import Predictor
+from kuaihl.progress import Progress
 from kuaihl.records import CommentLog, Segment, Skipped, segments_of
 from train.data.labels import LabelOptions, SegmentLabels, read_labels
 from train.data.manifest import Entry
@@ -101,7 +102,7 @@ def make_shard(entry: Entry, *, predictor: Predictor, options: LabelOptions) -> 
             bar.n = fraction
             bar.set_description_str(f"{entry.name}: {stage}")
 
-        encoded = predictor.encode(entry.recording, log, transcript=entry.transcript, progress=show)
+        encoded = predictor.encode(entry.recording, log, transcript=entry.transcript, progress=Progress(show))
     took_s = sum(encoded.timings_s.values())
     written = _written(entry, log, duration_s) + _passed_over(encoded.skipped)
     line = f"{_counted(labels)}; {written}; {took_s:.0f} s, {duration_s / took_s:.0f} × real time"

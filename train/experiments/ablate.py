@@ -27,7 +27,7 @@ from train.metrics import taus
 from train.run_state import STATE_FILE, settings_of
 
 ROWS_FOLDER, RUNS_FOLDER = "rows", "runs"
-PLAIN = {"activity": False, "words": False, "shares": False, "spoken": False, "recurrent": ()}
+PLAIN = {"activity": False, "words": False, "word_shares": False, "speech_text": False, "recurrent": ()}
 """What the paper does not have, and the rows of its tables do without."""
 CHAT = {"activity": True, "words": True, "recurrent": (TARGET,), "pair": (0.0,), "align": 0.0}
 """What trainings on chat alone have in common."""

@@ -146,7 +146,7 @@ def _head(folder: Path, target: Target, made_by: str, evaluations: dict[str, dic
 
 
 def _told(head: _Head) -> str:
-    sources = [source for source in SOURCES if source not in head.target.without]
+    sources = [source for source in SOURCES if source not in head.target.excluded_inputs]
     means = _MEANINGS.get(head.target.name, f"the {head.name} of the next one")
     audience = _SIMULATED_AUDIENCES if head.simulated else _REAL_AUDIENCES
     indented = audience.replace("\n", "\n  ")
