@@ -124,10 +124,7 @@ def _from_reaction(reaction: Reaction, options: HighlightOptions) -> Iterator[Hi
     """Yield the moments that stand out, best first."""
     for moment in reaction.moments(min_gap_s=options.min_gap_s):
         start_s, end_s = _limit(moment.start_s, moment.end_s, moment.time_s, options)
-        evidence = reaction.evidence(moment.start_s, moment.end_s)
-        repeated = sorted((*evidence.emotes, *evidence.words), key=lambda word: -word[1])[:3]
-        words = ", ".join(f'"{word}" x{count}' for word, count in repeated)
-        why = f"{evidence.chatters} chatters" + (f": {words}" if words else "")
+        why = reaction.evidence(moment.start_s, moment.end_s).summary
         yield Highlight(0, start_s, end_s, moment.time_s, moment.score, moment.strength or "weak", why, "reaction")
 
 

@@ -180,7 +180,7 @@ def test_bursts_of_laughter_are_the_highlights():
         assert highlight.start_s <= at_s + 4 <= highlight.end_s
         assert 15 <= highlight.end_s - highlight.start_s <= 60
         assert highlight.strength == "strong"
-        assert '"KEKW" x20' in highlight.why
+        assert "KEKW × 20" in highlight.why
 
 
 def test_auto_takes_the_reaction_only_where_there_is_enough_chat():

@@ -98,7 +98,7 @@ def watch(
 def _tell(text: str) -> bool:
     """Print at once; False where nobody reads along any more, as behind head."""
     try:
-        print(text, flush=True)  # noqa: T201 (the command line)
+        print(text, flush=True)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python still has to flush
         return False
