@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import numpy as np
 
@@ -83,15 +84,37 @@ class Utterance:
     text: str
 
 
+Strength = Literal["strong", "medium", "weak"]
+
+
 @dataclass(frozen=True, slots=True)
 class Highlight:
-    """A part of the recording with a high predicted score; ``score`` is the one at ``peak_s``."""
+    """A moment of the recording that stands out.
+
+    Attributes
+    ----------
+    rank
+        1 is the best.
+    start_s, end_s, peak_s
+        Where it lies, and where its curve is highest.
+    score
+        Value of the curve at the peak.
+    strength
+        How much it stands out.
+    why
+        Evidence, in one line.
+    source
+        The curve that it comes from: ``"reaction"`` or ``"forecast"``.
+    """
 
     rank: int
     start_s: float
     end_s: float
     peak_s: float
     score: float
+    strength: Strength = "medium"
+    why: str = ""
+    source: Literal["reaction", "forecast"] = "forecast"
 
 
 @dataclass(frozen=True, slots=True)
