@@ -129,9 +129,9 @@ def _from_reaction(reaction: Reaction, options: HighlightOptions) -> Iterator[Hi
 
 
 def _limit(start_s: float, end_s: float, peak_s: float, options: HighlightOptions) -> tuple[float, float]:
-    """Shorten a span that is too long; a third of the longest highlight lies before the peak."""
+    """Bring a span to an allowed length; a third of the longest highlight lies before the peak."""
     if end_s - start_s <= options.max_length_s:
-        return start_s, end_s
+        return start_s, max(end_s, start_s + options.min_length_s)
     start_s = max(start_s, peak_s - options.max_length_s / 3)
     return start_s, min(end_s, start_s + options.max_length_s)
 

@@ -121,13 +121,15 @@ class Highlight:
 class SegmentPrediction:
     """A segment, its score predicted from the segments before it (None for the first), and what it contains.
 
-    ``speech`` is the recognised text, ``comments`` the number of comments.
+    ``speech`` is the recognised text, ``comments`` the number of comments, ``reaction`` the highest reaction of the
+    audience in the segment, None if there was no log.
     """
 
     segment: Segment
     score: float | None
     speech: str
     comments: int
+    reaction: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,8 +186,30 @@ class Modalities:
 
 
 @dataclass(frozen=True, slots=True)
+class ReactionCurve:
+    """How strongly the audience reacted, measured from the chat with hindsight.
+
+    Attributes
+    ----------
+    bin_s, scores
+        Length of a bin, and the score of each bin (bins,).
+    reliability
+        Correlation between the scores of two random halves of the chatters, None if it cannot be measured.
+    too_little
+        Why the log has too little chat for the curve to be used, None if it has enough.
+    """
+
+    bin_s: float
+    scores: tuple[float, ...] = field(repr=False)
+    reliability: float | None
+    too_little: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Prediction:
-    """A curve of scores, its highlights, the alignment, and what they rest on.
+    """Two curves, the highlights, the alignment, and what they rest on.
+
+    The forecast is the score of each segment, predicted from the past only; the reaction is measured with hindsight.
 
     Attributes
     ----------
@@ -195,6 +219,10 @@ class Prediction:
         The name that was given; it has no influence unless the checkpoint knows it.
     next_score
         The score of the segment after the last.
+    highlights, highlights_by
+        Empty if nothing stands out; the curve that they come from.
+    reaction
+        None without a comment log.
     alignment
         None unless the recording has text and pictures throughout.
     timings_s
@@ -213,6 +241,8 @@ class Prediction:
     alignment: Alignment | None
     skipped: tuple[Skipped, ...]
     timings_s: dict[str, float]
+    reaction: ReactionCurve | None = None
+    highlights_by: Literal["reaction", "forecast"] = "forecast"
 
     @property
     def curve(self) -> Sequence[float | None]:
