@@ -168,7 +168,7 @@ def test_it_stops_early(dataset: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("without", [("streamer",), ("pictures",), ("speech", "comments"), ("comments",)])
-def test_what_it_is_trained_without_is_in_the_checkpoint(
+def test_what_it_is_trained_without_is_kept(
     dataset: Path, tmp_path: Path, without: tuple[str, ...]
 ) -> None:
     model, _ = load(fit.fit(config(dataset, tmp_path, epochs=1, log_every=1, without=without, window=6)))

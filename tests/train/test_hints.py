@@ -55,7 +55,7 @@ def test_what_is_missed_is_a_mean_over_segments_and_windows(dataset: Path, tmp_p
         assert int(batch.valid[row].sum()) == length
         errors = [
             (guess(seen[row, :length]) - hint[row, :length]).square().mean()
-            for guess, seen, hint in zip(learner.guesses, (output.gathered, output.decoded), batch.hints, strict=True)
+            for guess, seen, hint in zip(learner.guesses, (output.latents, output.hidden), batch.hints, strict=True)
         ]
         expected.append(sum(errors))
     torch.testing.assert_close(missed, torch.stack(expected).mean())
@@ -78,7 +78,7 @@ def test_both_blocks_learn_from_hints(dataset: Path, tmp_path: Path) -> None:
     learner.guesses.load_state_dict(weights(tmp_path, of="guesses"))
     (batch,) = Windows(part.segments, part.validation, learner.model.config).__getitems__(range(0, 30, 5))
     output, _ = learner(batch)
-    for guess, seen, hint in zip(learner.guesses, (output.gathered, output.decoded), batch.hints, strict=True):
+    for guess, seen, hint in zip(learner.guesses, (output.latents, output.hidden), batch.hints, strict=True):
         told, true = guess(seen)[batch.valid].detach().numpy(), hint[batch.valid].numpy()
         assert np.corrcoef(told.ravel(), true.ravel())[0, 1] > 0.6
 
