@@ -128,8 +128,14 @@ def predict_all(
             else:
                 numbered = Progress(partial(_report, progress, f"[{number}/{len(absolute)}]"))
                 log = log_file and reader.read(log_file, offset_s=request.comment_offset_s)
-                result = predict_one(load(), recording, log, results, request, progress=numbered)
-                rows[path] = _row(path, log_file, results.name, result, made_from)
+                # No variable keeps the prediction in memory during the next one.
+                rows[path] = _row(
+                    path,
+                    log_file,
+                    predict_one(load(), recording, log, results, request, progress=numbered),
+                    results=results.name,
+                    made_from=made_from,
+                )
         except (RecordingError, CommentLogError, NothingToPredictFromError) as error:
             reason = " ".join(str(error).split())
             rows[path] = Row(
@@ -139,7 +145,7 @@ def predict_all(
         yield rows[path]
 
 
-def _row(recording: Path, log_file: Path | None, results: str, result: Result, made_from: str) -> Row:
+def _row(recording: Path, log_file: Path | None, result: Result, *, results: str, made_from: str) -> Row:
     prediction = result.prediction
     best = prediction.highlights[0] if prediction.highlights else None
     return Row(
