@@ -142,7 +142,7 @@ def _room_columns(simulated: Room, visual: VisualEncoder, text: TextEncoder) -> 
             pictures=drawn,
             speech=speech,
             comments=comments,
-            text=text.encode_segments(said(speech), lines(comments)),
+            text=text.encode(said(speech), lines(comments)),
         ),
         speech=speech,
         comments=comments,

@@ -88,7 +88,7 @@ def _columns(log: ChatLog, encoder: TextEncoder | None, *, day: int, split: str)
     if not labels.valid.any():
         raise LabelError(f"{log.name}: no segment can be scored: too few chatters were present, or none has a name.")
     written = selection.by_segment(comments, segments)
-    text = TextFeatures(None, None, None) if encoder is None else encoder.encode_segments(None, lines(written))
+    text = TextFeatures(None, None, None) if encoder is None else encoder.encode(None, lines(written))
     return columns(
         name=log.name,
         streamer=log.channel,

@@ -203,7 +203,7 @@ def _columns(
             pictures=_look(replace(opened, segments=units), visual),
             speech=speech,
             comments=None,
-            text=text.encode_segments(None if speech is None else said(speech), None),
+            text=text.encode(None if speech is None else said(speech), None),
         ),
         speech=speech,
         comments=None,
