@@ -65,7 +65,7 @@ def test_forecast_stands_after_the_last_segment():
     assert list(forecast.y) == [prediction.curve[-1], 0.421]
     assert forecast.line.dash == "dot"
     assert forecast.marker.symbol == "circle-open"
-    assert any(note.text == "forecast 42.1%" for note in figure.layout.annotations)
+    assert any(note.text == "next 30 s 42.1%" for note in figure.layout.annotations)
     assert seconds(figure.layout.xaxis.range)[1] > end_s + 15
 
 
