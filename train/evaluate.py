@@ -16,13 +16,8 @@ from train.data.phd_csv import read_gifs
 from train.dataset import Segments
 from train.files import write_json
 from train.metrics import calibration, paired_interval, taus
-from train.scoring import Scores, Source, check_encoders, check_left_out, score
+from train.scoring import RIVALS, TABLES, Scores, Source, check_encoders, check_left_out, score
 from train.splits import select_rooms
-
-RIVALS = {"last_value": "last", "true_persistence": "appeal_before", "ceiling": "appeal"}
-"""Baselines in the report, and the columns of `Scores` that they are."""
-TABLES = ("kuaihl", "known_streamers", "new_streamers", *RIVALS)
-"""Keys of the report with tau at every Delta; ``kuaihl_minus_...`` are differences."""
 
 
 def evaluate(

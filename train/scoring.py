@@ -16,6 +16,10 @@ from train.dataset import DatasetInfo, Room, Segments, encoder_hashes, stack
 
 Source = Literal["pictures", "speech", "comments", "streamer", "activity", "words"]
 """Inputs that can be hidden from a model."""
+RIVALS = {"last_value": "last", "true_persistence": "appeal_before", "ceiling": "appeal"}
+"""Baselines in the report of train.evaluate, and the columns of `Scores` that they are."""
+TABLES = ("kuaihl", "known_streamers", "new_streamers", *RIVALS)
+"""Keys of the report with tau at every Delta; ``kuaihl_minus_...`` are differences."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,12 +31,10 @@ from train.simulator.settings import SimulatorConfig, SizeName
 MODEL = PRESETS["compact"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RoomsConfig:
     """Make a dataset of all rooms of a simulation, labelled by their LVTR."""
 
-    out: Path
-    """Folder for the dataset. An interrupted run continues."""
     size: SizeName = "small"
     """Number of rooms and streamers; large is base with three times as many additional training rooms."""
     seed: int = 0
@@ -49,6 +47,8 @@ class RoomsConfig:
     """Folder with the visual.safetensors of the compact Swin."""
     workers: int = 1
     """Number of processes. Two of one thread each are faster than one of two; the rooms are the same."""
+    out: Path
+    """Folder for the dataset. An interrupted run continues."""
 
     def run(self) -> None:
         """Prepare; see `prepare_rooms`."""
