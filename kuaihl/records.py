@@ -1,4 +1,4 @@
-"""The nouns: what the parts hand to each other. Times are seconds from the start of the recording."""
+"""Records that the parts hand to each other. Times are seconds from the start of the recording."""
 
 import math
 from collections.abc import Sequence
@@ -9,14 +9,16 @@ import numpy as np
 from kuaihl.errors import CommentLogError
 
 SEGMENT_S = 30.0
-"""Length of a segment; the paper's."""
+"""Length of a segment, as in the paper."""
 MIN_SEGMENT_S = 5.0
-"""A last piece at least this long is a segment of its own."""
+"""A shorter rest at the end of a recording is not a segment."""
+PICTURES_PER_SEGMENT = 3
+"""Pictures taken of a segment, at 1/6, 1/2 and 5/6 of it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A piece of a recording: ``SEGMENT_S`` long, but for the last."""
+    """A piece of a recording, ``SEGMENT_S`` long except for the last."""
 
     index: int
     start_s: float
@@ -24,12 +26,12 @@ class Segment:
 
 
 def segments_of(duration_s: float) -> list[Segment]:
-    """Cut ``duration_s`` seconds into consecutive segments; a last piece under ``MIN_SEGMENT_S`` is dropped."""
+    """Cut ``duration_s`` seconds into consecutive segments; a rest under ``MIN_SEGMENT_S`` is dropped."""
     full = int(duration_s // SEGMENT_S)
-    cut = [Segment(i, i * SEGMENT_S, (i + 1) * SEGMENT_S) for i in range(full)]
+    segments = [Segment(i, i * SEGMENT_S, (i + 1) * SEGMENT_S) for i in range(full)]
     if duration_s - full * SEGMENT_S >= MIN_SEGMENT_S:
-        cut.append(Segment(full, full * SEGMENT_S, duration_s))
-    return cut
+        segments.append(Segment(full, full * SEGMENT_S, duration_s))
+    return segments
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,7 @@ class Comment:
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """Parts of an input that were passed over: why, how many, and where the first one was."""
+    """Parts of an input that were skipped: why, how many, and where the first one was."""
 
     reason: str
     count: int
@@ -68,13 +70,13 @@ class CommentLog:
             raise CommentLogError(f"The comment offset must be a number of seconds, not {offset_s}.")
         if not offset_s:
             return self
-        moved = (Comment(c.time_s + offset_s, c.text, c.user, c.kind) for c in self.comments)
-        return replace(self, comments=tuple(moved))
+        shifted = (Comment(c.time_s + offset_s, c.text, c.user, c.kind) for c in self.comments)
+        return replace(self, comments=tuple(shifted))
 
 
 @dataclass(frozen=True, slots=True)
 class Utterance:
-    """Words spoken without a pause, inside one segment."""
+    """Words said without a pause, inside one segment."""
 
     start_s: float
     end_s: float
@@ -83,7 +85,7 @@ class Utterance:
 
 @dataclass(frozen=True, slots=True)
 class Highlight:
-    """A stretch of the recording that should hold its viewers; ``score`` is the prediction at the peak, at ``peak_s``."""
+    """A part of the recording with a high predicted score; ``score`` is the one at ``peak_s``."""
 
     rank: int
     start_s: float
@@ -94,7 +96,10 @@ class Highlight:
 
 @dataclass(frozen=True, slots=True)
 class SegmentPrediction:
-    """What was found in a segment, and the LVTR that the segments before it predict (``None`` for the first)."""
+    """A segment, its score predicted from the segments before it (None for the first), and what it contains.
+
+    ``speech`` is the recognised text, ``comments`` the number of comments.
+    """
 
     segment: Segment
     score: float | None
@@ -104,10 +109,16 @@ class SegmentPrediction:
 
 @dataclass(frozen=True, slots=True)
 class Alignment:
-    """Text against pictures over the whole recording.
+    """Text aligned with pictures over the whole recording.
 
-    ``path`` holds pairs (text segment, picture segment), ``distance`` the summed cost along it (Eq. 5). ``cost`` is
-    (segments, 2 * band + 1): row i, column k is the cost of text i against picture i - band + k, NaN outside.
+    Attributes
+    ----------
+    path
+        Pairs (text segment, picture segment).
+    distance
+        Summed cost along the path (Eq. 5).
+    band, cost
+        (segments, 2 * band + 1): row i, column k is the cost of text i against picture i - band + k, NaN outside.
     """
 
     path: tuple[tuple[int, int], ...]
@@ -118,7 +129,7 @@ class Alignment:
 
 @dataclass(frozen=True, slots=True)
 class RecordingInfo:
-    """What was opened. A recording without pictures has no ``video_codec``, one without sound no ``audio_codec``."""
+    """What a recording is. One without pictures has no ``video_codec``, one without sound no ``audio_codec``."""
 
     name: str
     duration_s: float
@@ -131,7 +142,7 @@ class RecordingInfo:
 
 @dataclass(frozen=True, slots=True)
 class CheckpointInfo:
-    """Which weights predicted: the name they were asked for by, and the start of their SHA-256."""
+    """Which weights predicted: the name that was asked for, the SHA-256 of the weights, and the encoders."""
 
     name: str
     sha256: str
@@ -151,17 +162,27 @@ class Modalities:
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """The result: a curve of LVTR, its highlights, the alignment, and what they rest on.
+    """A curve of scores, its highlights, the alignment, and what they rest on.
 
-    ``target`` names what is predicted, which all that is called LVTR stands for, and ``trained_on`` what the checkpoint
-    learned it from. ``next_score`` is the LVTR of the segment after the last. ``timings_s`` has one entry for each stage
-    of the work.
+    Attributes
+    ----------
+    target, trained_on
+        What the scores predict, such as "lvtr", and one sentence on what the checkpoint learned it from.
+    streamer
+        The name that was given; it has no influence unless the checkpoint knows it.
+    next_score
+        The score of the segment after the last.
+    alignment
+        None unless the recording has text and pictures throughout.
+    timings_s
+        Duration of each stage of the work.
     """
 
     recording: RecordingInfo
     checkpoint: CheckpointInfo
     target: str
     trained_on: str
+    streamer: str | None
     modalities: Modalities
     segments: tuple[SegmentPrediction, ...]
     next_score: float
@@ -172,5 +193,5 @@ class Prediction:
 
     @property
     def curve(self) -> Sequence[float | None]:
-        """Predicted LVTR of each segment (segments,); ``None`` for the first."""
+        """Predicted score of each segment (segments,); None for the first."""
         return [s.score for s in self.segments]

@@ -66,7 +66,7 @@ def why(
     check_some("--sources", sources)
     for moment_s in at:
         check_seconds("--at", moment_s, least_s=0)
-    from kuaihl.attribution import explained, indices_at
+    from kuaihl.attribution import explain, indices_at
     from kuaihl.cli.console import progress_bar, say
     from kuaihl.model.targets import sources_of
     from kuaihl.predictor import DEFAULT_CHECKPOINT, Predictor
@@ -87,8 +87,7 @@ def why(
         )
         prediction = predictor.score(encoded, **asked, progress=progress)
         indices = indices_at(prediction, at)
-        telling = progress.stage("explaining")
-        told = explained(predictor, encoded, prediction, indices, **asked, progress=telling)
+        told = explain(predictor, encoded, prediction, indices, progress=progress.stage("explaining"))
     say(to_json(told, indent=2, ensure_ascii=False) if json else text(told))
 
 
@@ -98,16 +97,17 @@ def text(told: dict[str, Any]) -> str:
     from kuaihl.comments.fields import as_clock
 
     blocks = []
-    for reason in told["reasons"]:
+    for reason in told["explanations"]:
         span = "forecast" if reason["end_s"] is None else as_clock(reason["start_s"])
-        lines = [(span, f"{told['target']} {reason['value']:.1%}: {_points(reason['added'])}")]
-        for before in reason["before"]:
+        lines = [(span, f"{told['target']} {reason['score']:.1%}: {_points(reason['contributions'])}")]
+        for before in reason["earlier_segments"]:
             written = " · ".join(
-                one["text"] if one["count"] == 1 else f"{one['text']} × {one['count']}" for one in before["comments"]
+                one["text"] if one["count"] == 1 else f"{one['text']} × {one['count']}"
+                for one in before["top_comments"]
             )
             quoted = [("said", before["speech"]), ("written", written)]
             quotes = "".join(f"; {name}: {words[:_QUOTED]}" for name, words in quoted if words)
-            lines.append((f"  {as_clock(before['start_s'])}", f"{_points(before['added'])}{quotes}"))
+            lines.append((f"  {as_clock(before['start_s'])}", f"{_points(before['contributions'])}{quotes}"))
         blocks.append(rows(lines))
     return "\n\n".join(blocks)
 

@@ -196,8 +196,8 @@ class Endpoints:
     ) -> dict[str, Any]:
         """Tell why predictions for a live stream's recording are as they are; the answer is that of kuaihl why --json.
 
-        Each of "segments", and "forecast", has its "value" and what each source "added" to it. Each of "reasons" has
-        also the segments "before" that mattered most, with what their sources added, what was said and what written.
+        Each of "segments", and "next", has its "score" and the "contributions" of each source. Each of "explanations"
+        also has the "earlier_segments" that mattered most, with their contributions, speech and most frequent comments.
 
         Args:
             recording: Video or sound file: MP4, MOV, MKV, WebM, FLV, MPEG-TS.
@@ -212,7 +212,7 @@ class Endpoints:
             at: Seconds in the segments to give reasons for, the end for the forecast; highlights and forecast if empty.
             counted: What of the log counts as a comment: any of message, command, paid, gift, bot, notice.
         """
-        from kuaihl.attribution import explained, indices_at
+        from kuaihl.attribution import explain, indices_at
 
         times_s = _seconds("at", at)
         offset_s, model = comment_offset_s, self._admit(request, model)
@@ -225,7 +225,7 @@ class Endpoints:
             found, asked = material.encoded, settings.as_asked
             prediction = predictor.score(found, **asked, progress=Progress(job))
             indices, tell = indices_at(prediction, times_s), Progress(job, "explaining")
-            return explained(predictor, found, prediction, indices, **asked, progress=tell)
+            return explain(predictor, found, prediction, indices, progress=tell)
 
         return await self._run(self._begin(progress, inputs), inputs, settings, finish, spare=True)
 

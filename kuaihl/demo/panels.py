@@ -9,7 +9,7 @@ from kuaihl.records import Prediction, RecordingInfo
 from kuaihl.sync import LogCheck, lag_text
 
 if TYPE_CHECKING:
-    from kuaihl.attribution import Moment
+    from kuaihl.attribution import Influence
     from kuaihl.model.config import Target
 
 _MOMENT_LETTERS = 110
@@ -98,7 +98,7 @@ def stand_in(info: RecordingInfo, still: str, *, start_s: float) -> str:
     return f"{picture}<p>Browsers do not play {codec}, so stills stand for the player.</p>"
 
 
-def why(when: str, lvtr: float, added: Mapping[str, float], moments: "Sequence[Moment]") -> str:
+def why(when: str, lvtr: float, added: Mapping[str, float], moments: "Sequence[Influence]") -> str:
     """Write what each source adds to a prediction (in LVTR), and which segments before it mattered.
 
     ``when`` tells what is predicted: a segment's time, or that it is the forecast.
@@ -118,10 +118,10 @@ def why(when: str, lvtr: float, added: Mapping[str, float], moments: "Sequence[M
     )
 
 
-def _moment(moment: "Moment") -> str:
+def _moment(moment: "Influence") -> str:
     """Write what a segment's sources add, what was said in it, and what was written most."""
-    effects = " ".join(f"<span>{name} <b>{_points(value)}</b></span>" for name, value in moment.added.items())
-    chat = " · ".join(one.text if one.count == 1 else f"{one.text} × {one.count}" for one in moment.comments)
+    effects = " ".join(f"<span>{name} <b>{_points(value)}</b></span>" for name, value in moment.contributions.items())
+    chat = " · ".join(one.text if one.count == 1 else f"{one.text} × {one.count}" for one in moment.top_comments)
     quotes = "".join(
         f"<p><small>{source}</small> <q>{escape(_shortened(text))}</q></p>"
         for source, text in (("speech", moment.speech), ("comments", chat))

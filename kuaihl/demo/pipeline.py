@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import time
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -14,7 +13,7 @@ from kuaihl.demo.model_cache import OWN
 from kuaihl.errors import CheckpointError, RecordingError
 from kuaihl.export.report import still
 from kuaihl.export.saving import stills_of, write_prediction
-from kuaihl.features.embeddings import SOURCES, Embeddings, Source
+from kuaihl.features.embeddings import SOURCES, Embeddings, Footage, Source
 from kuaihl.highlights import HighlightOptions
 from kuaihl.media.clips.writer import zip_clips
 from kuaihl.media.recording import Recording, open_recording, playable
@@ -98,7 +97,7 @@ class Material:
 
     key: tuple[str | None, ...]
     encoders: str
-    footage: Embeddings = field(repr=False)
+    footage: Footage = field(repr=False)
     log: CommentLog | None = field(repr=False)
     encoded: Embeddings = field(repr=False)
 
@@ -115,11 +114,6 @@ class Run:
     contributions: attribution.Contributions = field(repr=False)
     player: Path | None
     stills: tuple[str, ...] = field(repr=False)
-
-    @property
-    def shown(self) -> Embeddings:
-        """What was encoded, without the sources that are left out."""
-        return self.material.encoded.without(*self.settings.without)
 
 
 def read(inputs: Inputs, *, progress: ProgressCallback) -> Given:
@@ -158,11 +152,11 @@ def encode(
     if before is not None and (before.key, before.encoders) == (given.key, encoders):
         footage = before.footage
     else:
-        footage = predictor.encode(
+        footage = predictor.encode_footage(
             given.recording, transcript=given.transcript, sources=[*sources], progress=Progress(progress)
         )
     log = given.log if "comments" in sources else None
-    encoded = _with_comments(predictor, footage, log, settings, progress=progress)
+    encoded = predictor.encode_comments(footage, log and placed(log, settings), progress=Progress(progress))
     return Material(given.key, encoders, footage, log, encoded)
 
 
@@ -218,15 +212,14 @@ def again(predictor: Predictor, run: Run, settings: Settings) -> Run:
             f"{predictor.checkpoint.name} looks and reads by other encoders: press Run to encode the recording again."
         )
     if settings.of_comments != run.settings.of_comments:
-        encoded = _with_comments(predictor, material.footage, material.log, settings)
+        encoded = predictor.encode_comments(material.footage, material.log and placed(material.log, settings))
         material = replace(material, encoded=encoded)
     return _predict(predictor, run.opened, material, settings, run.folder, player=run.player, progress=_silent)
 
 
-def why(predictor: Predictor, run: Run, index: int, *, top: int = 5) -> tuple[attribution.Moment, ...]:
+def why(predictor: Predictor, run: Run, index: int, *, top: int = 5) -> tuple[attribution.Influence, ...]:
     """Find the segments before one, or before the forecast, that mattered most to its prediction."""
-    features = run.contributions.features
-    return attribution.moments(predictor, run.shown, index, **run.settings.as_asked, features=features, top=top)
+    return attribution.influential_segments(predictor, run.material.encoded, run.prediction, index, top=top)
 
 
 def picture(run: Run, time_s: float) -> str:
@@ -237,8 +230,8 @@ def picture(run: Run, time_s: float) -> str:
 def play(predictor: Predictor, run: Run) -> Iterator[Prediction]:
     """Play a run as it would have arrived: a prediction after every segment, whose earlier values never change."""
     segments = []
-    for step in replay(predictor, run.shown, **run.settings.as_asked):
-        segments.append(step.found)
+    for step in replay(predictor, run.material.encoded, run.prediction):
+        segments.append(step.segment)
         yield replace(
             run.prediction, segments=tuple(segments), next_score=step.next_score, highlights=(), alignment=None
         )
@@ -270,31 +263,6 @@ def placed(log: CommentLog, settings: Settings) -> CommentLog:
     return selection.select_kinds(log.shifted(settings.comment_offset_s), settings.counted)
 
 
-def _with_comments(
-    predictor: Predictor,
-    footage: Embeddings,
-    log: CommentLog | None,
-    settings: Settings,
-    *,
-    progress: ProgressCallback | None = None,
-) -> Embeddings:
-    """Add the comments of a log, where the settings say, to what was encoded without: as if encoded together."""
-    if log is None:
-        return footage
-    began = time.perf_counter()
-    log = placed(log, settings)
-    written = selection.by_segment(log.comments, footage.segments)
-    text = predictor.text_encoder.encode_segments(
-        None if footage.speech is None else [" ".join(u.text for u in part) for part in footage.speech],
-        [[c.text for c in part] for part in written],
-        progress=Progress(progress, "reading"),
-    )
-    skipped = (*footage.skipped, *log.skipped, *selection.outside(log.comments, footage.segments))
-    timings_s = dict(footage.timings_s)
-    timings_s["reading"] += time.perf_counter() - began
-    return replace(footage, comments=written, text=text, skipped=skipped, timings_s=timings_s)
-
-
 def _predict(
     predictor: Predictor,
     opened: Recording,
@@ -305,10 +273,12 @@ def _predict(
     player: Path | None,
     progress: ProgressCallback,
 ) -> Run:
-    shown = material.encoded.without(*settings.without)
-    prediction = predictor.score(shown, **settings.as_asked, options=settings.options, progress=Progress(progress))
+    sources = [source for source in SOURCES if source not in settings.without]
+    prediction = predictor.score(
+        material.encoded, **settings.as_asked, sources=sources, options=settings.options, progress=Progress(progress)
+    )
     contributions = attribution.contributions(
-        predictor, shown, **settings.as_asked, progress=Progress(progress, "predicting")
+        predictor, material.encoded, prediction, progress=Progress(progress, "predicting")
     )
     writing = partial(progress, "writing")
     stills = stills_of(opened, prediction, progress=writing)

@@ -90,6 +90,6 @@ class Reasons:
             gr.update(playback_position=start_s),
             gr.update(value=panels.stand_in(prediction.recording, picture, start_s=start_s)),
             gr.update(value=index),
-            gr.update(value=panels.why(when, value, run.contributions.added(index), moments)),
+            gr.update(value=panels.why(when, value, run.contributions.of(index), moments)),
             gr.update(value=around),
         ]

@@ -13,8 +13,8 @@ import numpy as np
 from kuaihl.errors import RecordingError
 from kuaihl.media.audio import SAMPLE_RATE_HZ, read_sound
 from kuaihl.media.containers import Faults, chosen_streams, timed_packets
-from kuaihl.media.frames import PICTURE_SIZE, PICTURES_PER_SEGMENT, SKIPPING, FrameIndex, choose, upright
-from kuaihl.records import MIN_SEGMENT_S, SEGMENT_S, Segment
+from kuaihl.media.frames import PICTURE_SIZE, SKIPPING, FrameIndex, choose, upright
+from kuaihl.records import MIN_SEGMENT_S, PICTURES_PER_SEGMENT, SEGMENT_S, Segment
 from kuaihl.watch.tail import Tail
 
 PATIENCE_S = 10.0

@@ -226,7 +226,7 @@ class Watch:
             sound=arrival.sound if "speech" in self._sources else None,
             comments=comments,
         )
-        alert, found, segment = alarm.hear(step.next_score), step.found, arrival.segment
+        alert, found, segment = alarm.hear(step.next_score), step.segment, arrival.segment
         return Seen(
             segment.index, segment.start_s, segment.end_s, found.score, step.next_score, alert.threshold, alert.highlight,
             alert.begins, found.comments, found.speech, self._predicts,

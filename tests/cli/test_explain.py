@@ -18,24 +18,27 @@ def test_the_command_tells_the_numbers_of_the_library(short_recording: Path, sho
     assert cli.run([*arguments, "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     encoded = predictor.encode(short_recording, short_log)
-    added = attribution.contributions(predictor, encoded, streamer=streamer)
-    rows = [*told["segments"], told["forecast"]]
-    assert [row["value"] for row in rows] == [None, *added.scores[1:].tolist()]
-    assert [row["added"] for row in rows[1:]] == [added.added(index) for index in range(1, 6)]
-    assert set(rows[1]["added"]) == {"pictures", "speech", "comments", "streamer"}
-    assert [reason["start_s"] for reason in told["reasons"]] == [90.0, 140.0]
-    before = attribution.moments(predictor, encoded, 3, streamer=streamer)
-    assert [b["added"] for b in told["reasons"][0]["before"]] == [moment.added for moment in before]
-    assert [b["start_s"] for b in told["reasons"][0]["before"]] == [moment.segment.start_s for moment in before]
-    pans = {"comments": [{"text": "what a nice pan", "count": 3}], "written": 3}
-    assert any(pans.items() <= before.items() for before in told["reasons"][1]["before"])
+    prediction = predictor.score(encoded, streamer=streamer)
+    added = attribution.contributions(predictor, encoded, prediction)
+    rows = [*told["segments"], told["next"]]
+    assert [row["score"] for row in rows] == [*prediction.curve, prediction.next_score]
+    assert [row["contributions"] for row in rows[1:]] == [added.of(index) for index in range(1, 6)]
+    assert set(rows[1]["contributions"]) == {"pictures", "speech", "comments", "streamer"}
+    first, second = told["explanations"]
+    assert (first["start_s"], second["start_s"]) == (90.0, 140.0)
+    earlier = attribution.influential_segments(predictor, encoded, prediction, 3)
+    assert [row["contributions"] for row in first["earlier_segments"]] == [one.contributions for one in earlier]
+    assert [row["start_s"] for row in first["earlier_segments"]] == [one.segment.start_s for one in earlier]
+    pans = {"top_comments": [{"text": "what a nice pan", "count": 3}], "comment_count": 3}
+    assert any(pans.items() <= row.items() for row in second["earlier_segments"])
 
 
 def test_text_is_a_line_for_each_reason_and_each_segment_before() -> None:
     comments = [{"text": "wow", "count": 12}, {"text": "\x1b[2Jno", "count": 1}]
-    before = {"start_s": 3600.0, "added": {"comments": -0.021}, "speech": "", "comments": comments}
-    reason = {"start_s": 3630.0, "end_s": 3660.0, "value": 0.412, "added": {"comments": 0.03}, "before": [before]}
-    told = text({"target": "lvtr", "reasons": [reason, reason | {"end_s": None, "before": []}]})
+    earlier = {"start_s": 3600.0, "contributions": {"comments": -0.021}, "speech": "", "top_comments": comments}
+    row = {"start_s": 3630.0, "end_s": 3660.0, "score": 0.412, "contributions": {"comments": 0.03}}
+    row |= {"earlier_segments": [earlier]}
+    told = text({"target": "lvtr", "explanations": [row, row | {"end_s": None, "earlier_segments": []}]})
     lines = told.splitlines()
     assert lines[0].split(maxsplit=1) == ["1:00:30", "lvtr 41.2%: comments +3.0 points"]
     assert "1:00:00" in lines[1]

@@ -10,10 +10,11 @@ import torch
 
 from kuaihl.errors import LabelError
 from kuaihl.features.chat import CHAT_COLUMNS
+from kuaihl.features.embeddings import SOURCES
 from kuaihl.model.config import PRESETS, Target
 from kuaihl.model.kuaihl import KuaiHL
 from tests.fixtures.small_dataset import INFO, LENGTHS, write_dataset
-from train.dataset import BLANK, MODALITIES, Batch, Segments, Windows
+from train.dataset import BLANK, Batch, Segments, Windows
 
 CONFIG = replace(PRESETS["debug"], picture_dim=8, text_dim=6, streamers=("streamer 0", "streamer 1"))
 
@@ -66,9 +67,9 @@ def test_every_window_once_with_the_next_label(folder: Path, segments: Segments)
             expected = torch.tensor(rows["label"][start + 1 : end + 2])
             torch.testing.assert_close(got.label[0, :length], expected.nan_to_num())
             activity = torch.tensor(rows["activity"][start : end + 1])
-            torch.testing.assert_close(got.features.chat[0, :length], activity[:, : len(CHAT_COLUMNS)])
+            torch.testing.assert_close(got.features.chat_activity[0, :length], activity[:, : len(CHAT_COLUMNS)])
             assert not got.labelled[0, length:].any()
-            assert not got.features.has_pictures[0, length:].any()
+            assert not got.features.mask("pictures")[0, length:].any()
             index += 1
 
 
@@ -76,29 +77,29 @@ def test_text_is_of_what_is_present(folder: Path, segments: Segments) -> None:
     for name, column in (("train-0", "text_both"), ("train-1", "text_comments"), ("train-2", "text_speech")):
         room = next(r for r in segments.rooms if r.name == name)
         rows = np.array(pq.read_table(folder / "rooms" / f"{name}.parquet")[column].to_pylist(), dtype=np.float16)
-        np.testing.assert_array_equal(segments.window(room.start, room.stop)["text"], rows)
+        np.testing.assert_array_equal(segments.features(room, streamer=0).text[0], rows)
     room = segments.rooms[-1]
-    alone = segments.window(room.start, room.stop, dropped=frozenset({"comments"}))
-    np.testing.assert_array_equal(alone["text"], segments.array("text_speech", room.start, room.stop))
-    assert not alone["has_comments"].any()
+    alone = segments.features(room, streamer=0, excluded=["comments"])
+    np.testing.assert_array_equal(alone.text[0], segments.array("text_speech", room.start, room.stop))
+    assert not alone.mask("chat_activity").any()
 
 
 def test_speech_alone_is_there_where_speech_is(segments: Segments) -> None:
     deaf, whole = (next(r for r in segments.rooms if r.name == name) for name in ("train-1", "train-0"))
-    spoken = segments.array("text_speech", whole.start, whole.stop)
-    np.testing.assert_array_equal(segments.window(whole.start, whole.stop)["spoken"], spoken)
-    comments_dropped = segments.window(whole.start, whole.stop, dropped=frozenset({"comments"}))
-    np.testing.assert_array_equal(comments_dropped["spoken"], spoken)
+    speech_text = segments.array("text_speech", whole.start, whole.stop)
+    for excluded in ([], ["comments"]):
+        found = segments.features(whole, streamer=0, excluded=excluded)
+        np.testing.assert_array_equal(found.speech_text[0], speech_text)
     assert segments.array("text_speech", deaf.start, deaf.stop).any()
-    assert not segments.window(deaf.start, deaf.stop)["spoken"].any()
-    assert not segments.window(whole.start, whole.stop, dropped=frozenset({"speech"}))["spoken"].any()
+    assert not segments.features(deaf, streamer=0).mask("speech_text").any()
+    assert not segments.features(whole, streamer=0, excluded=["speech"]).mask("speech_text").any()
 
 
 def test_randomness_is_keyed_by_seed_epoch_and_window(segments: Segments) -> None:
     one, other = windows(segments, dropout=0.5), windows(segments, dropout=0.5)
     together, alone = batch(one, list(range(40))), [batch(other, [i]) for i in range(39, -1, -1)][::-1]
     for k, single in enumerate(alone):
-        assert torch.equal(together.features.has_pictures[k], single.features.has_pictures[0])
+        assert torch.equal(together.features.mask("pictures")[k], single.features.mask("pictures")[0])
         assert together.features.streamer[k] == single.features.streamer[0]
         assert together.seeds[k] == single.seeds[0]
     other.epoch = 1
@@ -109,7 +110,7 @@ def test_randomness_is_keyed_by_seed_epoch_and_window(segments: Segments) -> Non
 
 def test_modality_dropout_leaves_something(segments: Segments) -> None:
     got = batch(windows(segments, dropout=0.9), list(range(90)))
-    present = torch.stack([got.features.has_pictures, got.features.has_speech, got.features.has_comments])
+    present = torch.stack([got.features.mask(token) for token in ("pictures", "speech_activity", "chat_activity")])
     assert present.any(0)[got.valid].all()
     assert (present.float().mean((1, 2)) < 0.7).all()
 
@@ -120,9 +121,10 @@ def test_modality_dropout_leaves_something_that_the_model_sees(segments: Segment
     rooms = [r for r in segments.rooms if r.name == "test-0"]  # which has everything
     given = Windows(segments, rooms, config, modality_dropout=0.9)
     got = batch(given, list(range(len(given))))
-    flags = {m: getattr(got.features, f"has_{m}") for m in MODALITIES}
+    tokens = zip(SOURCES, ("pictures", "speech_activity", "chat_activity"), strict=True)
+    flags = {source: got.features.mask(token) for source, token in tokens}
     assert not any(flags[m].any() for m in without)
-    seen = torch.stack([flags[m] for m in MODALITIES if m not in without])
+    seen = torch.stack([flags[m] for m in SOURCES if m not in without])
     assert seen.any(0)[got.valid].all()
     if without == ("pictures",):  # of two, one can be dropped
         assert not seen.all(0)[got.valid].all()
@@ -132,7 +134,7 @@ def test_dropped_is_masked_and_not_zero(segments: Segments) -> None:
     """Values stay, and the model gives the same whatever they are."""
     got = batch(windows(segments, dropout=0.5), list(range(90)))
     kept = batch(windows(segments), list(range(90)))
-    dropped = got.valid & ~got.features.has_pictures
+    dropped = got.valid & ~got.features.mask("pictures")
     torch.testing.assert_close(got.features.pictures, kept.features.pictures)
     torch.manual_seed(0)
     model = KuaiHL(CONFIG).eval()
@@ -140,7 +142,9 @@ def test_dropped_is_masked_and_not_zero(segments: Segments) -> None:
     pictures = torch.where(dropped[..., None, None], noise, got.features.pictures.float())
     expected = model(got.features).scores
     torch.testing.assert_close(model(replace(got.features, pictures=pictures)).scores, expected)
-    zeros = replace(got.features, has_pictures=got.valid, pictures=got.features.pictures * ~dropped[..., None, None])
+    mask = got.features.token_mask.clone()
+    mask[..., 0] = got.valid
+    zeros = replace(got.features, token_mask=mask, pictures=got.features.pictures * ~dropped[..., None, None])
     assert not torch.allclose(model(zeros).scores[dropped], expected[dropped])
 
 
@@ -149,7 +153,7 @@ def test_blank_window(segments: Segments) -> None:
     got = batch(windows(segments), [BLANK, 7])
     assert not got.valid[0].any()
     assert not got.labelled[0].any()
-    assert not torch.stack([got.features.has_pictures, got.features.has_speech, got.features.has_comments])[:, 0].any()
+    assert not got.features.token_mask[0].any()
     alone = batch(windows(segments), [7])
     assert torch.equal(got.features.text[1:], alone.features.text)
     assert not batch(windows(segments), [BLANK]).valid.any()

@@ -60,7 +60,7 @@ def test_the_error_is_a_mean_over_segments_and_windows(data: TrainingSet, learne
     expected = []
     for row, length in enumerate((1, 3, 5)):
         assert int(batch.segment_mask[row].sum()) == length
-        heads = zip(learner.hint_heads, (output.gathered, output.decoded), batch.hints, strict=True)
+        heads = zip(learner.hint_heads, (output.latents, output.hidden), batch.hints, strict=True)
         expected.append(
             sum((head(states[row, :length]) - hint[row, :length]).square().mean() for head, states, hint in heads)
         )
@@ -78,7 +78,7 @@ def test_both_blocks_learn_from_hints(rooms: Path, data: TrainingSet, learner: L
     learner.hint_heads.load_state_dict(read_weights(tmp_path, part="hint_heads"))
     (batch,) = Windows(data.segments, data.validation, learner.model.config).__getitems__(range(0, 30, 5))
     output, _ = learner(batch)
-    for head, states, hint in zip(learner.hint_heads, (output.gathered, output.decoded), batch.hints, strict=True):
+    for head, states, hint in zip(learner.hint_heads, (output.latents, output.hidden), batch.hints, strict=True):
         predicted, true = head(states)[batch.segment_mask].detach().numpy(), hint[batch.segment_mask].numpy()
         assert np.corrcoef(predicted.ravel(), true.ravel())[0, 1] > 0.6
 

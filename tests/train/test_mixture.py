@@ -53,8 +53,8 @@ def test_a_batch_is_of_the_target_that_it_trains(folders: list[Path], workers: i
     batches = list(read_batches(mix(folders), indices, process=0, processes=1, workers=workers))
     assert [batch.target for batch in batches] == [1, 0, 0]
     assert [len(batch.label) for batch in batches] == [2, 1, 3]
-    assert not batches[0].features.has_pictures.any()
-    assert batches[2].features.has_pictures.any()
+    assert not batches[0].features.mask("pictures").any()
+    assert batches[2].features.mask("pictures").any()
 
 
 def test_processes_share_each_batch(folders: list[Path]) -> None:

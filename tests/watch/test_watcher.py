@@ -193,7 +193,7 @@ def test_a_session_recalled_is_the_session(predictor: Predictor, segments: int) 
     other.recall(tensors, json.loads(json.dumps(past)))
     assert [other.feed(**arguments) for arguments in given[-2:]] == [one.feed(**arguments) for arguments in given[-2:]]
     with pytest.raises(KuaiHLError, match="of another version of kuaihl"):
-        ResumableSession(predictor).recall({name: tensors[name] for name in tensors if name != "spoken"}, past)
+        ResumableSession(predictor).recall({name: tensors[name] for name in tensors if name != "speech_text"}, past)
 
 
 @pytest.mark.parametrize(

@@ -50,20 +50,20 @@ class GRU(nn.Module):
 
     def embed(self, features: ModelInputs) -> Tensor:
         """Each segment on its own: (batch, segments, dim)."""
-        has_text = features.has_speech | features.has_comments
-        scaled = (torch.cat([features.chat, features.speech], dim=-1) - self.mean) / self.std
+        scaled = (torch.cat([features.chat_activity, features.speech_activity], dim=-1) - self.mean) / self.std
         chat, speech = scaled[..., : len(CHAT_COLUMNS)], scaled[..., len(CHAT_COLUMNS) :]
         parts = (
-            (self.norm_pictures(features.pictures.float().mean(2)), features.has_pictures),
-            (self.norm_text(features.text.float()), has_text),
-            (self.norm_spoken(features.spoken.float()), features.has_speech),
-            (chat, features.has_comments),
-            (self.words(features.words, features.counts), features.has_comments),
-            (self.words(features.words, features.shares), features.has_comments),
-            (speech, features.has_speech),
+            (self.norm_pictures(features.pictures.float().mean(2)), features.mask("pictures")),
+            (self.norm_text(features.text.float()), features.mask("text")),
+            (self.norm_spoken(features.speech_text.float()), features.mask("speech_text")),
+            (chat, features.mask("chat_activity")),
+            (self.words(features.words, features.word_counts), features.mask("words")),
+            (self.words(features.words, features.word_shares), features.mask("word_shares")),
+            (speech, features.mask("speech_activity")),
         )
         known = [torch.where(there.unsqueeze(-1), values, 0.0) for values, there in parts]
-        flags = torch.stack([features.has_pictures, features.has_speech, features.has_comments], dim=-1).float()
+        sources = ("pictures", "speech_activity", "chat_activity")
+        flags = torch.stack([features.mask(token) for token in sources], dim=-1).float()
         return self.project(torch.cat([*known, flags], dim=-1)) + self.streamer(features.streamer).unsqueeze(1)
 
     def decode(self, embedded: Tensor) -> Tensor:

@@ -114,7 +114,7 @@ class PooledFeatures:
         rng = np.random.default_rng(seed)
         self._reduce: dict[str, PCA] = {}
         share = _PCA_ROWS / sum(r.stop - r.start for r in rooms)
-        for source in ("pictures", "text", "spoken"):
+        for source in ("pictures", "text", "speech_text"):
             drawn = [raw[rng.random(len(raw)) < share] for raw in (self._raw(r, source) for r in rooms)]
             rows = np.concatenate(drawn)
             rows = rows[np.isfinite(rows[:, 0])]
@@ -146,11 +146,7 @@ class PooledFeatures:
         return np.concatenate([past[:, :, -1], np.where(known.any(-1), mean, np.nan)], axis=1)
 
     def _raw(self, room: Room, source: str) -> np.ndarray:
-        window = self._segments.window(room.start, room.stop)
-        if source == "pictures":
-            values, there = window["pictures"].astype(np.float32).mean(1), window["has_pictures"]
-        elif source == "spoken":
-            values, there = window["spoken"].astype(np.float32), window["has_speech"]
-        else:
-            values, there = window["text"].astype(np.float32), window["has_speech"] | window["has_comments"]
+        features = self._segments.features(room, streamer=0)
+        values, there = getattr(features, source)[0].float().numpy(), features.mask(source)[0].numpy()
+        values = values.mean(1) if source == "pictures" else values
         return np.where(there[:, None], values, np.nan)

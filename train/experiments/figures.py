@@ -168,7 +168,7 @@ def choose_windows(segments: Segments, *, count: int, length: int, generator: np
 @torch.inference_mode()
 def window_cost(model: KuaiHL, segments: Segments, window: Window) -> np.ndarray:
     """Cost 1 - cosine of each text (rows) with the pictures of each segment (columns) of a window, by the tokens."""
-    tokens = model.tokens(segments.features(window.room, streamer=0))
+    tokens = model.tokenize(segments.features(window.room, streamer=0))
     cut = slice(window.start, window.stop)
     return cosine_cost(tokens.text[:, cut], tokens.pictures[:, cut])[0].numpy()
 

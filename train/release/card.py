@@ -261,9 +261,9 @@ def _distilled(log: dict[str, Any] | None) -> str:
         f"\nThe visual encoder was distilled from an ImageNet EfficientNet-Lite0 on {log['photos']:,} photographs and\n"
         f"{log['drawings']:,} frames of simulated rooms: {steps:,} steps in {minutes:.0f} minutes.\n"
     )
-    if log.get("content_frames"):
+    if frames := log.get("content_frames"):
         told += (
-            f"From about {log['content_frames']:,} other frames of simulated training rooms it also learned what those show:\n"
+            f"From about {frames:,} other frames of simulated training rooms it also learned what those show:\n"
             "scene, intensity, gifts on screen.\n"
         )
     if probe := log["probe"]:

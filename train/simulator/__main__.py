@@ -1,4 +1,4 @@
-"""Command line of KLive-Sim: a room as a recording (stream), and what of them shows; all as a dataset: train.prepare."""
+"""Command line of KLive-Sim: a room as a recording (stream), and what of them shows; see also train.prepare rooms."""
 
 import sys
 from dataclasses import asdict, dataclass
