@@ -106,7 +106,7 @@ def influential_segments(
 
     def latents_without(*sources: Source) -> torch.Tensor:
         inputs = predictor.inputs_of(embeddings, prediction, excluded=sources)
-        return model.encode(inputs.cut(first, index), target=target)
+        return model.encode_segments(inputs.cut(first, index), target=target)
 
     used, latents = _used(prediction), latents_without()
     windows = [latents]

@@ -114,7 +114,7 @@ class Session:
     def advance(self, segment: Segment, inputs: ModelInputs, *, speech: str = "", comments: int = 0) -> Step:
         """Add the next segment as inputs, a batch of one; ``speech`` and ``comments`` only go into the result."""
         model = self._predictor.model
-        self._latents.append(model.encode(inputs, target=self._target)[0])
+        self._latents.append(model.encode_segments(inputs, target=self._target)[0])
         latents = torch.stack(tuple(self._latents))
         score = self._next_score
         self._next_score = model.predict_next(latents, first=len(latents), target=self._target).item()

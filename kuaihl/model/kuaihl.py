@@ -205,7 +205,7 @@ class KuaiHL(
         latents, scores = [], [torch.full((1,), torch.nan)]
         for start in range(0, count, _PROGRESS_STEP):
             progress(start / count / 2)
-            latents.append(self.encode(inputs.cut(start, start + _PROGRESS_STEP), target=target))
+            latents.append(self.encode_segments(inputs.cut(start, start + _PROGRESS_STEP), target=target))
         whole = torch.cat(latents)
         for first in range(1, count + 1, _PROGRESS_STEP):
             progress(0.5 + first / count / 2)
