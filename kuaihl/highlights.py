@@ -1,8 +1,8 @@
-"""From the curve to its highlights: peaks widened to their shoulders, ranked by the LVTR predicted at the peak."""
+"""From a curve of scores to highlights: peaks widened to their shoulders, ranked by the score at the peak."""
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -13,17 +13,27 @@ from kuaihl.records import Highlight, Segment
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HighlightOptions:
-    """How highlights are picked.
+    """How highlights are selected.
 
-    At most ``top_k`` of them, at least ``min_gap_s`` apart before ``padding_s`` is added on both sides, and no longer
-    than ``max_length_s`` without it (though a segment at least). A peak counts where it rises ``min_prominence`` (LVTR)
-    above its surroundings and does not lie below the mean of the curve: the top of a trough is none. Its shoulders are
-    where the curve has fallen by the share ``shoulder`` of that rise.
+    Attributes
+    ----------
+    top_k
+        How many at most.
+    min_gap_s
+        Minimum gap between two, before padding.
+    padding_s
+        Added on both sides.
+    max_length_s
+        Maximum length before padding, but at least one segment.
+    min_prominence
+        Least height of a peak above its surroundings, in units of the score.
+    shoulder
+        A highlight ends where the curve has fallen by this share of the peak's height above its surroundings.
 
     Raises
     ------
     ValueError
-        An option out of its range.
+        An option is out of its range.
     """
 
     top_k: int = 5
@@ -49,7 +59,7 @@ class HighlightOptions:
 
 @dataclass(frozen=True, slots=True)
 class _Peak:
-    """A peak of the curve: its segment, and the first and the last segment between its shoulders."""
+    """A peak of the curve: its segment, the first and the last segment between its shoulders, and its score."""
 
     index: int
     first: int
@@ -58,37 +68,37 @@ class _Peak:
 
 
 def select(
-    segments: Sequence[Segment], lvtr: Sequence[float | None], *, options: HighlightOptions
+    segments: Sequence[Segment], scores: Sequence[float | None], *, options: HighlightOptions
 ) -> tuple[Highlight, ...]:
-    """Pick the highlights of a curve, best first.
+    """Select the highlights of a curve, best first.
 
-    Whole segments are taken. A peak may be a plateau, whose middle then stands for it, or the curve's first or last
-    value. A segment without a value (``None``, NaN) ends a highlight; a flat curve has none. ``padding_s`` stops at the
-    recording's ends and half-way to a neighbour.
+    Highlights are whole segments. A peak may be a plateau, whose middle then stands for it, or the curve's first or
+    last value; one below the curve's mean does not count. A segment without a score (None, NaN) ends a highlight, and a
+    flat curve has none. ``padding_s`` stops at the recording's ends and half-way to a neighbour.
 
     Parameters
     ----------
     segments
         The recording's segments, in order.
-    lvtr : (segments,)
-        Predicted LVTR of each.
+    scores
+        (segments,): the score of each.
 
     Raises
     ------
     ValueError
         The two differ in length.
     """
-    if len(segments) != len(lvtr):
-        raise ValueError(f"{len(segments)} segments, but {len(lvtr)} values")
-    curve = np.array([np.nan if value is None else value for value in lvtr], dtype=np.float64)
-    chosen: list[_Peak] = []
+    if len(segments) != len(scores):
+        raise ValueError(f"{len(segments)} segments, but {len(scores)} values")
+    curve = np.array([np.nan if score is None else score for score in scores], dtype=np.float64)
+    selected: list[_Peak] = []
     for peak in sorted(_peaks(curve, options), key=lambda peak: (-peak.score, peak.index)):
-        trimmed = _trimmed(peak, segments, curve, options.max_length_s)
-        if all(_gap_s(trimmed, other, segments) >= options.min_gap_s for other in chosen):
-            chosen.append(trimmed)
-        if len(chosen) == options.top_k:
+        trimmed = _trim(peak, segments, curve, options.max_length_s)
+        if all(_gap_s(trimmed, other, segments) >= options.min_gap_s for other in selected):
+            selected.append(trimmed)
+        if len(selected) == options.top_k:
             break
-    return _highlights(chosen, segments, options.padding_s)
+    return _pad(selected, segments, options.padding_s)
 
 
 def _peaks(curve: np.ndarray, options: HighlightOptions) -> Iterator[_Peak]:
@@ -102,9 +112,9 @@ def _peaks(curve: np.ndarray, options: HighlightOptions) -> Iterator[_Peak]:
         # Beyond its ends a run counts as low as the curve ever is: its first and last value can then be peaks, while a
         # flat curve still has none.
         run = np.pad(curve[start:stop], 1, constant_values=floor)
-        tops, found = find_peaks(run, prominence=options.min_prominence)
-        data = (found["prominences"], found["left_bases"], found["right_bases"])
-        _, _, left, right = peak_widths(run, tops, rel_height=options.shoulder, prominence_data=data)
+        tops, peaks = find_peaks(run, prominence=options.min_prominence)
+        prominence_data = (peaks["prominences"], peaks["left_bases"], peaks["right_bases"])
+        _, _, left, right = peak_widths(run, tops, rel_height=options.shoulder, prominence_data=prominence_data)
         # The shoulders lie between two segments: the inner ones are on the peak. Padding shifted all of them by one.
         first = np.clip(np.ceil(left), 1, tops).astype(int) - 1 + start
         last = np.clip(np.floor(right), tops, len(run) - 2).astype(int) - 1 + start
@@ -113,8 +123,8 @@ def _peaks(curve: np.ndarray, options: HighlightOptions) -> Iterator[_Peak]:
                 yield _Peak(int(top), int(begin), int(end), float(curve[top]))
 
 
-def _trimmed(peak: _Peak, segments: Sequence[Segment], curve: np.ndarray, max_length_s: float) -> _Peak:
-    """Cut a peak to a length by dropping the lower of its two outermost segments, again and again."""
+def _trim(peak: _Peak, segments: Sequence[Segment], curve: np.ndarray, max_length_s: float) -> _Peak:
+    """Shorten a peak by dropping the lower of its two outermost segments, again and again."""
     first, last = peak.first, peak.last
     while first < last and segments[last].end_s - segments[first].start_s > max_length_s:
         # Of equals, as on a plateau, the one further from the peak goes; the peak itself never.
@@ -123,20 +133,20 @@ def _trimmed(peak: _Peak, segments: Sequence[Segment], curve: np.ndarray, max_le
             first += 1
         else:
             last -= 1
-    return _Peak(peak.index, first, last, peak.score)
+    return replace(peak, first=first, last=last)
 
 
-def _gap_s(one: _Peak, other: _Peak, segments: Sequence[Segment]) -> float:
-    """Tell how far apart two peaks are (negative where they overlap)."""
-    early, late = sorted((one, other), key=lambda peak: peak.index)
+def _gap_s(peak: _Peak, other: _Peak, segments: Sequence[Segment]) -> float:
+    """Return the gap between two peaks, negative where they overlap."""
+    early, late = sorted((peak, other), key=lambda peak: peak.index)
     return segments[late.first].start_s - segments[early.last].end_s if early.last < late.first else -1.0
 
 
-def _highlights(chosen: Sequence[_Peak], segments: Sequence[Segment], padding_s: float) -> tuple[Highlight, ...]:
-    """Pad the chosen peaks, which are in order of rank, without letting two of them meet."""
-    in_time = sorted(chosen, key=lambda peak: peak.index)
+def _pad(peaks: Sequence[_Peak], segments: Sequence[Segment], padding_s: float) -> tuple[Highlight, ...]:
+    """Pad peaks, which are in order of rank, without letting two of them meet."""
+    in_time = sorted(peaks, key=lambda peak: peak.index)
     spans = [(segments[peak.first].start_s, segments[peak.last].end_s) for peak in in_time]
-    # Where padding has to stop: the recording's ends, and between two neighbours the middle.
+    # Where padding has to stop: the recording's ends, and the middle between two neighbours.
     middles = [(end + start) / 2 for (_, end), (start, _) in pairwise(spans)]
     stops = [segments[0].start_s, *middles, segments[-1].end_s] if spans else []
     padded = {
@@ -151,5 +161,5 @@ def _highlights(chosen: Sequence[_Peak], segments: Sequence[Segment], padding_s:
             peak_s=(segments[peak.index].start_s + segments[peak.index].end_s) / 2,
             score=peak.score,
         )
-        for rank, peak in enumerate(chosen, 1)
+        for rank, peak in enumerate(peaks, 1)
     )
