@@ -262,7 +262,7 @@ class Predictor:
         skipped = list(footage.skipped)
         with _timed(timings, progress.stage("reading")) as stage:
             comments = None if log is None else selection.by_segment(log.comments, segments)
-            text = self.text_encoder.encode_segments(
+            text = self.text_encoder.encode(
                 None if speech is None else [" ".join(u.text for u in utterances) for utterances in speech],
                 None if comments is None else [[c.text for c in written] for written in comments],
                 progress=stage.part(0.0, 0.9),

@@ -115,7 +115,7 @@ def _encode(log: ChatLog, encoder: TextEncoder | None, *, day: int, split: str) 
     by_segment = selection.by_segment(comments, segments)
     text = TextFeatures(None, None, None)
     if encoder is not None:
-        text = encoder.encode_segments(None, comment_texts(by_segment))
+        text = encoder.encode(None, comment_texts(by_segment))
     return build_columns(
         name=log.name,
         streamer=log.channel,

@@ -132,7 +132,7 @@ def _encode(simulated: Room, visual: VisualEncoder, text: TextEncoder) -> dict[s
             pictures=visual.encode(np.concatenate([draw(simulated, i) for i in range(len(segments))])),
             speech=speech,
             comments=comments,
-            text=text.encode_segments(speech_texts(speech), comment_texts(comments)),
+            text=text.encode(speech_texts(speech), comment_texts(comments)),
         ),
         speech=speech,
         comments=comments,
