@@ -98,7 +98,7 @@ def comments(
         print(to_json(check.as_dict(), indent=2, ensure_ascii=False))
         return
     warning = warning_text(check.mismatch, option="--comment-offset-s", given_s=comment_offset_s)
-    sound = None if opened is None else lag_text(check.lag, given_s=comment_offset_s)
+    sound = None if opened is None else lag_text(check.lag, current_s=comment_offset_s)
     print(comments_text(log.name, check.summary, duration_s=check.recording_s, warning=warning, sound=sound))
 
 

@@ -153,7 +153,7 @@ def fit(check: LogCheck, *, given_s: float) -> str:
     told = [f"{check.summary.comments:,} comments, {check.summary.inside or 0:,} of them in the recording."]
     if check.mismatch:
         told.append(check.mismatch.told)
-    told.append(lag_text(check.lag, given_s=given_s))
+    told.append(lag_text(check.lag, current_s=given_s))
     return "".join(f"<p>{escape(text)}</p>" for text in told)
 
 

@@ -99,9 +99,9 @@ class Fitting:
         if checked is None:
             return [gr.update(visible=False), "", gr.update(visible=False)]
         given_s = offset_s or 0.0
-        moved: LogCheck = checked.moved(given_s)
+        moved: LogCheck = checked.shifted(given_s)
         comments = select_kinds(moved.log, counted).comments
-        better_s = moved.better_s
+        better_s = moved.suggested_offset_s
         figure = None
         if len(checked.level_db):
             rate = comment_rate([c.time_s for c in comments], len(checked.level_db))
@@ -114,4 +114,4 @@ class Fitting:
     def offset(self, checked: Any, offset_s: float | None) -> float:
         """Return the better offset."""
         given_s = offset_s or 0.0
-        return given_s + ((checked and checked.moved(given_s).better_s) or 0.0)
+        return given_s + ((checked and checked.shifted(given_s).suggested_offset_s) or 0.0)
