@@ -21,7 +21,7 @@ from kuaihl.features.embeddings import SOURCES, Embeddings, Footage, Source, seg
 from kuaihl.features.pretrained import find_text_encoder, find_visual_encoder
 from kuaihl.features.text import TextEncoder
 from kuaihl.features.vision import VisualEncoder
-from kuaihl.highlights import HighlightOptions, select
+from kuaihl.highlights import HighlightOptions, choose_source, select
 from kuaihl.media.recording import Recording, open_recording
 from kuaihl.model.config import KuaiHLConfig
 from kuaihl.model.inputs import ModelInputs, build_inputs
@@ -29,6 +29,8 @@ from kuaihl.model.kuaihl import KuaiHL, load, sha256_of
 from kuaihl.model.targets import check_sources, sources_of
 from kuaihl.paths import assets_folder
 from kuaihl.progress import SILENT, Progress
+from kuaihl.reaction import measure
+from kuaihl.reaction_counts import BIN_S
 from kuaihl.records import (
     PICTURES_PER_SEGMENT,
     Alignment,
@@ -36,6 +38,7 @@ from kuaihl.records import (
     CommentLog,
     Modalities,
     Prediction,
+    ReactionCurve,
     SegmentPrediction,
     Skipped,
 )
@@ -263,7 +266,7 @@ class Predictor:
         skipped = list(footage.skipped)
         with _timed(timings, progress.stage("reading")) as stage:
             comments = None if log is None else selection.by_segment(log.comments, segments)
-            text = self.text_encoder.encode_segments(
+            text = self.text_encoder.encode(
                 None if speech is None else [" ".join(u.text for u in utterances) for utterances in speech],
                 None if comments is None else [[c.text for c in written] for written in comments],
                 progress=stage.part(0.0, 0.9),
@@ -276,9 +279,13 @@ class Predictor:
                 text=text,
                 progress=stage.part(0.9, 1.0),
             )
+            reaction = None
+            if log is not None:
+                halves = np.random.default_rng(0)
+                reaction = measure(log.comments, duration_s=footage.recording.duration_s, generator=halves)
         if log is not None:
             skipped += [*log.skipped, *selection.outside(log.comments, segments)]
-        return Embeddings(footage.recording, segments, speech, comments, features, tuple(skipped), timings)
+        return Embeddings(footage.recording, segments, speech, comments, features, tuple(skipped), timings, reaction)
 
     def _encode_pictures(self, recording: Recording, *, progress: Progress) -> tuple[np.ndarray, tuple[Skipped, ...]]:
         """Encode the pictures, a few segments at a time: (segments, 3, picture_dim) float16, and what was skipped."""
@@ -318,6 +325,9 @@ class Predictor:
             scores = self.model.sweep(inputs, target=row, progress=stage).tolist()
             curve = [None, *scores[1:-1]]
             alignment = self._align(inputs)
+        reaction = embeddings.reaction if "comments" in sources else None
+        by_segment = [None] * len(curve) if reaction is None else reaction.by_segment(embeddings.segments).tolist()
+        sentence_ends_s = [u.end_s for utterances in embeddings.speech or () for u in utterances]
         speech = embeddings.speech if "speech" in used else None
         comments = embeddings.comments if "comments" in used else None
         return Prediction(
@@ -333,11 +343,21 @@ class Predictor:
                     score,
                     speech="" if speech is None else " ".join(u.text for u in speech[i]),
                     comments=0 if comments is None else len(comments[i]),
+                    reaction=by_segment[i],
                 )
                 for i, (segment, score) in enumerate(zip(embeddings.segments, curve, strict=True))
             ),
             next_score=scores[-1],
-            highlights=select(embeddings.segments, curve, options=options),
+            highlights=select(
+                forecast=curve,
+                segments=embeddings.segments,
+                reaction=reaction,
+                boundaries_s=sentence_ends_s,
+                options=options,
+            ),
+            highlights_by=choose_source(reaction, options.by),
+            reaction=reaction
+            and ReactionCurve(BIN_S, tuple(reaction.score.tolist()), reaction.reliability, reaction.too_little),
             alignment=alignment,
             skipped=embeddings.skipped,
             timings_s=timings,

@@ -29,6 +29,7 @@ Strength = Literal["strong", "medium", "weak"]
 STRENGTHS: dict[Strength, float] = {"strong": 4.5, "medium": 3.5, "weak": 2.5}
 """Least outstandingness of moments; below the last, nothing stands out."""
 MIN_CHATTERS, MIN_COVERAGE = 30, 0.75
+MIN_DURATION_S = 2 * SURROUNDINGS_S
 """A log with fewer chatters, or with comments in a smaller share of the minutes, has too little chat: at two messages a
 minute, chance alone makes a moment of medium strength every three hours, at one a minute ten an hour."""
 
@@ -235,6 +236,8 @@ def _correlation(first: np.ndarray, second: np.ndarray) -> float | None:
 
 
 def _too_little(counts: np.ndarray, chatters: int) -> str | None:
+    if len(counts) * BIN_S < MIN_DURATION_S:
+        return f"only {len(counts) * BIN_S / 60:.0f} of the {MIN_DURATION_S / 60:.0f} minutes that a reaction needs"
     if chatters < MIN_CHATTERS:
         return f"only {chatters} of the {MIN_CHATTERS} chatters that a reaction needs"
     per_minute = np.add.reduceat(counts[:, -1], np.arange(0, len(counts), round(60 / BIN_S)))

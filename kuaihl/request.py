@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 Source = Literal["pictures", "speech", "comments"]
 Kind = Literal["message", "command", "paid", "gift", "bot", "notice"]
 """Those of `kuaihl.features.embeddings` and `kuaihl.comments.selection`, whose imports would slow down ``--help``."""
-MINIMUM = {"highlights": 1, "min_gap_s": 0, "max_length_s": 30, "padding_s": 0}
+MINIMUM = {"highlights": 1, "min_gap_s": 0, "min_length_s": 0, "max_length_s": 15, "padding_s": 0}
 
 _NO_DEFAULT = tyro.conf.arg(help_behavior_hint="")  # --help does not say "(default: None)"
 
@@ -88,7 +88,14 @@ class Request(StreamRequest):
     ] = None
     highlights: Annotated[int, Doc("Maximum number of highlights.")] = 5
     min_gap_s: Annotated[float, Doc("Minimum gap between two highlights, in seconds.")] = 60.0
-    max_length_s: Annotated[float, Doc("Maximum length of a highlight without its padding, in seconds.")] = 300.0
+    by: Annotated[
+        Literal["auto", "reaction", "forecast"],
+        Doc("Rank moments by the reaction of the chat, by the forecast of the model, or by the reaction if the log "
+            "has enough chat (auto)."),
+    ] = "auto"  # fmt: skip
+    min_length_s: Annotated[float, Doc("Minimum length of a highlight, in seconds.")] = 15.0
+    max_length_s: Annotated[float, Doc("Maximum length of a highlight without its padding, in seconds.")] = 60.0
+    budget_s: Annotated[float | None, Doc("Maximum total length of all highlights, in seconds."), _NO_DEFAULT] = None
     padding_s: Annotated[float, Doc("Seconds added before and after each highlight.")] = 0.0
 
     def __post_init__(self) -> None:
@@ -97,6 +104,11 @@ class Request(StreamRequest):
             value = getattr(self, name)
             if not (math.isfinite(value) and value >= minimum):
                 raise KuaiHLError(f"{name} must be at least {minimum}, not {value:g}.")
+
+        if self.max_length_s < self.min_length_s:
+            raise KuaiHLError(f"max_length_s ({self.max_length_s:g}) must not be below min_length_s.")
+        if self.budget_s is not None and not self.budget_s > 0:
+            raise KuaiHLError(f"budget_s must be above 0, not {self.budget_s:g}.")
 
     @property
     def highlight_options(self) -> "HighlightOptions":
@@ -107,7 +119,10 @@ class Request(StreamRequest):
             top_k=self.highlights,
             min_gap_s=self.min_gap_s,
             padding_s=self.padding_s,
+            min_length_s=self.min_length_s,
             max_length_s=self.max_length_s,
+            by=self.by,
+            budget_s=self.budget_s,
         )
 
 

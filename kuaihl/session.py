@@ -97,7 +97,7 @@ class Session:
             pictures=vectors,
             speech=None if speech is None else [speech],
             comments=None if written is None else [written],
-            text=self._predictor.text_encoder.encode_segments(
+            text=self._predictor.text_encoder.encode(
                 None if said is None else [said], None if written is None else [[c.text for c in written]]
             ),
             chat=self._chat,

@@ -15,7 +15,7 @@ SCHEMA_VERSION = 2
 
 def to_json(prediction: Prediction) -> str:
     """Return a prediction as strict JSON; an unknown number (no score, NaN) becomes ``null``."""
-    alignment = prediction.alignment
+    alignment, reaction = prediction.alignment, prediction.reaction
     document = {
         "schema_version": SCHEMA_VERSION,
         "recording": _finite(dataclasses.asdict(prediction.recording)),
@@ -27,9 +27,26 @@ def to_json(prediction: Prediction) -> str:
         "segments": [_segment(segment) for segment in prediction.segments],
         "next_score": _number(prediction.next_score),
         "highlights": [
-            {"rank": h.rank, "start_s": float(h.start_s), "end_s": float(h.end_s), "score": _number(h.score)}
+            {
+                "rank": h.rank,
+                "start_s": float(h.start_s),
+                "end_s": float(h.end_s),
+                "peak_s": float(h.peak_s),
+                "score": _number(h.score),
+                "strength": h.strength,
+                "why": h.why,
+                "source": h.source,
+            }
             for h in prediction.highlights
         ],
+        "highlights_by": prediction.highlights_by,
+        "reaction": reaction
+        and {
+            "bin_s": reaction.bin_s,
+            "scores": [_number(score) for score in reaction.scores],
+            "reliability": _number(reaction.reliability),
+            "too_little": reaction.too_little,
+        },
         "alignment": alignment
         and {
             "path": [[int(text), int(pictures)] for text, pictures in alignment.path],
@@ -45,7 +62,7 @@ def to_json(prediction: Prediction) -> str:
 def to_csv(prediction: Prediction) -> str:
     """Return the segments as CSV. A missing score is an empty field; ``target`` names what ``score`` predicts."""
     table = io.StringIO()
-    columns = ["index", "start_s", "end_s", "target", "score", "speech", "comments"]
+    columns = ["index", "start_s", "end_s", "target", "score", "reaction", "speech", "comments"]
     writer = csv.DictWriter(table, columns, lineterminator="\n")
     writer.writeheader()
     writer.writerows({**_segment(segment), "target": prediction.target} for segment in prediction.segments)
@@ -66,6 +83,7 @@ def _segment(segment: SegmentPrediction) -> dict[str, Any]:
         "start_s": float(segment.segment.start_s),
         "end_s": float(segment.segment.end_s),
         "score": _number(segment.score),
+        "reaction": _number(segment.reaction),
         "speech": segment.speech,
         "comments": int(segment.comments),
     }

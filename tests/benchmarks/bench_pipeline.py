@@ -95,10 +95,11 @@ def straightforward(recording: Path, log: Path) -> dict[str, float]:
     import whisper
 
     from kuaihl.comments import reader, selection
-    from kuaihl.features.pretrained import find_text_encoder, find_visual_encoder, find_whisper
+    from kuaihl.features.pretrained import find_text_encoder, find_visual_encoder
     from kuaihl.features.text import TextEncoder
     from kuaihl.features.vision import VisualEncoder
     from kuaihl.model.kuaihl import load
+    from kuaihl.speech.whisper_weights import find_whisper
     from kuaihl.speech.whisper_weights import load as load_whisper
 
     model, folder = load(DEFAULT_CHECKPOINT)

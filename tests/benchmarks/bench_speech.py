@@ -17,10 +17,9 @@ import torch
 from faster_whisper import BatchedInferencePipeline, WhisperModel
 from whisper.normalizers import EnglishTextNormalizer
 
-from kuaihl.features.pretrained import find_whisper
 from kuaihl.media.recording import open_recording
 from kuaihl.speech.recognizer import SpeechRecognizer
-from kuaihl.speech.whisper_weights import load
+from kuaihl.speech.whisper_weights import find_whisper, load
 
 
 @dataclass(frozen=True)

@@ -62,7 +62,7 @@ def test_commands_work_from_another_folder(
         ).stdout
 
     assert run("--version") == f"kuaihl {kuaihl.__version__}\n"
-    assert str(command.parents[1]) in " ".join(run("info").split())
+    assert str(command.parents[1]) in "".join(run("info").split())
     run("predict", str(short_recording), "--sources", "pictures")
     prediction = json.loads((tmp_path / "short-kuaihl" / "prediction.json").read_text())
     assert len(prediction["segments"]) == 5

@@ -55,6 +55,8 @@ def test_json_has_the_agreed_keys_and_values():
         "segments",
         "next_score",
         "highlights",
+        "highlights_by",
+        "reaction",
         "alignment",
         "skipped",
         "timings_s",
@@ -83,9 +85,7 @@ def test_json_has_the_agreed_keys_and_values():
     assert document["next_score"] == 0.421
     assert document["skipped"] == [{"reason": "comments after the end", "count": 3, "where": "line 12"}]
     assert document["timings_s"] == {"opening": 0.5, "listening": 10.25}
-    assert document["highlights"] == [
-        {"rank": h.rank, "start_s": h.start_s, "end_s": h.end_s, "score": h.score} for h in prediction.highlights
-    ]
+    assert document["highlights"] == [dataclasses.asdict(highlight) for highlight in prediction.highlights]
     path = [list(pair) for pair in prediction.alignment.path]
     assert document["alignment"] == {"path": path, "distance": 0.41, "band": 20}
     assert document["segments"][0]["score"] is None
@@ -95,6 +95,7 @@ def test_json_has_the_agreed_keys_and_values():
             "start_s": i * 30.0,
             "end_s": min(i * 30.0 + 30, 707.0),
             "score": s.score,
+            "reaction": s.reaction,
             "speech": s.speech,
             "comments": s.comments,
         }
@@ -135,7 +136,7 @@ def test_csv_reads_back():
     tricky = dataclasses.replace(prediction.segments[2], speech='he said "a, b"\nand left')
     prediction = dataclasses.replace(prediction, segments=(*prediction.segments[:2], tricky, *prediction.segments[3:]))
     rows = list(csv.DictReader(io.StringIO(json_csv.to_csv(prediction), newline="")))
-    assert list(rows[0]) == ["index", "start_s", "end_s", "target", "score", "speech", "comments"]
+    assert list(rows[0]) == ["index", "start_s", "end_s", "target", "score", "reaction", "speech", "comments"]
     assert [row["speech"] for row in rows] == [s.speech for s in prediction.segments]
     assert rows[0]["score"] == ""
     assert [float(row["score"]) for row in rows[1:]] == list(prediction.curve[1:])

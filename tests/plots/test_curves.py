@@ -59,13 +59,13 @@ def test_truth_is_drawn_beside_the_prediction_and_fits_the_axis():
 def test_forecast_stands_after_the_last_segment():
     prediction = made_up()
     figure = curves.plot_curve(prediction)
-    forecast = traces(figure)["forecast"]
+    forecast = traces(figure)["next 30 s"]
     end_s = prediction.segments[-1].segment.end_s
     assert seconds(forecast.x)[-1] == end_s + 15
     assert list(forecast.y) == [prediction.curve[-1], 0.421]
     assert forecast.line.dash == "dot"
     assert forecast.marker.symbol == "circle-open"
-    assert any(note.text == "forecast 42.1%" for note in figure.layout.annotations)
+    assert any(note.text == "next 30 s 42.1%" for note in figure.layout.annotations)
     assert seconds(figure.layout.xaxis.range)[1] > end_s + 15
 
 
@@ -172,7 +172,7 @@ def test_colours_can_be_told_from_the_page(dark, page):
     found = traces(figure)
     colours = [
         found["predicted LVTR"].line.color,
-        found["forecast"].line.color,
+        found["next 30 s"].line.color,
         found["comments in 30 s"].marker.color,
     ]
     assert len(set(colours)) == 3

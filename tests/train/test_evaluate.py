@@ -111,7 +111,7 @@ def dataset(given: dict[str, Given], tmp_path_factory: pytest.TempPathFactory) -
                 pictures=np.stack(pictures) if recording.has_pictures else None,
                 speech=speech,
                 comments=comments,
-                text=text.encode_segments(
+                text=text.encode(
                     None if speech is None else said(speech), None if comments is None else lines(comments)
                 ),
             ),

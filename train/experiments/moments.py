@@ -20,9 +20,9 @@ from kuaihl.reaction import measure, peaks, score
 from kuaihl.reaction_counts import BIN_S, COLUMNS
 from kuaihl.records import SEGMENT_S, Comment
 from train.command import plain_errors
-from train.dataset import Segments, stack
-from train.evaluate import check_encoders, write_report
 from train.data.participation import ChatLog, find_logs, participation, split_by_date
+from train.dataset import Segments
+from train.evaluate import check_encoders, write_report
 
 Split = Literal["train", "validation", "test", "all"]
 
@@ -141,9 +141,8 @@ def read_heads(checkpoint: Path, dataset: Path) -> Callable[[str], dict[str, Cur
             return None
         heads = {}
         for k, target in enumerate(model.config.targets):
-            window = segments.window(room.start, room.stop, dropped=frozenset(target.without))
-            known = [model.streamer_index(room.streamer)]
-            features = stack([window], streamers=known, length=room.stop - room.start)
+            streamer = model.streamer_index(room.streamer)
+            features = segments.features(room, streamer=streamer, excluded=frozenset(target.excluded_inputs))
             forecast = model.sweep(features, target=k).numpy().astype(np.float64)
             heads[f"head_{target.name}"] = Curve(forecast[:-1], SEGMENT_S)
             heads[f"head_{target.name}_earlier"] = Curve(forecast[1:], SEGMENT_S)

@@ -14,8 +14,8 @@ from kuaihl.features.embeddings import SOURCES
 from kuaihl.features.pretrained import VISUAL_FILE, sha256_file
 from kuaihl.model.config import Target
 from kuaihl.model.kuaihl import KuaiHL, load, sha256_of
-from train.calibrate import CALIBRATION_FILE
-from train.evaluate import RIVALS, TABLES
+from train.run_state import CALIBRATION_FILE
+from train.scoring import RIVALS, TABLES
 
 CARD_FILE = "README.md"
 EVALUATION_FILES = "evaluation*.json"
@@ -124,7 +124,7 @@ class _Head:
 
     @property
     def simulated(self) -> bool:
-        return "train.simulator" in self.made_by
+        return "train.prepare rooms" in self.made_by
 
 
 def _evaluations(folder: Path) -> dict[str, dict[str, Any]]:
@@ -261,9 +261,9 @@ def _distilled(log: dict[str, Any] | None) -> str:
         f"\nThe visual encoder was distilled from an ImageNet EfficientNet-Lite0 on {log['photos']:,} photographs and\n"
         f"{log['drawings']:,} frames of simulated rooms: {steps:,} steps in {minutes:.0f} minutes.\n"
     )
-    if log.get("told"):
+    if frames := log.get("content_frames"):
         told += (
-            f"From about {log['told']:,} other frames of simulated training rooms it also learned what those show:\n"
+            f"From about {frames:,} other frames of simulated training rooms it also learned what those show:\n"
             "scene, intensity, gifts on screen.\n"
         )
     if probe := log["probe"]:

@@ -1,4 +1,4 @@
-"""Command line of KLive-Sim: a room as a recording (stream), all as a dataset (rooms), and what of them shows."""
+"""Command line of KLive-Sim: a room as a recording (stream), and what of them shows; see also train.prepare rooms."""
 
 import sys
 from dataclasses import asdict, dataclass
@@ -49,43 +49,11 @@ class Stream:
 
 
 @dataclass(frozen=True, slots=True)
-class Rooms:
-    """Make a dataset of all rooms: features of their pictures, speech and comments, and their LVTR."""
-
-    out: Path
-    """Folder to write into."""
-    size: SizeName = "small"
-    """How many rooms and streamers; large is base, and three times as many rooms again to train with."""
-    seed: int = 0
-    scenes: Path | None = None
-    """Folder or tar of photos, folders = classes, shown in half of the rooms."""
-    comment_bank: Path | None = None
-    """Parquet file of real chat (columns vod, time_s, text)."""
-    checkpoint: Path | None = None
-    """Folder whose visual.safetensors is the compact Swin; the one that comes with the project if not given."""
-    workers: int = 1
-    """Processes that share the rooms. Two of one thread each are faster than one of two; the rooms are the same."""
-
-    def run(self) -> None:
-        """Prepare."""
-        from train import prepare
-
-        prepare.rooms(
-            SimulatorConfig(size=self.size, seed=self.seed),
-            self.out,
-            scenes=self.scenes,
-            comment_bank=self.comment_bank,
-            checkpoint=self.checkpoint,
-            workers=self.workers,
-        )
-
-
-@dataclass(frozen=True, slots=True)
 class Bound:
     """Score observers who know the truth of all that shows, beside true persistence: how far one could get."""
 
     dataset: Path
-    """Folder that rooms wrote."""
+    """Folder that train.prepare rooms wrote."""
     scenes: Path | None = None
     """The photos that it was made with, if it was."""
     comment_bank: Path | None = None
@@ -95,12 +63,12 @@ class Bound:
 
     def run(self) -> None:
         """Fit, score and print."""
-        from train.evaluate import write_report
+        from train.files import write_json
         from train.simulator.oracle import bound, print_bound
 
         found = bound(self.dataset, scenes=self.scenes, comment_bank=self.comment_bank)
         if self.out:
-            write_report(asdict(found), self.out)
+            write_json(self.out, asdict(found))
         print_bound(found)
 
 
@@ -109,7 +77,7 @@ class Foresee:
     """Write a dataset of rooms anew, with labels for training that leave out what nobody could foresee."""
 
     dataset: Path
-    """Folder that rooms wrote."""
+    """Folder that train.prepare rooms wrote."""
     out: Path
     """Folder to write into."""
     rooms: int = 9000
@@ -140,7 +108,6 @@ def main() -> None:
     """Run the command; what the user can mend is one line on stderr and exit code 2."""
     command = tyro.cli(
         Annotated[Stream, tyro.conf.subcommand("stream")]
-        | Annotated[Rooms, tyro.conf.subcommand("rooms")]
         | Annotated[Bound, tyro.conf.subcommand("bound")]
         | Annotated[Foresee, tyro.conf.subcommand("foresee")],
         prog="python -m train.simulator",

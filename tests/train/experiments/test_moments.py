@@ -12,7 +12,8 @@ from kuaihl.errors import LabelError
 from kuaihl.model.kuaihl import load
 from kuaihl.predictor import DEFAULT_CHECKPOINT
 from kuaihl.records import Comment
-from train.chat import prepare_chat
+from train.data.chat_logs import prepare_chat
+from train.data.participation import find_logs
 from train.dataset import Segments
 from train.evaluate import score
 from train.experiments.moments import (
@@ -29,7 +30,6 @@ from train.experiments.moments import (
     read_heads,
     window_auc,
 )
-from train.data.participation import find_logs
 
 STREAMS, STREAM_S = 10, 2700
 

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from kuaihl.errors import LabelError
 from kuaihl.records import SEGMENT_S
-from train.data.participation import split_by_date
+from train.splits import split_by_date
 
 _COLUMNS = ["vod", "time_s", "text"]
 _MAX_CHARACTERS = 200
