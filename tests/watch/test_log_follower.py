@@ -215,16 +215,6 @@ def test_earlier_comments_are_not_wanted_and_the_offset_counts(tmp_path: Path) -
     assert live.skipped == ()
 
 
-def test_packed_logs_are_read_anew(tmp_path: Path) -> None:
-    path = tmp_path / "chat.tsv.gz"
-    path.write_bytes(gzip.compress(b"1.0\tAnn\tone\n2.0\tBo\ttwo\n"))
-    live = LiveComments(path)
-    live.read()
-    path.write_bytes(gzip.compress(b"1.0\tAnn\tone\n2.0\tBo\ttwo\n3.0\tCy\tthree\n"))
-    live.read()
-    assert [c.text for c in take_all(live)] == ["one", "two", "three"]
-
-
 def test_a_document_grown_too_large_is_left_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("kuaihl.watch.log_readers.MAX_WHOLE_BYTES", 3000)
     path = tmp_path / "chat.json"
