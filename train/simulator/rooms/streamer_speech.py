@@ -5,48 +5,50 @@ from collections.abc import Iterator
 import numpy as np
 
 from kuaihl.records import SEGMENT_S, Utterance
-from train.simulator.rooms.grammar import say
+from train.simulator.rooms.phrases import load_grammars, make_sentence
 from train.simulator.rooms.plan import Episode, Plan
-from train.simulator.rooms.speech_phrases import SPEECH
 from train.simulator.rooms.streamers import Streamer
 
-CHARACTERS_A_SECOND = 12.5
-"""A little slower than a voice of 150 words a minute reads (14), so that what is rendered ends in its segment too."""
+CHARACTERS_PER_S = 12.5
+"""A little slower than a voice of 150 words a minute (14), so that rendered speech also ends in its segment."""
 
-SAID = ("answer", "thanks", "lyrics", "peak", "grow", "calm")
-"""What is said of a segment itself, as the grammars name it; the more of `peak` and `grow`, the more intense it is."""
+SENTENCE_KINDS = ("answer", "thanks", "lyrics", "peak", "grow", "calm")
+"""Kinds of sentences about the current segment, as named in phrases.yaml; `peak` and `grow` follow the intensity."""
 
 
-def speak(plan: Plan, streamer: Streamer, *, rng: np.random.Generator) -> tuple[tuple[Utterance, ...], np.ndarray]:
-    """Fill the room's segments with utterances, none of which crosses the end of its segment.
+def simulate_speech(
+    plan: Plan, streamer: Streamer, *, rng: np.random.Generator
+) -> tuple[tuple[Utterance, ...], np.ndarray]:
+    """Fill the segments of a room with utterances, none of which crosses the end of its segment.
 
     Returns
     -------
-    The utterances, and how many of each segment's are of each kind of `SAID` (segments, 6).
+    The utterances, and the number of each of `SENTENCE_KINDS` in each segment (segments, kinds).
     """
-    said: list[Utterance] = []
-    kinds = np.zeros((len(plan.hype), len(SAID)), dtype=int)
+    utterances: list[Utterance] = []
+    counts = np.zeros((len(plan.hype), len(SENTENCE_KINDS)), dtype=int)
     for index in range(len(plan.hype)):
         clock_s = index * SEGMENT_S + rng.uniform(0.2, 1.5)
         end_s = (index + 1) * SEGMENT_S
         for kind, text in _sentences(plan, streamer, index, rng=rng):
-            length_s = 0.3 + len(text) / CHARACTERS_A_SECOND
+            length_s = 0.3 + len(text) / CHARACTERS_PER_S
             if clock_s + length_s > end_s:
                 break
-            said.append(Utterance(start_s=clock_s, end_s=clock_s + length_s, text=text))
-            if kind in SAID:
-                kinds[index, SAID.index(kind)] += 1
-            quiet = 1.0 / streamer.talkative - 1.0
-            clock_s += length_s + float(rng.exponential(0.3 + length_s * quiet))
-    return tuple(said), kinds
+            utterances.append(Utterance(start_s=clock_s, end_s=clock_s + length_s, text=text))
+            if kind in SENTENCE_KINDS:
+                counts[index, SENTENCE_KINDS.index(kind)] += 1
+            pause_share = 1.0 / streamer.talkative - 1.0
+            clock_s += length_s + float(rng.exponential(0.3 + length_s * pause_share))
+    return tuple(utterances), counts
 
 
 def _sentences(plan: Plan, streamer: Streamer, index: int, *, rng: np.random.Generator) -> Iterator[tuple[str, str]]:
-    """What comes to the streamer's mind in segment ``index``, without end: kinds and texts, what must be said first."""
+    """Yield (kind, text) of sentences for segment ``index``, required ones first; endless unless the room is idle."""
     episode = plan.episode_at(index)
+    grammars = load_grammars("speech")
 
     def sentence(kind: str, talent: str = episode.talent) -> tuple[str, str]:
-        return kind, say(SPEECH[talent], kind, rng=rng)
+        return kind, make_sentence(grammars[talent], kind, rng=rng)
 
     if index == 0:
         yield sentence("hello")
@@ -61,14 +63,12 @@ def _sentences(plan: Plan, streamer: Streamer, index: int, *, rng: np.random.Gen
         if rng.random() < 0.3:
             yield sentence("idle")
         return
-    intensity = float(plan.intensity[index])
     while True:
-        yield sentence(_kind(episode, plan, streamer, index, intensity, rng=rng))
+        yield sentence(_choose_kind(episode, plan, streamer, index, rng=rng))
 
 
-def _kind(
-    episode: Episode, plan: Plan, streamer: Streamer, index: int, intensity: float, *, rng: np.random.Generator
-) -> str:
+def _choose_kind(episode: Episode, plan: Plan, streamer: Streamer, index: int, *, rng: np.random.Generator) -> str:
+    intensity = float(plan.intensity[index])
     chance = rng.random()
     if chance < 0.45 * plan.interaction[index]:
         return "answer"

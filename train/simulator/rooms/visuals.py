@@ -1,11 +1,11 @@
-"""How a room looks: framing, colour, shots, and where the network failed. Pictures are drawn from this."""
+"""What the pictures of a room show: framing, colour, shots, gifts, and where the network failed."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
 from kuaihl.records import SEGMENT_S
-from train.simulator.render.photo_scenes import Photo, Scenes
+from train.simulator.rooms.photo_scenes import Photo, Scenes
 from train.simulator.rooms.plan import Plan
 from train.simulator.settings import PICTURE_SLOT_S, SimulatorConfig, Split
 
@@ -14,11 +14,12 @@ STEADY, STUCK, TRANSITION = range(3)
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
-    """Framing and colour of a room, and the state of each third of a segment, in order of time.
+class Visuals:
+    """Framing and colour of a room, and what each slot (a third of a segment) shows.
 
     ``zoom`` and ``shift`` (sixteenths of the width) frame the scene, ``tint`` multiplies red, green and blue, ``theme``
-    picks the scenery. ``shot`` changes where the camera does. ``photos``, where a room shows them, has one a slot.
+    selects the scenery. ``shot`` changes with the camera, ``lead`` is the host's share of the points in a PK.
+    ``photos``, if the room shows photos, has one per slot.
     """
 
     zoom: float
@@ -34,7 +35,7 @@ class Look:
     photos: tuple[Photo, ...] | None
 
 
-def look(
+def plan_visuals(
     config: SimulatorConfig,
     plan: Plan,
     split: Split,
@@ -42,28 +43,28 @@ def look(
     audience: float,
     scenes: Scenes | None,
     rng: np.random.Generator,
-) -> Look:
-    """Draw a room's look; gifts come with hype, and a little more of them where the ``audience`` is large."""
+) -> Visuals:
+    """Draw the visuals of a room; gifts follow the hype, and a large ``audience`` gives slightly more."""
     episodes = [plan.episode_at(i) for i in range(len(plan.hype)) for _ in range(SLOTS_PER_SEGMENT)]
     hype = np.repeat(plan.hype, SLOTS_PER_SEGMENT)
-    # the rate over all talents is the configured one where each has the same share
-    stuck = config.stuck_rate * 8.0 / (7.0 + config.stuck_pk_factor)
+    # The overall rate is the configured one if all talents have the same share.
+    stuck_rate = config.stuck_rate * 8.0 / (7.0 + config.stuck_pk_factor)
     chance = rng.random(len(hype))
-    limit = np.array([stuck * config.stuck_pk_factor if e.talent == "pk" else stuck for e in episodes])
+    limit = np.array([stuck_rate * config.stuck_pk_factor if e.talent == "pk" else stuck_rate for e in episodes])
     state = np.where(chance < limit, STUCK, np.where(chance > 1.0 - config.transition_rate, TRANSITION, STEADY))
     state[0] = STEADY
     cuts = rng.random(len(hype)) < 0.25
     starts = np.array([e.start for e in episodes])
     cuts |= np.r_[True, starts[1:] != starts[:-1]]
+    shots = np.cumsum(cuts)
     gain = 1.5 * np.sqrt(np.clip(audience / config.audience_median, 0.5, 2.0))
     photos = None
     if scenes is not None and rng.random() < config.scenes_rate:
-        # one photo a shot, of which an episode has a few, to and fro
-        sets = {e.start: scenes.draw(e.talent, split, 3, rng=rng) for e in plan.episodes}
-        shots = np.cumsum(cuts)
-        photos = tuple(sets[e.start][int(shots[i]) % 3] for i, e in enumerate(episodes))
-    steps = rng.normal(0.0, 0.12, len(hype))
-    return Look(
+        # One photo per shot; the shots of an episode alternate between three.
+        choices = {e.start: scenes.sample(e.talent, split, 3, rng=rng) for e in plan.episodes}
+        photos = tuple(choices[e.start][shot % 3] for e, shot in zip(episodes, shots.tolist(), strict=True))
+    lead_steps = rng.normal(0.0, 0.12, len(hype))
+    return Visuals(
         zoom=float(rng.uniform(0.94, 1.12)),
         shift=(float(rng.uniform(-0.5, 0.5)), float(rng.uniform(-0.2, 0.25))),
         flip=bool(rng.random() < 0.5),
@@ -71,8 +72,8 @@ def look(
         theme=int(rng.integers(6)),
         seed=int(rng.integers(2**32)),
         state=tuple(state.tolist()),
-        shot=tuple(np.cumsum(cuts).tolist()),
+        shot=tuple(shots.tolist()),
         gifts=tuple(rng.poisson(gain * 3.0 * hype**1.5).tolist()),
-        lead=tuple(np.clip(0.5 + 0.5 * np.tanh(np.cumsum(steps) * 0.6), 0.1, 0.9).tolist()),
+        lead=tuple(np.clip(0.5 + 0.5 * np.tanh(np.cumsum(lead_steps) * 0.6), 0.1, 0.9).tolist()),
         photos=photos,
     )
