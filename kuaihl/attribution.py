@@ -2,7 +2,7 @@
 
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -13,6 +13,7 @@ from kuaihl.errors import KuaiHLError
 from kuaihl.features.embeddings import SOURCES, Embeddings, Source
 from kuaihl.model.inputs import ModelInputs
 from kuaihl.predictor import Predictor
+from kuaihl.progress import SILENT, Progress
 from kuaihl.records import Prediction, Segment
 
 MOST_TEXTS = 20
@@ -71,7 +72,7 @@ def contributions(
     *,
     streamer: str | None = None,
     target: str | None = None,
-    progress: Callable[[float], None] | None = None,
+    progress: Progress = SILENT,
 ) -> Contributions:
     """Predict the recording once more without each of its sources; nothing is encoded again.
 
@@ -81,18 +82,14 @@ def contributions(
     encoded = predictor.seen(encoded, target=target)
     present = [name for name in SOURCES if getattr(encoded.modalities, name)]
     sweeps = len(present) + 2
-    told = iter(range(sweeps + 1))
+    parts = iter(progress.split(sweeps + 1))
 
-    def part() -> Callable[[float], None] | None:
-        number = next(told)
-        return progress and (lambda share: progress((number + share) / (sweeps + 1)))
-
-    whole = predictor.features(encoded, streamer=streamer, target=target, progress=part())
+    whole = predictor.features(encoded, streamer=streamer, target=target, progress=next(parts))
     cases = {name: _without(whole, encoded, name) for name in present}
     if model.streamer_index(streamer):
         cases["streamer"] = replace(whole, streamer=torch.zeros_like(whole.streamer))
-    without = {name: model.sweep(given, target=row, progress=part()).numpy() for name, given in cases.items()}
-    lvtr = model.sweep(whole, target=row, progress=part()).numpy()
+    without = {name: model.sweep(given, target=row, progress=next(parts)).numpy() for name, given in cases.items()}
+    lvtr = model.sweep(whole, target=row, progress=next(parts)).numpy()
     return Contributions(scores=lvtr, without=without, features=whole)
 
 
@@ -184,16 +181,15 @@ def explained(
     *,
     streamer: str | None = None,
     target: str | None = None,
-    progress: Callable[[float], None] | None = None,
+    progress: Progress = SILENT,
 ) -> dict[str, Any]:
     """Gather for JSON what each source adds to every segment, and of some the segments before that mattered.
 
     ``prediction`` is what ``encoded`` gave for this streamer and target, ``indices`` are as for `moments`; ``progress``
     is told which share is done, and what it raises stops the work.
     """
-    tell = progress or (lambda _: None)
     asked = {"streamer": streamer, "target": target}
-    found = contributions(predictor, encoded, **asked, progress=lambda share: tell(share / 2))
+    found = contributions(predictor, encoded, **asked, progress=progress.part(0.0, 0.5))
     places = [(s.segment.start_s, s.segment.end_s) for s in prediction.segments] + [(encoded.segments[-1].end_s, None)]
     values = [*prediction.curve, prediction.next_score]
     rows = [
@@ -202,7 +198,7 @@ def explained(
     ]
     reasons = []
     for done, index in enumerate(indices):
-        tell(0.5 + done / len(indices) / 2)
+        progress(0.5 + done / len(indices) / 2)
         before = moments(predictor, encoded, index, **asked, features=found.features)
         reasons.append(rows[index] | {"before": [_as_dict(moment) for moment in before]})
     return {

@@ -2,11 +2,11 @@
 
 import logging
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import astuple
 from datetime import datetime
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +26,7 @@ from kuaihl.media.recording import Recording, open_recording
 from kuaihl.model.config import KuaiHLConfig
 from kuaihl.model.inputs import PICTURES, ModelInputs, gathered
 from kuaihl.model.kuaihl import KuaiHL, load, sha256_of
+from kuaihl.progress import SILENT, Progress
 from kuaihl.records import Alignment, CheckpointInfo, CommentLog, Prediction, SegmentPrediction, Skipped
 from kuaihl.speech.recognizer import SpeechRecognizer
 from kuaihl.speech.transcripts import read_transcript
@@ -38,9 +39,6 @@ STAGES = ("opening", "listening", "looking", "reading", "predicting")
 ALIGNMENT_BAND = 20
 """How many segments before and after its own a text may be matched with."""
 _SEGMENTS_PER_STEP = 16
-
-ProgressCallback = Callable[[str, float], None]
-"""Called with the stage and the share of it that is done; what it raises stops the work."""
 
 
 class Predictor:
@@ -131,7 +129,7 @@ class Predictor:
         counted: Collection[str] = selection.COUNTED,
         comment_offset_s: float = 0.0,
         stream_start: str | datetime | None = None,
-        progress: ProgressCallback | None = None,
+        progress: Progress = SILENT,
         options: HighlightOptions = HighlightOptions(),
     ) -> Prediction:
         """Predict the LVTR, or another target, of every segment of a recording, and what follows from it.
@@ -156,7 +154,7 @@ class Predictor:
         comment_offset_s, stream_start
             Added to the time of every comment; when the recording starts: for `kuaihl.comments.reader.read`.
         progress
-            Told about every step.
+            Reports each stage of `STAGES`.
         options
             Which highlights.
 
@@ -169,7 +167,7 @@ class Predictor:
         KuaiHLError
             Where a source is unknown, or none is left that the target is predicted from.
         """
-        unseen = self.config.targets[self.config.target_index(target)].without
+        unseen = self.config.targets[self.config.target_index(target)].excluded_inputs
         encoded = self.encode(
             recording,
             comments,
@@ -192,56 +190,54 @@ class Predictor:
         counted: Collection[str] = selection.COUNTED,
         comment_offset_s: float = 0.0,
         stream_start: str | datetime | None = None,
-        progress: ProgressCallback | None = None,
+        progress: Progress = SILENT,
     ) -> Embeddings:
         """Read and encode a recording; parameters and errors as for `predict`."""
         if unknown := [source for source in sources if source not in SOURCES]:
             raise KuaiHLError(f"There is no source {unknown[0]!r}: sources are {', '.join(SOURCES)}.")
-        tell = progress or _silent
         timings: dict[str, float] = {}
         skipped: list[Skipped] = []
-        with _timed(timings, "opening", tell):
+        with _timed(timings, progress.stage("opening")) as stage:
             # The log first, since one that cannot be read should not cost the time that a recording takes.
-            log = comments if "comments" in sources else None
-            if log is not None and not isinstance(log, CommentLog):
-                reading = partial(reader.read, log, offset_s=comment_offset_s, stream_start=stream_start)
-                log = reading(progress=_part(tell, "opening", 0.0, 0.5))
-            log = log and selection.select_kinds(log, counted)
+            log = None
+            if comments is not None and "comments" in sources:
+                log = _read_log(comments, comment_offset_s, stream_start, progress=stage.part(0.0, 0.5))
+                log = selection.select_kinds(log, counted)
             opened = recording
             if not isinstance(opened, Recording):
-                opened = open_recording(opened, progress=_part(tell, "opening", 0.5, 1.0))
+                opened = open_recording(opened, progress=stage.part(0.5, 1.0))
             segments, listens = opened.segments, "speech" in sources
             spoken = read_transcript(transcript, segments=segments) if listens and transcript is not None else None
-        with _timed(timings, "listening", tell):
+        with _timed(timings, progress.stage("listening")) as stage:
             if listens and spoken is None and opened.has_sound:
                 sound, count = opened.sound(), len(segments)
-                spoken = self.recognizer.transcribe(sound, progress=lambda done: tell("listening", done / count))
+                spoken = self.recognizer.transcribe(sound, progress=lambda done: stage(done / count))
                 skipped += sound.skipped
             speech = None if spoken is None else utterances_by_segment(spoken, segments)
-        with _timed(timings, "looking", tell):
+        with _timed(timings, progress.stage("looking")) as stage:
             pictures = None
             if "pictures" in sources and opened.has_pictures:
-                pictures, unseen = self._look(opened, tell=partial(tell, "looking"))
+                pictures, unseen = self._look(opened, progress=stage)
                 skipped += unseen
-        with _timed(timings, "reading", tell):
+        with _timed(timings, progress.stage("reading")) as stage:
             written = None if log is None else selection.by_segment(log.comments, segments)
             text = self.text_encoder.encode_segments(
                 None if speech is None else [" ".join(u.text for u in part) for part in speech],
                 None if written is None else [[c.text for c in part] for part in written],
-                progress=lambda done: tell("reading", done),
+                progress=stage,
             )
         skipped = [*opened.skipped, *skipped]
         if log is not None:
             skipped += [*log.skipped, *selection.outside(log.comments, segments)]
         return Embeddings(opened.info, segments, speech, written, pictures, text, tuple(skipped), timings)
 
-    def _look(self, recording: Recording, *, tell: Callable[[float], None]) -> tuple[np.ndarray, tuple[Skipped, ...]]:
+    def _look(self, recording: Recording, *, progress: Progress) -> tuple[np.ndarray, tuple[Skipped, ...]]:
         """Encode the pictures, a few segments at a time: (segments, 3, picture_dim) float16, and what was skipped."""
         count = len(recording.segments)
         out = np.empty((count, PICTURES, self.visual_encoder.dim), dtype=np.float16)
         waiting: list[np.ndarray] = []
         done = 0
-        reading = recording.pictures(waiting=lambda: tell((done - len(waiting)) / count))
+        reading = recording.pictures(waiting=lambda: progress((done - len(waiting)) / count))
         for segment, pictures in reading:
             waiting.append(pictures)
             done = segment.index + 1
@@ -249,7 +245,7 @@ class Predictor:
                 features = self.visual_encoder.encode(np.concatenate(waiting))
                 out[done - len(waiting) : done] = features.reshape(len(waiting), PICTURES, -1)
                 waiting.clear()
-            tell((done - len(waiting)) / count)
+            progress((done - len(waiting)) / count)
         return out, reading.skipped
 
     def score(
@@ -258,20 +254,19 @@ class Predictor:
         *,
         streamer: str | None = None,
         target: str | None = None,
-        progress: ProgressCallback | None = None,
+        progress: Progress = SILENT,
         options: HighlightOptions = HighlightOptions(),
     ) -> Prediction:
         """Predict from what was encoded; parameters as for `predict`, KuaiHLError if it has none of the sources."""
         index = self.config.target_index(target)
         encoded = self.seen(encoded, target=target)
         if not any(astuple(encoded.modalities)):
-            name, unseen = self.config.targets[index].name, self.config.targets[index].without
+            name, unseen = self.config.targets[index].name, self.config.targets[index].excluded_inputs
             needed = " or ".join(source for source in SOURCES if source not in unseen)
             raise KuaiHLError(f"There is nothing to predict {name} from, which takes {needed}.")
         timings = dict(encoded.timings_s)
-        tell = progress or _silent
-        with _timed(timings, "predicting", tell):
-            halves = (_part(tell, "predicting", begin, begin + 0.5) for begin in (0.0, 0.5))
+        with _timed(timings, progress.stage("predicting")) as stage:
+            halves = iter(stage.split(2))
             features = self.features(encoded, streamer=streamer, target=target, progress=next(halves))
             curve = self.model.sweep(features, target=index, progress=next(halves)).tolist()
             lvtr = [None, *curve[1:-1]]
@@ -304,18 +299,15 @@ class Predictor:
         *,
         streamer: str | None = None,
         target: str | None = None,
-        progress: Callable[[float], None] | None = None,
+        progress: Progress = SILENT,
     ) -> ModelInputs:
-        """Gather the model's input, a batch of one, with what is missing, or not for this target, marked as such.
-
-        ``progress`` is told which share is done; what it raises stops the work.
-        """
+        """Gather the model's input, a batch of one, with what is missing, or not for this target, marked as such."""
         seen = self.seen(encoded, target=target)
         return gathered(self.config, seen, streamer_index=self.model.streamer_index(streamer), progress=progress)
 
     def seen(self, encoded: Embeddings, *, target: str | None = None) -> Embeddings:
         """Leave out what the model was trained without where it predicts this target."""
-        unseen = self.config.targets[self.config.target_index(target)].without
+        unseen = self.config.targets[self.config.target_index(target)].excluded_inputs
         return encoded.without(*(source for source in SOURCES if source in unseen))
 
     @torch.inference_mode()
@@ -331,21 +323,25 @@ class Predictor:
         return Alignment(path=tuple(path), distance=distance, band=ALIGNMENT_BAND, cost=cost)
 
 
-def _silent(stage: str, fraction: float) -> None:
-    """Tell nobody."""
-
-
-def _part(tell: ProgressCallback, stage: str, begin: float, end: float) -> Callable[[float], None]:
-    """Tell of a part of a stage."""
-    return lambda share: tell(stage, begin + share * (end - begin))
+def _read_log(
+    comments: str | Path | CommentLog, offset_s: float, stream_start: str | datetime | None, *, progress: Progress
+) -> CommentLog:
+    if not isinstance(comments, CommentLog):
+        return reader.read(comments, offset_s=offset_s, stream_start=stream_start, progress=progress)
+    if stream_start is not None:
+        raise KuaiHLError(
+            "stream_start cannot change a comment log that is already read. Pass it to kuaihl.read_comments, or pass "
+            "the path of the log."
+        )
+    return comments.shifted(offset_s)
 
 
 @contextmanager
-def _timed(timings: dict[str, float], stage: str, tell: ProgressCallback) -> Iterator[None]:
-    """Note how long a stage takes, and tell about its beginning and its end."""
-    tell(stage, 0.0)
+def _timed(timings: dict[str, float], stage: Progress) -> Iterator[Progress]:
+    """Measure how long a stage takes, and report its beginning and its end."""
+    stage(0.0)
     began = time.perf_counter()
-    yield
-    timings[stage] = time.perf_counter() - began
-    tell(stage, 1.0)
-    logger.info("%s took %.1f s", stage, timings[stage])
+    yield stage
+    timings[stage.name] = time.perf_counter() - began
+    stage(1.0)
+    logger.info("%s took %.1f s", stage.name, timings[stage.name])

@@ -1,9 +1,12 @@
 """The nouns: what the parts hand to each other. Times are seconds from the start of the recording."""
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
+
+from kuaihl.errors import CommentLogError
 
 SEGMENT_S = 30.0
 """Length of a segment; the paper's."""
@@ -53,11 +56,20 @@ class Skipped:
 
 @dataclass(frozen=True, slots=True)
 class CommentLog:
-    """What a comment log said: its format, its comments in order of time, and what was skipped."""
+    """A comment log: its format, its comments in order of time, and what was skipped."""
 
     format: str
     comments: tuple[Comment, ...]
     skipped: tuple[Skipped, ...] = ()
+
+    def shifted(self, offset_s: float) -> "CommentLog":
+        """Return the log with ``offset_s`` added to every time; CommentLogError if the offset is not finite."""
+        if not math.isfinite(offset_s):
+            raise CommentLogError(f"The comment offset must be a number of seconds, not {offset_s}.")
+        if not offset_s:
+            return self
+        moved = (Comment(c.time_s + offset_s, c.text, c.user, c.kind) for c in self.comments)
+        return replace(self, comments=tuple(moved))
 
 
 @dataclass(frozen=True, slots=True)

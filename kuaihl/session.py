@@ -79,7 +79,7 @@ class Session:
         ValueError
             Both sound and speech were given.
         """
-        unseen = self._predictor.config.targets[self._target].without
+        unseen = self._predictor.config.targets[self._target].excluded_inputs
         if "pictures" in unseen:
             pictures = None
         if "comments" in unseen:

@@ -5,7 +5,7 @@ comment rate with the loudness of the sound has a clear peak at the lag between 
 """
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -17,6 +17,7 @@ from kuaihl.comments.statistics import Summary, summarize
 from kuaihl.comments.timing import Mismatch, mismatch
 from kuaihl.media.audio import SAMPLE_RATE_HZ
 from kuaihl.media.recording import Recording
+from kuaihl.progress import SILENT, Progress
 from kuaihl.records import CommentLog
 
 BIN_S = 2.0
@@ -54,7 +55,7 @@ class Lag:
         return Lag(None if self.offset_s is None else self.offset_s + by_s, self.score, self.best_s + by_s)
 
 
-def sound_level(recording: Recording, *, progress: Callable[[float], None] | None = None) -> np.ndarray:
+def sound_level(recording: Recording, *, progress: Progress = SILENT) -> np.ndarray:
     """Measure the loudness of a recording, in dB of full scale for each ``BIN_S``: (bins,) float32; none without sound.
 
     The sound is read piece by piece; memory does not grow with its length but for the result. ``progress`` is told
@@ -65,8 +66,7 @@ def sound_level(recording: Recording, *, progress: Callable[[float], None] | Non
     size = round(BIN_S * SAMPLE_RATE_HZ)
     levels = []
     for segment, sound in recording.sound():
-        if progress is not None:
-            progress(segment.index / len(recording.segments))
+        progress(segment.index / len(recording.segments))
         power = np.square(sound[: len(sound) // size * size].reshape(-1, size)).mean(1)
         levels.append(np.maximum(10 * np.log10(np.maximum(power, 1e-12)), _QUIET_DB))
     return np.concatenate(levels).astype(np.float32)
@@ -166,14 +166,13 @@ class LogCheck:
 
     def moved(self, offset_s: float) -> "LogCheck":
         """Check the log again, moved; nothing is read again."""
-        comments = tuple(replace(c, time_s=c.time_s + offset_s) for c in self.log.comments)
-        log = replace(self.log, comments=comments)
+        log = self.log.shifted(offset_s)
         duration_s = self.recording_s
         return replace(
             self,
             log=log,
             summary=summarize(log, bins=len(self.summary.rate), duration_s=duration_s),
-            mismatch=None if duration_s is None else mismatch(comments, duration_s),
+            mismatch=None if duration_s is None else mismatch(log.comments, duration_s),
             lag=self.lag and self.lag.further(-offset_s),
         )
 
@@ -184,7 +183,7 @@ def check_log(
     *,
     recording: Recording | None = None,
     bins: int = BINS,
-    progress: Callable[[float], None] | None = None,
+    progress: Progress = SILENT,
 ) -> LogCheck:
     """Sum up the log called ``name``, its rate in so many ``bins``; compare it with length and sound of a recording.
 

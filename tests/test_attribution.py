@@ -15,6 +15,7 @@ from kuaihl.media.recording import open_recording, thumbnail
 from kuaihl.model.inputs import ModelInputs
 from kuaihl.model.kuaihl import KuaiHL
 from kuaihl.predictor import Predictor
+from kuaihl.progress import Progress
 from kuaihl.records import Comment
 from tests.fixtures.made_embeddings import encoded, two_targets
 from tests.fixtures.predictions import made_up
@@ -181,19 +182,21 @@ def test_what_the_model_reads_is_gathered_once(predictor: Predictor, monkeypatch
 def test_explaining_can_be_stopped_between_any_two_segments(predictor: Predictor) -> None:
     given, told = encoded(predictor.config, 30), []
     prediction = predictor.score(given)
-    whole = explained(predictor, given, prediction, range(1, 31), progress=told.append)
+    whole = explained(
+        predictor, given, prediction, range(1, 31), progress=Progress(lambda _, share: told.append(share))
+    )
     assert len(whole["reasons"]) == 30
     assert told == sorted(told)
     assert sum(share >= 0.5 for share in told) >= 30
     asked: list[float] = []
 
-    def stop(share: float) -> None:
+    def stop(_: str, share: float) -> None:
         asked.append(share)
         if share > 0.7:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        explained(predictor, given, prediction, range(1, 31), progress=stop)
+        explained(predictor, given, prediction, range(1, 31), progress=Progress(stop))
     assert asked[-1] < 0.75
 
 

@@ -8,6 +8,7 @@ import av
 import numpy as np
 import pytest
 
+from kuaihl.comments.reader import read
 from kuaihl.comments.selection import COUNTED
 from kuaihl.errors import CheckpointError, CommentLogError, KuaiHLError, RecordingError
 from kuaihl.features.embeddings import Embeddings
@@ -15,6 +16,8 @@ from kuaihl.highlights import HighlightOptions
 from kuaihl.media.recording import Recording, open_recording
 from kuaihl.model.config import Target
 from kuaihl.predictor import ALIGNMENT_BAND, STAGES, Predictor
+from kuaihl.progress import Progress
+from kuaihl.records import CommentLog
 from kuaihl.session import replay
 from tests.conftest import COMMENTS_PER_SEGMENT
 from tests.fixtures.made_embeddings import two_targets
@@ -122,6 +125,13 @@ def test_the_offset_moves_comments_and_what_falls_out_is_counted(
     reasons = {s.reason: s.count for s in found.skipped}
     assert reasons["comments before the recording starts"] == 1
     assert reasons["bot, left out of the text"] == 1
+    read_before = predictor.predict(short_recording, read(log), transcript=subtitles, comment_offset_s=-20)
+    assert (read_before.segments, read_before.skipped) == (found.segments, found.skipped)
+
+
+def test_a_log_that_is_already_read_takes_no_stream_start(predictor: Predictor, short_recording: Path) -> None:
+    with pytest.raises(KuaiHLError, match="stream_start"):
+        predictor.predict(short_recording, CommentLog("made up", ()), stream_start="2024-05-01T20:00:00Z")
 
 
 def test_comments_change_the_prediction(predictor: Predictor, encoded: Embeddings, short_recording: Path) -> None:
@@ -139,13 +149,13 @@ def test_known_streamers_count_and_others_are_strangers(predictor: Predictor, en
 def test_what_is_left_out_is_not_read(
     predictor: Predictor, encoded: Embeddings, short_recording: Path, short_log: Path, tmp_path: Path, monkeypatch
 ) -> None:
-    def read(*_, **__):
+    def fail(*_, **__):
         pytest.fail("it was read")
 
-    monkeypatch.setattr(Recording, "pictures", read)
+    monkeypatch.setattr(Recording, "pictures", fail)
     said = predictor.predict(short_recording, tmp_path / "none.json", sources=["speech"])
     assert said.curve == predictor.score(encoded.without("pictures", "comments")).curve
-    monkeypatch.setattr(Recording, "sound", read)
+    monkeypatch.setattr(Recording, "sound", fail)
     written = predictor.predict(short_recording, short_log, sources=["comments"], transcript=tmp_path / "none.srt")
     assert written.curve == predictor.score(encoded.without("pictures", "speech")).curve
     by_chat = predictor.predict(short_recording, short_log, target="participation")
@@ -178,7 +188,7 @@ def test_choices_that_leave_nothing_are_told(
 
 def test_progress_names_the_stages_and_can_stop(predictor: Predictor, short_recording: Path, short_log: Path) -> None:
     told: list[tuple[str, float]] = []
-    predictor.predict(short_recording, short_log, progress=lambda *step: told.append(step))
+    predictor.predict(short_recording, short_log, progress=Progress(lambda *step: told.append(step)))
     assert list(dict.fromkeys(stage for stage, _ in told)) == list(STAGES)
     for stage in STAGES:
         shares = [share for name, share in told if name == stage]
@@ -190,12 +200,12 @@ def test_progress_names_the_stages_and_can_stop(predictor: Predictor, short_reco
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        predictor.predict(short_recording, short_log, progress=stop)
+        predictor.predict(short_recording, short_log, progress=Progress(stop))
 
 
 def test_a_model_trained_without_a_source_never_sees_it(predictor: Predictor, encoded: Embeddings) -> None:
     deaf = Predictor.from_pretrained(device="cpu")
-    deaf.model.config = replace(deaf.config, targets=(Target(without=("comments", "streamer")),))
+    deaf.model.config = replace(deaf.config, targets=(Target(excluded_inputs=("comments", "streamer")),))
     found, expected = deaf.score(encoded), predictor.score(encoded.without("comments"))
     assert found.segments == expected.segments
     assert found.modalities == expected.modalities

@@ -20,7 +20,8 @@ from kuaihl.media.recording import open_recording
 from kuaihl.model.hub import fetch
 from kuaihl.model.kuaihl import sha256_of
 from kuaihl.model.targets import check_sources
-from kuaihl.predictor import Predictor, ProgressCallback
+from kuaihl.predictor import Predictor
+from kuaihl.progress import Progress
 from kuaihl.records import CommentLog, Prediction
 from kuaihl.request import Options
 
@@ -42,7 +43,7 @@ def predict_one(
     results: Path,
     options: Options,
     *,
-    progress: ProgressCallback,
+    progress: Progress,
 ) -> Result:
     """Predict a recording and write its results: all or none, the clips apart.
 
@@ -90,7 +91,7 @@ def predict_all(
     find_log: Callable[[Path], Path | None],
     checkpoint: str | Path,
     skip_done: bool,
-    progress: ProgressCallback,
+    progress: Progress,
 ) -> Iterator[Row]:
     """Predict recordings into folders in ``out_dir``, and yield the row of each when its results are written.
 
@@ -125,7 +126,7 @@ def predict_all(
             if skip_done and before and before.made_from == made_from:
                 rows[path] = replace(before, status=DONE_BEFORE)
             else:
-                tell = partial(_tell, progress, f"[{number}/{len(absolute)}]")
+                tell = Progress(partial(_tell, progress, f"[{number}/{len(absolute)}]"))
                 row = _predicted(load(), recording, log_file, out_dir / results, options, progress=tell)
                 rows[path] = replace(row, made_from=made_from)
         except (RecordingError, CommentLogError, NothingToPredictFromError) as error:
@@ -143,7 +144,7 @@ def _predicted(
     results: Path,
     options: Options,
     *,
-    progress: ProgressCallback,
+    progress: Progress,
 ) -> Row:
     """Predict a recording, and keep no more of it than a row."""
     log = log_file and reader.read(log_file, offset_s=options.comment_offset_s)
@@ -166,8 +167,8 @@ def _predicted(
     )
 
 
-def _tell(progress: ProgressCallback, place: str, stage: str, done: float) -> None:
-    progress(f"{place} {stage:<10}", done)  # filled up, so that the bar does not jump
+def _tell(progress: Progress, place: str, stage: str, done: float) -> None:
+    progress.stage(f"{place} {stage:<10}")(done)  # filled up, so that the bar does not jump
 
 
 def _absolute(path: Path) -> Path:

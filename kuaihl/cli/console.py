@@ -4,11 +4,12 @@ import contextlib
 import shutil
 import sys
 import textwrap
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from kuaihl.comments.fields import as_clock
 from kuaihl.comments.statistics import BLOCKS, PLAIN_BLOCKS, Summary, sparkline
 from kuaihl.comments.timing import Mismatch
+from kuaihl.progress import Progress
 from kuaihl.records import Highlight, Prediction, Skipped
 
 _LABEL = 15
@@ -46,7 +47,7 @@ def complain(text: str) -> None:
 
 
 @contextlib.contextmanager
-def progress_bar() -> Iterator[Callable[[str, float], None]]:
+def progress_bar() -> Iterator[Progress]:
     """Show stage and share done on a terminal, and nothing elsewhere."""
     from tqdm import tqdm
 
@@ -57,7 +58,7 @@ def progress_bar() -> Iterator[Callable[[str, float], None]]:
             bar.n = min(fraction, 1.0)
             bar.set_description_str(stage)
 
-        yield tell
+        yield Progress(tell)
 
 
 def rate_width() -> int:

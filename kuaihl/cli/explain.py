@@ -1,6 +1,5 @@
 """The command ``python -m kuaihl why``: what each source adds to predictions, and which segments before mattered."""
 
-from functools import partial
 from json import dumps as to_json
 from pathlib import Path
 from typing import Annotated, Any
@@ -88,7 +87,7 @@ def why(
         )
         prediction = predictor.score(encoded, **asked, progress=progress)
         indices = indices_at(prediction, at)
-        telling = partial(progress, "explaining")
+        telling = progress.stage("explaining")
         told = explained(predictor, encoded, prediction, indices, **asked, progress=telling)
     say(to_json(told, indent=2, ensure_ascii=False) if json else text(told))
 

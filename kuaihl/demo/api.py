@@ -22,6 +22,7 @@ from kuaihl.demo.jobs import Job
 from kuaihl.demo.layout import DOWNLOADS, SOURCES
 from kuaihl.demo.model_cache import OWN
 from kuaihl.errors import KuaiHLError
+from kuaihl.progress import Progress
 
 if TYPE_CHECKING:
     from kuaihl.demo.pipeline import Given, Material
@@ -105,7 +106,9 @@ class Endpoints:
             from kuaihl.export.json_csv import to_json
             from kuaihl.export.saving import write_prediction
 
-            prediction = predictor.score(material.encoded, **settings.as_asked, options=settings.options, progress=job)
+            prediction = predictor.score(
+                material.encoded, **settings.as_asked, options=settings.options, progress=Progress(job)
+            )
             write_prediction(prediction, job.folder, recording=given.recording, progress=partial(job, "writing"))
             files = {name: FileData(path=str(job.folder / name), orig_name=name).model_dump() for name in DOWNLOADS}
             return {**json.loads(to_json(prediction)), "files": files}
@@ -167,7 +170,9 @@ class Endpoints:
         inputs = inputs_of(Path(recording), comments, transcript, stream_start)
 
         def finish(predictor: "Predictor", _: "Given", material: "Material", job: Job) -> list[dict[str, Any]]:
-            found = predictor.score(material.encoded, **settings.as_asked, options=settings.options, progress=job)
+            found = predictor.score(
+                material.encoded, **settings.as_asked, options=settings.options, progress=Progress(job)
+            )
             model = {"target": found.target, "trained_on": found.trained_on}
             return [{**dataclasses.asdict(highlight), **model} for highlight in found.highlights]
 
@@ -218,8 +223,8 @@ class Endpoints:
 
         def finish(predictor: "Predictor", _: "Given", material: "Material", job: Job) -> dict[str, Any]:
             found, asked = material.encoded, settings.as_asked
-            prediction = predictor.score(found, **asked, progress=job)
-            indices, tell = indices_at(prediction, times_s), partial(job, "explaining")
+            prediction = predictor.score(found, **asked, progress=Progress(job))
+            indices, tell = indices_at(prediction, times_s), Progress(job, "explaining")
             return explained(predictor, found, prediction, indices, **asked, progress=tell)
 
         return await self._run(self._begin(progress, inputs), inputs, settings, finish, spare=True)

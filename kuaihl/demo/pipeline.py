@@ -18,11 +18,13 @@ from kuaihl.features.embeddings import SOURCES, Embeddings, Source
 from kuaihl.highlights import HighlightOptions
 from kuaihl.media.clips.writer import zip_clips
 from kuaihl.media.recording import Recording, open_recording, playable
-from kuaihl.predictor import Predictor, ProgressCallback
-from kuaihl.records import Comment, CommentLog, Prediction
+from kuaihl.predictor import Predictor
+from kuaihl.progress import Progress
+from kuaihl.records import CommentLog, Prediction
 from kuaihl.session import replay
 
 _PIECE = 2**24
+ProgressCallback = Callable[[str, float], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +158,9 @@ def encode(
     if before is not None and (before.key, before.encoders) == (given.key, encoders):
         footage = before.footage
     else:
-        footage = predictor.encode(given.recording, transcript=given.transcript, sources=[*sources], progress=progress)
+        footage = predictor.encode(
+            given.recording, transcript=given.transcript, sources=[*sources], progress=Progress(progress)
+        )
     log = given.log if "comments" in sources else None
     encoded = _with_comments(predictor, footage, log, settings, progress=progress)
     return Material(given.key, encoders, footage, log, encoded)
@@ -243,7 +247,7 @@ def play(predictor: Predictor, run: Run) -> Iterator[Prediction]:
 def clips(run: Run, *, progress: ProgressCallback) -> Path:
     """Cut a run's highlights into one zip in its folder."""
     target = run.folder / "clips.zip"
-    zip_clips(run.opened, run.prediction.highlights, target, progress=progress)
+    zip_clips(run.opened, run.prediction.highlights, target, progress=Progress(progress))
     return target
 
 
@@ -263,10 +267,7 @@ def truth_beside(recording: Path, *, target: str) -> tuple[float, ...] | None:
 
 def placed(log: CommentLog, settings: Settings) -> CommentLog:
     """Move and choose the comments of a log as the settings say."""
-    offset_s, moved = settings.comment_offset_s, log.comments
-    if offset_s:
-        moved = tuple(Comment(c.time_s + offset_s, c.text, c.user, c.kind) for c in moved)
-    return selection.select_kinds(replace(log, comments=moved), settings.counted)
+    return selection.select_kinds(log.shifted(settings.comment_offset_s), settings.counted)
 
 
 def _with_comments(
@@ -286,7 +287,7 @@ def _with_comments(
     text = predictor.text_encoder.encode_segments(
         None if footage.speech is None else [" ".join(u.text for u in part) for part in footage.speech],
         [[c.text for c in part] for part in written],
-        progress=progress and (lambda done: progress("reading", done)),
+        progress=Progress(progress, "reading"),
     )
     skipped = (*footage.skipped, *log.skipped, *selection.outside(log.comments, footage.segments))
     timings_s = dict(footage.timings_s)
@@ -305,9 +306,9 @@ def _predict(
     progress: ProgressCallback,
 ) -> Run:
     shown = material.encoded.without(*settings.without)
-    prediction = predictor.score(shown, **settings.as_asked, options=settings.options, progress=progress)
+    prediction = predictor.score(shown, **settings.as_asked, options=settings.options, progress=Progress(progress))
     contributions = attribution.contributions(
-        predictor, shown, **settings.as_asked, progress=partial(progress, "predicting")
+        predictor, shown, **settings.as_asked, progress=Progress(progress, "predicting")
     )
     writing = partial(progress, "writing")
     stills = stills_of(opened, prediction, progress=writing)

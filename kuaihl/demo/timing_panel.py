@@ -1,6 +1,5 @@
 """The page's part that fits a comment log to its recording: rate beside sound, and the offset they suggest."""
 
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +9,7 @@ from kuaihl.comments.selection import select_kinds
 from kuaihl.demo.forms import source_of, told
 from kuaihl.demo.jobs import Jobs
 from kuaihl.errors import KuaiHLError
+from kuaihl.progress import Progress
 
 if TYPE_CHECKING:
     from kuaihl.sync import LogCheck
@@ -80,7 +80,7 @@ class Fitting:
         job = self.jobs.begin(progress, source, log)
 
         def work() -> "LogCheck":
-            opening, comparing = (partial(job, stage) for stage in ("opening", "comparing"))
+            opening, comparing = (Progress(job, stage) for stage in ("opening", "comparing"))
             try:
                 found = read(log, stream_start=stream_start.strip() or None, progress=opening)
                 opened = open_recording(source, progress=opening)

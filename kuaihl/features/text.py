@@ -1,7 +1,7 @@
 """Text encoder: the speech and comments of a segment to one vector (BERT)."""
 
 import logging
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
@@ -15,6 +15,7 @@ from transformers.utils import logging as transformers_logging
 
 from kuaihl.devices import autocast, choose_device
 from kuaihl.errors import CheckpointError
+from kuaihl.progress import SILENT, Progress
 
 logger = logging.getLogger(__name__)
 
@@ -106,22 +107,18 @@ class TextEncoder:
         speech: Sequence[str] | None,
         comments: Sequence[Sequence[str]] | None,
         *,
-        progress: Callable[[float], None] | None = None,
+        progress: Progress = SILENT,
     ) -> TextFeatures:
-        """Encode speech alone, comments alone and both at once: BERT mixes them, so one does not give another.
-
-        ``progress`` is told, before every batch, which share is done; what it raises stops the work.
-        """
-        tell = progress or (lambda _: None)
+        """Encode speech alone, comments alone and both at once: BERT mixes them, so one does not give another."""
         spoken = self._speech_pieces(speech)
-        written = self._comment_pieces(comments, lambda share: tell(_CUTTING_SHARE * share))
+        written = self._comment_pieces(comments, progress.part(0.0, _CUTTING_SHARE))
         choices = [
             self._texts(spoken, None) if spoken is not None else None,
             self._texts(None, written) if written is not None else None,
             self._texts(spoken, written) if spoken is not None and written is not None else None,
         ]
         texts = [text for texts in choices if texts is not None for text in texts]
-        vectors = self._vectors(texts, lambda share: tell(_CUTTING_SHARE + (1 - _CUTTING_SHARE) * share))
+        vectors = self._vectors(texts, progress.part(_CUTTING_SHARE, 1.0))
         parts = iter(np.split(vectors, max(1, sum(texts is not None for texts in choices))))
         return TextFeatures(*(next(parts) if texts is not None else None for texts in choices))
 
@@ -138,7 +135,7 @@ class TextEncoder:
         return None if speech is None else self._pieces(speech, limit=SPEECH_PIECES)
 
     def _comment_pieces(
-        self, comments: Sequence[Sequence[str]] | None, progress: Callable[[float], None] | None = None
+        self, comments: Sequence[Sequence[str]] | None, progress: Progress = SILENT
     ) -> list[dict[int, list[int]]] | None:
         """Cut as many comments of each segment as could be used; keys are places in the segment, in `even_order`."""
         if comments is None:
@@ -150,8 +147,7 @@ class TextEncoder:
             tried.append({i: written[i] for i in even_order(len(written))[:TEXT_PIECES]})
         cut = []
         for done, texts in enumerate(tried):
-            if progress is not None:
-                progress(done / len(tried))
+            progress(done / len(tried))
             cut.append(dict(zip(texts, self._pieces(texts.values(), limit=TEXT_PIECES), strict=True)))
         return cut
 
@@ -170,7 +166,7 @@ class TextEncoder:
         ]
 
     @torch.inference_mode()
-    def _vectors(self, texts: list[tuple[int, ...]], progress: Callable[[float], None] | None = None) -> np.ndarray:
+    def _vectors(self, texts: list[tuple[int, ...]], progress: Progress = SILENT) -> np.ndarray:
         """Encode texts of word pieces -> (texts, dim) float16; equal texts once."""
         distinct = {text: place for place, text in enumerate(sorted(set(texts), key=len, reverse=True))}
         vectors = np.empty((len(distinct), self.dim), dtype=np.float16)
@@ -179,8 +175,7 @@ class TextEncoder:
             waiting = list(same)
             size = max(1, _PIECES_PER_BATCH[self.device.type] // width)
             for start in range(0, len(waiting), size):
-                if progress is not None:
-                    progress(done / len(distinct))
+                progress(done / len(distinct))
                 batch = waiting[start : start + size]
                 vectors[done : done + len(batch)] = self._forward(batch, width=width)
                 done += len(batch)

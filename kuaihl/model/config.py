@@ -15,7 +15,7 @@ class Target:
         ``"lvtr"``, ``"participation"``, ...
     trained_on
         One sentence for people: what the head learned from.
-    without
+    excluded_inputs
         What it was trained without, and never sees: of "pictures", "speech", "comments", "streamer", "text", "words".
         Without text it sees of speech only how much there is, and of comments that and single words.
     streamers
@@ -24,11 +24,11 @@ class Target:
 
     name: str = "lvtr"
     trained_on: str = "nothing: random weights"
-    without: tuple[str, ...] = ()
+    excluded_inputs: tuple[str, ...] = ()
     streamers: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "without", tuple(self.without))  # a list, where it comes from JSON
+        object.__setattr__(self, "excluded_inputs", tuple(self.excluded_inputs))  # a list, where it comes from JSON
         object.__setattr__(self, "streamers", None if self.streamers is None else tuple(self.streamers))
 
 
@@ -46,7 +46,7 @@ class KuaiHLConfig:
         n: how many segments a prediction looks back on; the paper's 20 are ten minutes.
     dropout
         In training only.
-    activity, words, shares, spoken
+    activity, words, word_shares, speech_text
         Whether the two activity tokens, the token of how often the comments hold each word, that of the share of the
         comments that do, and that of the speech alone are used; the paper does not have them. Speech is in the text as
         well, where comments drown it.
@@ -70,8 +70,8 @@ class KuaiHLConfig:
     dropout: float = 0.1
     activity: bool = True
     words: bool = False
-    shares: bool = False
-    spoken: bool = False
+    word_shares: bool = False
+    speech_text: bool = False
     recurrent: tuple[str, ...] = ()
     visual_encoder: str = "swin_compact_128"
     picture_dim: int = 256
@@ -104,7 +104,7 @@ class KuaiHLConfig:
 
 
 PRESETS = {
-    "compact": KuaiHLConfig(words=True, shares=True, spoken=True, recurrent=("lvtr", "participation")),
+    "compact": KuaiHLConfig(words=True, word_shares=True, speech_text=True, recurrent=("lvtr", "participation")),
     "paper": KuaiHLConfig(
         dim=256,
         heads=8,
@@ -123,8 +123,8 @@ PRESETS = {
         decoder_layers=1,
         window=5,
         words=True,
-        shares=True,
-        spoken=True,
+        word_shares=True,
+        speech_text=True,
         recurrent=("lvtr",),
         picture_dim=8,
         text_dim=8,

@@ -1,6 +1,5 @@
 """Model inputs: what the model reads of each segment, built from the embeddings of a recording."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
@@ -11,6 +10,7 @@ from kuaihl.features.bag_of_words import hashed_words
 from kuaihl.features.chat import ChatActivity, speech_activity
 from kuaihl.features.embeddings import Embeddings
 from kuaihl.model.config import KuaiHLConfig
+from kuaihl.progress import SILENT, Progress
 
 PICTURES = 3
 """Of each segment."""
@@ -122,12 +122,8 @@ def gather_features(
     )
 
 
-Progress = Callable[[float], None]
-"""Told which share is done; what it raises stops the work."""
-
-
 def gathered(
-    config: KuaiHLConfig, encoded: Embeddings, *, streamer_index: int, progress: Progress | None = None
+    config: KuaiHLConfig, encoded: Embeddings, *, streamer_index: int, progress: Progress = SILENT
 ) -> ModelInputs:
     """Gather what a model reads of a recording: a batch of one, what is missing marked as such."""
     segments = encoded.segments
@@ -135,8 +131,7 @@ def gathered(
     speech = encoded.speech if encoded.speech is not None else [()] * len(segments)
     measure, chat, found = ChatActivity(), [], []
     for segment, some in zip(segments, comments, strict=True):
-        if progress is not None:
-            progress(segment.index / len(segments))
+        progress(segment.index / len(segments))
         chat.append(measure.add(some, segment))
         found.append(hashed_words([some]))
     words, counts = (np.concatenate(parts) for parts in zip(*found, strict=True))

@@ -18,8 +18,9 @@ from kuaihl.features.chat import CHAT_COLUMNS, SPEECH_COLUMNS
 from kuaihl.model.config import KuaiHLConfig
 from kuaihl.model.decoder import CausalDecoder
 from kuaihl.model.hub import CONFIG_FILE, MODEL_FILE, fetch
-from kuaihl.model.inputs import PICTURES, ModelInputs, Progress
+from kuaihl.model.inputs import PICTURES, ModelInputs
 from kuaihl.model.perceiver import Perceiver
+from kuaihl.progress import SILENT, Progress
 
 _STEP = 16
 """Segments, or windows, that a sweep takes at once."""
@@ -90,7 +91,7 @@ class KuaiHL(
         dim = config.dim
         self.project_pictures = _projection(config.picture_dim, dim)
         self.project_text = _projection(config.text_dim, dim)
-        kinds = PICTURES + 1 + (2 if config.activity else 0) + config.words + config.shares + config.spoken
+        kinds = PICTURES + 1 + (2 if config.activity else 0) + config.words + config.word_shares + config.speech_text
         self.token_kind = nn.Parameter(torch.randn(kinds, dim) * 0.02)
         if config.activity:
             self.project_chat = nn.Linear(len(CHAT_COLUMNS), dim)
@@ -98,13 +99,13 @@ class KuaiHL(
             for name, columns in (("chat", CHAT_COLUMNS), ("speech", SPEECH_COLUMNS)):
                 self.register_buffer(f"{name}_mean", torch.zeros(len(columns)))
                 self.register_buffer(f"{name}_std", torch.ones(len(columns)))
-        if config.words or config.shares:
+        if config.words or config.word_shares:
             self.words = WordBag()
         if config.words:
             self.project_words = nn.Linear(WORD_DIM, dim)
-        if config.shares:
+        if config.word_shares:
             self.project_shares = nn.Linear(WORD_DIM, dim)
-        if config.spoken:
+        if config.speech_text:
             self.project_spoken = _projection(config.text_dim, dim)
         self.streamer = nn.Embedding(len(config.streamers) + 1, dim)
         nn.init.normal_(self.streamer.weight, std=0.02)
@@ -117,7 +118,7 @@ class KuaiHL(
     def tokens(self, features: ModelInputs, *, target: int = 0) -> Tokens:
         """Project the features, which may be float16, to tokens and say which are present."""
         pictures = self.project_pictures(features.pictures.float())
-        unseen = self.config.targets[target].without
+        unseen = self.config.targets[target].excluded_inputs
         text = self.project_text(features.text.float() * ("text" not in unseen))
         has_pictures, has_speech, has_comments = (
             getattr(features, f"has_{source}") & (source not in unseen) for source in ("pictures", "speech", "comments")
@@ -133,10 +134,10 @@ class KuaiHL(
         if self.config.words:
             parts.append(self.project_words(self.words(features.words, features.counts)).unsqueeze(2))
             present.append(written)
-        if self.config.shares:
+        if self.config.word_shares:
             parts.append(self.project_shares(self.words(features.words, features.shares)).unsqueeze(2))
             present.append(written)
-        if self.config.spoken:
+        if self.config.speech_text:
             parts.append(self.project_spoken(features.spoken.float()).unsqueeze(2))
             present.append(has_speech & ("text" not in unseen))
         tokens = torch.cat(parts, dim=2) + self.token_kind
@@ -164,7 +165,7 @@ class KuaiHL(
         return Output(self._score(decoded, target), tokens, gathered, decoded)
 
     @torch.inference_mode()
-    def sweep(self, features: ModelInputs, *, target: int = 0, progress: Progress | None = None) -> Tensor:
+    def sweep(self, features: ModelInputs, *, target: int = 0, progress: Progress = SILENT) -> Tensor:
         """Predict every segment of a recording of any length, each from the window before it.
 
         Parameters
@@ -172,22 +173,21 @@ class KuaiHL(
         features
             With a batch of 1.
         progress
-            Called with the share that is done; an exception that it raises stops the work.
+            Reports the fraction that is done.
 
         Returns
         -------
         (segments + 1,) float32 on the CPU: NaN for segment 0, which has no past; the last entry is the prediction for
         the segment to come.
         """
-        report = progress or (lambda _: None)
         count = features.pictures.shape[1]
         vectors, scores = [], [torch.full((1,), torch.nan)]
         for start in range(0, count, _PROGRESS_STEP):
-            report(start / count / 2)
+            progress(start / count / 2)
             vectors.append(self.gather_all(features.cut(start, start + _PROGRESS_STEP), target=target))
         whole = torch.cat(vectors)
         for first in range(1, count + 1, _PROGRESS_STEP):
-            report(0.5 + first / count / 2)
+            progress(0.5 + first / count / 2)
             scores.append(self.predict_after(whole[: first + _PROGRESS_STEP - 1], first=first, target=target))
         return torch.cat(scores)
 

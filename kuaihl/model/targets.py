@@ -9,7 +9,7 @@ from kuaihl.model.config import KuaiHLConfig, Target
 
 def sources_of(target: Target) -> tuple[Source, ...]:
     """Tell which sources a target is predicted from: any of them is enough."""
-    return tuple(source for source in SOURCES if source not in target.without)
+    return tuple(source for source in SOURCES if source not in target.excluded_inputs)
 
 
 def check_sources(config: KuaiHLConfig, name: str | None, given: Collection[str]) -> None:
@@ -28,6 +28,6 @@ def streamers_of(config: KuaiHLConfig, name: str | None) -> tuple[str, ...]:
     Checkpoints that do not tell them apart name all of their streamers.
     """
     target = config.targets[config.target_index(name)]
-    if "streamer" in target.without:
+    if "streamer" in target.excluded_inputs:
         return ()
     return config.streamers if target.streamers is None else target.streamers

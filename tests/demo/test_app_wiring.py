@@ -21,7 +21,7 @@ from kuaihl.model.config import KuaiHLConfig, Target
 
 CONFIG = KuaiHLConfig(
     streamers=("1", "Ann", "Bo"),
-    targets=(Target(), Target("participation", "real chat", without=("pictures", "speech", "text"))),
+    targets=(Target(), Target("participation", "real chat", excluded_inputs=("pictures", "speech", "text"))),
 )
 
 

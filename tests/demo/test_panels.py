@@ -20,7 +20,7 @@ def parse(html: str) -> ET.Element:
 
 
 LVTR = Target("lvtr", "simulated rooms")
-PARTICIPATION = Target("participation", "real <chat>", without=("pictures", "speech", "text"))
+PARTICIPATION = Target("participation", "real <chat>", excluded_inputs=("pictures", "speech", "text"))
 
 
 def test_the_model_is_told_with_what_is_chosen_and_what_else_it_can() -> None:

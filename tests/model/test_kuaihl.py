@@ -100,7 +100,7 @@ def test_speech_alone_is_read_where_there_is_speech(model: KuaiHL) -> None:
     deaf, other = (replace(some, has_speech=absent) for some in (given, other))
     assert torch.equal(model(deaf).scores, model(other).scores)
     torch.manual_seed(0)
-    without = KuaiHL(replace(CONFIG, spoken=False)).eval()
+    without = KuaiHL(replace(CONFIG, speech_text=False)).eval()
     assert torch.equal(without(given).scores, without(replace(given, spoken=given.spoken + 1)).scores)
 
 
@@ -117,7 +117,7 @@ def test_text_is_masked_only_where_speech_and_comments_are_missing(model: KuaiHL
 def test_a_head_for_each_target_on_one_trunk(model: KuaiHL) -> None:
     """Each predicts what a model with this head alone does, and never sees what its target does without."""
     torch.manual_seed(1)
-    lvtr, chat = Target("lvtr"), Target("participation", without=("pictures", "speech"))
+    lvtr, chat = Target("lvtr"), Target("participation", excluded_inputs=("pictures", "speech"))
     joint = KuaiHL(replace(CONFIG, targets=(lvtr, chat))).eval()
     weights, given = joint.state_dict(), features(13)
     curves = [joint.sweep(given, target=row)[1:] for row in (0, 1)]
@@ -135,7 +135,7 @@ def test_a_head_for_each_target_on_one_trunk(model: KuaiHL) -> None:
 
 def test_a_head_that_never_saw_text_sees_how_much_there_is_alone() -> None:
     torch.manual_seed(1)
-    model = KuaiHL(replace(CONFIG, targets=(Target("participation", without=("text",)),))).eval()
+    model = KuaiHL(replace(CONFIG, targets=(Target("participation", excluded_inputs=("text",)),))).eval()
     given = features(13)
     curve = model.sweep(given)[1:]
     for text in (torch.zeros_like(given.text), given.text + 1):
@@ -145,7 +145,7 @@ def test_a_head_that_never_saw_text_sees_how_much_there_is_alone() -> None:
 
 def test_a_head_without_words_reads_none() -> None:
     torch.manual_seed(1)
-    lvtr, chat = Target("lvtr", without=("words",)), Target("participation")
+    lvtr, chat = Target("lvtr", excluded_inputs=("words",)), Target("participation")
     model, given = KuaiHL(replace(CONFIG, targets=(lvtr, chat))).eval(), features(13)
     other = replace(given, words=given.words.flip(1))
     assert torch.equal(model.sweep(given)[1:], model.sweep(other)[1:])
@@ -169,7 +169,7 @@ def test_streamers_differ_and_strangers_are_alike(model: KuaiHL) -> None:
 
 def test_without_activity_the_counts_do_not_matter() -> None:
     torch.manual_seed(0)
-    model = KuaiHL(replace(CONFIG, activity=False, shares=False)).eval()
+    model = KuaiHL(replace(CONFIG, activity=False, word_shares=False)).eval()
     given = features(5)
     assert torch.equal(model(given).scores, model(replace(given, chat=given.chat + 1, speech=given.speech + 1)).scores)
 

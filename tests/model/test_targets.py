@@ -10,7 +10,10 @@ from kuaihl.model.targets import check_sources, sources_of, streamers_of
 
 CONFIG = KuaiHLConfig(
     streamers=("1", "Ann"),
-    targets=(Target(), Target("participation", "real chat", without=("pictures", "speech", "text", "streamer"))),
+    targets=(
+        Target(),
+        Target("participation", "real chat", excluded_inputs=("pictures", "speech", "text", "streamer")),
+    ),
 )
 
 

@@ -116,7 +116,7 @@ def test_modality_dropout_leaves_something(segments: Segments) -> None:
 
 @pytest.mark.parametrize("without", [("pictures",), ("speech", "comments")])
 def test_modality_dropout_leaves_something_that_the_model_sees(segments: Segments, without: tuple[str, ...]) -> None:
-    config = replace(CONFIG, targets=(Target(without=without),))
+    config = replace(CONFIG, targets=(Target(excluded_inputs=without),))
     rooms = [r for r in segments.rooms if r.name == "test-0"]  # which has everything
     given = Windows(segments, rooms, config, modality_dropout=0.9)
     got = batch(given, list(range(len(given))))

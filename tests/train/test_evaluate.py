@@ -266,7 +266,7 @@ def test_a_dataset_is_scored_by_the_head_of_its_target(small: Path, model: KuaiH
     segments = Segments(tmp_path)
     with pytest.raises(CheckpointError, match="does not predict 'participation': it predicts lvtr"):
         score(model, segments, segments.rooms)
-    targets = (Target("lvtr"), Target("participation", without=("pictures", "speech")))
+    targets = (Target("lvtr"), Target("participation", excluded_inputs=("pictures", "speech")))
     both = extended(model, replace(model.config, targets=targets)).eval()
     alone = KuaiHL(replace(model.config, targets=targets[1:])).eval()
     weights = {name: both.state_dict()[name] for name in alone.state_dict()}

@@ -170,7 +170,7 @@ def test_it_stops_early(dataset: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("without", [("streamer",), ("pictures",), ("speech", "comments"), ("comments",)])
 def test_what_it_is_trained_without_is_never_seen(dataset: Path, tmp_path: Path, without: tuple[str, ...]) -> None:
     model, _ = load(fit.fit(config(dataset, tmp_path, epochs=1, log_every=1, without=without, window=6)))
-    assert (model.config.targets[0].without, model.config.window) == (without, 6)
+    assert (model.config.targets[0].excluded_inputs, model.config.window) == (without, 6)
     segments = Segments(dataset)
     features = segments.features(segments.rooms[-1], streamer=model.streamer_index("streamer 1"))
     seen = model.sweep(features)

@@ -125,14 +125,14 @@ def test_a_chat_whose_text_was_not_encoded_teaches_no_text(info: DatasetInfo, da
         tmp_path / "chats", info=replace(info, target="participation", source="made-up chat"), text=False
     )
     lvtr, chat = built(config((dataset, tmp_path / "chats"), tmp_path)).config.targets
-    assert lvtr.without == ()
-    assert chat.without == ("pictures", "speech", "text")
+    assert lvtr.excluded_inputs == ()
+    assert chat.excluded_inputs == ("pictures", "speech", "text")
 
 
 def test_what_is_hidden_from_one_target_alone(dataset: Path, chats: Path, tmp_path: Path) -> None:
     lvtr, chat = built(config((dataset, chats), tmp_path, without=("lvtr:words", "speech"))).config.targets
-    assert lvtr.without == ("words", "speech")
-    assert chat.without == ("speech", "pictures")
+    assert lvtr.excluded_inputs == ("words", "speech")
+    assert chat.excluded_inputs == ("speech", "pictures")
     for wrong in ("taste", "lvtr:taste", "mood:words", "lvtr:streamer"):
         with pytest.raises(LabelError, match=f"--without {wrong}: there is no such thing"):
             built(config(dataset, tmp_path, without=(wrong,)))
@@ -183,7 +183,7 @@ def test_a_checkpoint_learns_another_target(dataset: Path, chats: Path, checkpoi
 
 def test_a_checkpoint_can_forget_its_streamers(dataset: Path, checkpoint: Path, tmp_path: Path) -> None:
     model = built(config(dataset, tmp_path, init=checkpoint, without=("streamer", "pictures")))
-    assert (model.config.targets[0].without, model.config.streamers) == (("streamer", "pictures"), ())
+    assert (model.config.targets[0].excluded_inputs, model.config.streamers) == (("streamer", "pictures"), ())
     torch.testing.assert_close(model.streamer.weight, load(checkpoint)[0].streamer.weight[:1])
 
 

@@ -12,7 +12,9 @@ from tests.fixtures.small_dataset import CHAT_INFO, write_chat_dataset, write_da
 from train.dataset import Windows
 from train.mixture import Mixture, open_parts, read
 
-CONFIG = replace(PRESETS["debug"], targets=(Target("lvtr"), Target("participation", without=("pictures", "speech"))))
+CONFIG = replace(
+    PRESETS["debug"], targets=(Target("lvtr"), Target("participation", excluded_inputs=("pictures", "speech")))
+)
 
 
 @pytest.fixture(scope="module")

@@ -20,23 +20,24 @@ from kuaihl.model.kuaihl import load
 from train.command import plain_errors
 from train.data.participation import TARGET
 from train.dataset import DATASET_FILE, Segments, read_info
-from train.evaluate import rooms_of, score
 from train.experiments.comparison import Finished, Line, LineResult, compare, markdown, time_left_s
 from train.fit import FitConfig, fit
 from train.metrics import taus
 from train.run_state import STATE_FILE, settings_of
+from train.scoring import score
+from train.splits import select_rooms
 
 ROWS_FOLDER, RUNS_FOLDER = "rows", "runs"
-PLAIN = {"activity": False, "words": False, "shares": False, "spoken": False, "recurrent": ()}
+PLAIN = {"activity": False, "words": False, "word_shares": False, "speech_text": False, "recurrent": ()}
 """What the paper does not have, and the rows of its tables do without."""
-CHAT = {"activity": True, "words": True, "recurrent": (TARGET,), "pair": (0.0,), "align": 0.0}
+CHAT = {"activity": True, "words": True, "recurrent": (TARGET,), "pair_weight": (0.0,), "align_weight": 0.0}
 """What trainings on chat alone have in common."""
 RUNS: dict[str, dict[str, Any]] = {
-    "point": {"pair": (0.0,), "align": 0.0},
-    "L0": {"region": "all", "align": 0.0},
-    "L1": {"region": "border", "align": 0.0},
-    "L2": {"region": "inverted", "align": 0.0},
-    "L3": {"region": "under", "align": 0.0},
+    "point": {"pair_weight": (0.0,), "align_weight": 0.0},
+    "L0": {"region": "all", "align_weight": 0.0},
+    "L1": {"region": "border", "align_weight": 0.0},
+    "L2": {"region": "inverted", "align_weight": 0.0},
+    "L3": {"region": "under", "align_weight": 0.0},
     "L1-plain": {"positive": "plain"},
     "full": {},
     "no-streamer": {"without": ("streamer",)},
@@ -52,7 +53,7 @@ RUNS: dict[str, dict[str, Any]] = {
     "chat-activity": CHAT | {"words": False},
     "chat-words": CHAT | {"activity": False},
     "chat-attention": CHAT | {"recurrent": ()},
-    "chat-pair": CHAT | {"pair": (1.0,)},
+    "chat-pair": CHAT | {"pair_weight": (1.0,)},
     **{f"chat-window-{n}": CHAT | {"window": n} for n in (10, 40)},
 }
 """What each training changes of the settings that all share, by name. Tables share trainings."""
@@ -127,9 +128,10 @@ class AblateConfig:
         Folder for curves and checkpoints; ``runs`` in ``out`` if not given.
     seeds
         How many trainings a row: the whole table with seed 0, then with seed 1, and so on.
-    share
+    epoch_share
         Share of the windows that an epoch draws.
-    preset, dropout, epochs, batch, rate, decay, warmup, align, pair, streamer_dropout, modality_dropout, patience
+    preset, dropout, epochs, batch_size, learning_rate, weight_decay, warmup_steps, align_weight, pair_weight,
+    streamer_dropout, modality_dropout, patience
         As for train.fit, for all rows alike but for what a row is about. Tokens of activity and words and the
         recurrent layer are off where pictures are read, on for participation.
     threads, processes
@@ -142,15 +144,15 @@ class AblateConfig:
     runs: Path | None = None
     seeds: int = 5
     preset: Literal["compact", "paper", "debug"] = "compact"
-    share: float = 1.0
+    epoch_share: float = 1.0
     dropout: float | None = FitConfig.dropout
     epochs: int = FitConfig.epochs
-    batch: int = FitConfig.batch
-    rate: float = FitConfig.rate
-    decay: float = FitConfig.decay
-    warmup: int = FitConfig.warmup
-    align: float = FitConfig.align
-    pair: float = FitConfig.pair[0]
+    batch_size: int = FitConfig.batch_size
+    learning_rate: float = FitConfig.learning_rate
+    weight_decay: float = FitConfig.weight_decay
+    warmup_steps: int = FitConfig.warmup_steps
+    align_weight: float = FitConfig.align_weight
+    pair_weight: float = FitConfig.pair_weight[0]
     streamer_dropout: float = FitConfig.streamer_dropout
     modality_dropout: float = FitConfig.modality_dropout
     patience: int = FitConfig.patience
@@ -166,7 +168,7 @@ def ablate(config: AblateConfig) -> list[LineResult]:
     LabelError
         ``out`` holds trainings with another dataset or other settings, or the dataset lacks a split.
     """
-    rooms_of(Segments(config.dataset), "test")  # before hours of training rather than after
+    select_rooms(Segments(config.dataset), "test")  # before hours of training rather than after
     torch.set_num_threads(config.threads)
     (config.out / ROWS_FOLDER).mkdir(parents=True, exist_ok=True)
     runs = dict.fromkeys(line.run for line in TABLES[config.table])
@@ -209,8 +211,8 @@ def fit_config(config: AblateConfig, run: str, seed: int) -> FitConfig:
     folder = (config.runs or config.out / RUNS_FOLDER) / f"{run}-seed{seed}"
     return FitConfig(
         **shared
-        | {"dataset": (config.dataset,), "out": folder, "seed": seed, "pair": (config.pair,)}
-        | {"share": (config.share,), **PLAIN, **RUNS[run]}
+        | {"dataset": (config.dataset,), "out": folder, "seed": seed, "pair_weight": (config.pair_weight,)}
+        | {"epoch_share": (config.epoch_share,), **PLAIN, **RUNS[run]}
     )
 
 
@@ -220,7 +222,7 @@ def _train(config: AblateConfig, run: str, seed: int) -> Finished:
     settings = fit_config(config, run, seed)
     model, _ = load(fit(settings))
     segments = Segments(config.dataset)
-    rooms = rooms_of(segments, "test")
+    rooms = select_rooms(segments, "test")
     test = {}
     for missing in sorted({line.missing for table in TABLES.values() for line in table if line.run == run}):
         scores = score(model, segments, rooms, without={*settings.without, missing} - {""})
@@ -284,8 +286,7 @@ def _write_table(config: AblateConfig, finished: Mapping[tuple[str, int], Finish
 
 def _settings(config: FitConfig) -> dict[str, Any]:
     """What decides a training but for the data, as JSON knows it: no folders, which are of one machine."""
-    apart = ("dataset", "out", "workers", "log_every", "save_every")
-    return json.loads(json.dumps(settings_of(config, apart=apart)))
+    return settings_of(config, ignored=("dataset", "out", "workers", "log_every", "save_every"))
 
 
 def _dataset_sha256(dataset: Path) -> str:

@@ -23,11 +23,11 @@ from kuaihl.model.config import KuaiHLConfig
 from kuaihl.model.kuaihl import KuaiHL, load
 from train.command import plain_errors
 from train.dataset import DatasetInfo, Room, Segments
-from train.evaluate import rooms_of
 from train.experiments.drawing import BLUE, GREY, VERMILION, panels, write
 from train.experiments.reliability import Reliability
 from train.losses import Region, pairwise_loss
 from train.run_state import LOG_FILE
+from train.splits import select_rooms
 
 _REGION_TITLES = {
     "all": r"$L^0_{Pair}$, Eq. 9: all pairs",
@@ -151,7 +151,7 @@ def choose_windows(segments: Segments, *, count: int, length: int, generator: np
     """
     rooms = [
         room
-        for room in rooms_of(segments, "test")
+        for room in select_rooms(segments, "test")
         if room.stop - room.start >= length
         and segments.scalar("has_pictures", room.start, room.stop).all()
         and segments.scalar("has_comments", room.start, room.stop).all()

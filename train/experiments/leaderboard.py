@@ -31,8 +31,8 @@ from train.baselines.word_counts import Words
 from train.command import plain_errors
 from train.data.participation import TARGET
 from train.dataset import Room
-from train.evaluate import write_report
 from train.experiments.standings import Entry, Task, enter_checkpoint, markdown, open_task, print_leaderboard, rank
+from train.files import write_json
 from train.metrics import taus
 
 Table = Callable[[Sequence[Room]], np.ndarray]
@@ -225,7 +225,7 @@ def main(
     board = rank(task, [*entries(task, seed=seed), *found], draws=draws, seed=seed)
     print_leaderboard(board)
     if out:
-        write_report(board, out)
+        write_json(out, board)
         out.with_suffix(".md").write_text(markdown(board), encoding="utf-8")
 
 

@@ -153,7 +153,7 @@ def simulation_of(dataset: Path, info: DatasetInfo, *, scenes: Path | None, comm
     if info.parameters.keys() != {f.name for f in fields(SimulatorConfig)}:
         raise LabelError(
             f"{dataset} is not of rooms of this version's simulator, but of {info.source}: what is hidden there cannot "
-            "be told. Make one with `python -m train.simulator rooms`."
+            "be told. Make one with `python -m train.prepare rooms`."
         )
     for option, what, given in (("--scenes", "photos", scenes), ("--comment-bank", "chat", comment_bank)):
         named = re.search(rf" {option} (.+?) --", info.made_by)

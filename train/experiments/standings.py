@@ -11,8 +11,9 @@ from kuaihl.errors import LabelError
 from kuaihl.model.kuaihl import load, sha256_of
 from train.baselines.tabular import labels_of, rooms_of_rows
 from train.dataset import Room, Segments
-from train.evaluate import check_encoders, check_left_out, rooms_of, score
 from train.metrics import drawn_taus, room_taus, taus
+from train.scoring import check_encoders, check_left_out, score
+from train.splits import select_rooms
 
 _KINDS = {"pooled": ("pooled", "interval"), "per room": ("per_room", "per_room_interval")}
 
@@ -50,7 +51,7 @@ def open_task(dataset: Path, *, left_out: Sequence[str] = ()) -> Task:
         It is no dataset, or a split has no segment to score.
     """
     segments = Segments(dataset)
-    parts = [rooms_of(segments, split, left_out=left_out) for split in ("train", "validation", "test")]
+    parts = [select_rooms(segments, split, left_out=left_out) for split in ("train", "validation", "test")]
     if not all(len(labels_of(segments, part)) for part in parts):
         raise LabelError(f"{dataset}: the rooms for training, validation or testing have no segment to score.")
     return Task(segments, *parts, left_out=tuple(left_out))

@@ -14,8 +14,8 @@ from kuaihl.features.embeddings import SOURCES
 from kuaihl.features.pretrained import VISUAL_FILE, sha256_file
 from kuaihl.model.config import Target
 from kuaihl.model.kuaihl import KuaiHL, load, sha256_of
-from train.calibrate import CALIBRATION_FILE
-from train.evaluate import RIVALS, TABLES
+from train.run_state import CALIBRATION_FILE
+from train.scoring import RIVALS, TABLES
 
 CARD_FILE = "README.md"
 EVALUATION_FILES = "evaluation*.json"
@@ -124,7 +124,7 @@ class _Head:
 
     @property
     def simulated(self) -> bool:
-        return "train.simulator" in self.made_by
+        return "train.prepare rooms" in self.made_by
 
 
 def _evaluations(folder: Path) -> dict[str, dict[str, Any]]:
@@ -146,7 +146,7 @@ def _head(folder: Path, target: Target, made_by: str, evaluations: dict[str, dic
 
 
 def _told(head: _Head) -> str:
-    sources = [source for source in SOURCES if source not in head.target.without]
+    sources = [source for source in SOURCES if source not in head.target.excluded_inputs]
     means = _MEANINGS.get(head.target.name, f"the {head.name} of the next one")
     audience = _SIMULATED_AUDIENCES if head.simulated else _REAL_AUDIENCES
     indented = audience.replace("\n", "\n  ")
@@ -261,9 +261,9 @@ def _distilled(log: dict[str, Any] | None) -> str:
         f"\nThe visual encoder was distilled from an ImageNet EfficientNet-Lite0 on {log['photos']:,} photographs and\n"
         f"{log['drawings']:,} frames of simulated rooms: {steps:,} steps in {minutes:.0f} minutes.\n"
     )
-    if log.get("told"):
+    if log.get("content_frames"):
         told += (
-            f"From about {log['told']:,} other frames of simulated training rooms it also learned what those show:\n"
+            f"From about {log['content_frames']:,} other frames of simulated training rooms it also learned what those show:\n"
             "scene, intensity, gifts on screen.\n"
         )
     if probe := log["probe"]:

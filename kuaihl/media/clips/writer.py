@@ -2,9 +2,8 @@
 
 import tempfile
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from kuaihl.atomic import filled
@@ -12,12 +11,10 @@ from kuaihl.errors import KuaiHLError
 from kuaihl.media.clips.cutting import cut, suffix_of
 from kuaihl.media.clips.frame_rates import rate_of, timecode_rate
 from kuaihl.media.recording import Recording
+from kuaihl.progress import SILENT, Progress
 from kuaihl.records import Highlight
 
 __all__ = ["Clip", "cut_clips", "rate_of", "timecode_rate", "zip_clips"]
-
-Progress = Callable[[str, float], None]
-"""Told the stage, which is ``"cutting"``, and the share done; what it raises ends the work."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +40,7 @@ def cut_clips(
     *,
     padding_s: float = 0.0,
     exact: bool = False,
-    progress: Progress | None = None,
+    progress: Progress = SILENT,
 ) -> list[Clip]:
     """Cut a clip of each highlight into a folder, such as ``01_0h12m30s.mp4``: all of them or none.
 
@@ -79,7 +76,7 @@ def zip_clips(
     *,
     padding_s: float = 0.0,
     exact: bool = False,
-    progress: Progress | None = None,
+    progress: Progress = SILENT,
 ) -> list[Clip]:
     """Cut a clip of each highlight into one zip, of which one clip at a time lies beside it on the disk.
 
@@ -108,15 +105,13 @@ def _cut(
     *,
     padding_s: float,
     exact: bool,
-    progress: Progress | None,
+    progress: Progress,
 ) -> Iterator[Clip]:
     if not padding_s >= 0:
         raise ValueError(f"padding_s must be a number from 0 up, not {padding_s}")
 
-    def tell(done: int, share: float) -> None:
-        progress("cutting", (done + share) / len(highlights))
-
-    for done, highlight in enumerate(highlights):
+    parts = progress.stage("cutting").split(len(highlights))
+    for part, highlight in zip(parts, highlights, strict=True):
         start_s = max(highlight.start_s - padding_s, 0.0)
         end_s = min(highlight.end_s + padding_s, recording.info.duration_s)
         name = f"{highlight.rank:02}_{_clock(highlight.start_s)}{suffix_of(recording, start_s=start_s, end_s=end_s)}"
@@ -126,7 +121,7 @@ def _cut(
             start_s=start_s,
             end_s=end_s,
             exact=exact,
-            progress=progress and partial(tell, done),
+            progress=part,
         )
         early_s = max(start_s - found.start_s, 0.0)
         yield Clip(highlight.rank, name, found.start_s, found.end_s, early_s, found.encoded)

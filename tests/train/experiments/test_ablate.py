@@ -59,7 +59,9 @@ def whole(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def config(dataset: Path, out: Path, **changes: object) -> AblateConfig:
-    base = AblateConfig("table2", dataset, out, seeds=2, preset="debug", epochs=2, batch=16, rate=3e-3, warmup=5)
+    base = AblateConfig(
+        "table2", dataset, out, seeds=2, preset="debug", epochs=2, batch_size=16, learning_rate=3e-3, warmup_steps=5
+    )
     return replace(base, **changes)
 
 
@@ -151,7 +153,7 @@ def test_the_numbers_are_those_of_the_checkpoints(dataset: Path, whole: Path) ->
 def test_rows_of_other_settings_or_data_are_refused(dataset: Path, tmp_path: Path) -> None:
     ablate.ablate(config(dataset, tmp_path / "out", seeds=1, epochs=1))
     with pytest.raises(LabelError, match=r"point-seed0.json was trained with other settings \(epochs, rate\)"):
-        ablate.ablate(config(dataset, tmp_path / "out", seeds=1, epochs=2, rate=1e-3))
+        ablate.ablate(config(dataset, tmp_path / "out", seeds=1, epochs=2, learning_rate=1e-3))
     write_dataset(tmp_path / "other")
     write_info(tmp_path / "other", replace(read_info(dataset), source="others"))
     with pytest.raises(LabelError, match=r"other settings \(dataset\)"):

@@ -32,14 +32,17 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def runs(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Short trainings under the names that train.experiments.ablate gives, each step of which is in the curves."""
     path = tmp_path_factory.mktemp("runs")
-    changes = {"L0": {"region": "all", "align": 0.0}, "L1": {"align": 0.0}, "full": {}}
+    changes = {"L0": {"region": "all", "align_weight": 0.0}, "L1": {"align_weight": 0.0}, "full": {}}
     for name, changed in changes.items():
         fit.fit(short(dataset, path / f"{name}-seed0", log_every=1, **changed))
     return path
 
 
 def short(dataset: Path, out: Path, **changes: object) -> FitConfig:
-    return replace(FitConfig((dataset,), out, preset="debug", epochs=2, batch=16, rate=3e-3, warmup=5), **changes)
+    return replace(
+        FitConfig((dataset,), out, preset="debug", epochs=2, batch_size=16, learning_rate=3e-3, warmup_steps=5),
+        **changes,
+    )
 
 
 @pytest.mark.parametrize(
@@ -90,7 +93,7 @@ def test_smoothing_is_a_mean_of_neighbours() -> None:
 
 
 def test_fig5_begins_with_the_weights_that_training_began_with(dataset: Path, tmp_path: Path) -> None:
-    still, _ = load(fit.fit(short(dataset, tmp_path, rate=0.0, epochs=1, seed=3)))
+    still, _ = load(fit.fit(short(dataset, tmp_path, learning_rate=0.0, epochs=1, seed=3)))
     before = figures.untrained(still.config, seed=3)
     for layer in ("project_pictures", "project_text"):
         for mine, fitted in zip(getattr(before, layer).parameters(), getattr(still, layer).parameters(), strict=True):

@@ -30,9 +30,9 @@ from train.baselines.tabular import (
 )
 from train.data.chat_logs import prepare_chat
 from train.dataset import ENCODER_FILES, Room, Segments
-from train.evaluate import score
 from train.experiments import leaderboard
 from train.experiments.standings import Entry, Task, enter_checkpoint, markdown, open_task, rank
+from train.scoring import score
 
 
 @pytest.fixture(scope="module")

@@ -10,11 +10,12 @@ from huggingface_hub import ModelCard
 from kuaihl.errors import CheckpointError
 from tests.fixtures.small_dataset import CHAT_INFO, INFO, write_chat_dataset, write_dataset
 from train import calibrate, evaluate
+from train.files import write_json
 from train.fit import FitConfig, fit
 from train.release.card import write_card
 
 MADE_BY = {
-    "rooms": "python -m train.simulator rooms --size small --seed 0 --out rooms",
+    "rooms": "python -m train.prepare rooms --size small --seed 0 --out rooms",
     "chats": "python -m train.prepare chat --logs logs --out chats --no-text",
 }
 
@@ -26,7 +27,15 @@ def test_the_card_tells_of_each_target(tmp_path: Path, monkeypatch: pytest.Monke
     write_dataset(rooms, info=replace(INFO, made_by=MADE_BY["rooms"]))
     write_chat_dataset(chats, info=replace(CHAT_INFO, made_by=MADE_BY["chats"]))
     checkpoint = fit(
-        FitConfig((rooms, chats), tmp_path / "run", preset="debug", epochs=3, rate=3e-3, warmup=5, batch=16)
+        FitConfig(
+            (rooms, chats),
+            tmp_path / "run",
+            preset="debug",
+            epochs=3,
+            learning_rate=3e-3,
+            warmup_steps=5,
+            batch_size=16,
+        )
     )
     calibrate.calibrate(checkpoint, chats)
     reports = {}
@@ -34,7 +43,7 @@ def test_the_card_tells_of_each_target(tmp_path: Path, monkeypatch: pytest.Monke
         with pytest.raises(CheckpointError, match=f"evaluation of {target}, which is missing"):
             write_card(checkpoint)
         file = checkpoint / f"evaluation-{target}.json"
-        evaluate.write_report(evaluate.evaluate(checkpoint, dataset), file)
+        write_json(file, evaluate.evaluate(checkpoint, dataset))
         reports[target] = json.loads(file.read_text())
     card = ModelCard.load(write_card(checkpoint))
     told = {(r.dataset_type, r.metric_name, r.dataset_config): r.metric_value for r in card.data.eval_results}
@@ -48,11 +57,11 @@ def test_the_card_tells_of_each_target(tmp_path: Path, monkeypatch: pytest.Monke
     made_by = card.text.partition("Made by:")[2].split("```")[1].strip().splitlines()
     assert made_by == [
         *MADE_BY.values(),
-        "python -m train.fit --dataset rooms --dataset chats --out run --preset debug --epochs 3 --batch 16 "
-        "--rate 0.003 --warmup 5",
+        "python -m train.fit --dataset rooms --dataset chats --out run --preset debug --epochs 3 --batch-size 16 "
+        "--learning-rate 0.003 --warmup-steps 5",
         "python -m train.calibrate --checkpoint run/checkpoint --dataset chats",
     ]
     report = json.loads((checkpoint / "evaluation-lvtr.json").read_text())
-    evaluate.write_report(report | {"left_out": ["stranger"]}, checkpoint / "evaluation-lvtr.json")
+    write_json(checkpoint / "evaluation-lvtr.json", report | {"left_out": ["stranger"]})
     with pytest.raises(CheckpointError, match="evaluation of lvtr, which is about other weights"):
         write_card(checkpoint)
