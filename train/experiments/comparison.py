@@ -190,8 +190,8 @@ def format_markdown(results: Sequence[LineResult], *, title: str, source: str, s
         "\n\n".join(
             [
                 f"# {title}",
-                "Kendall's tau-b on the test split, pooled over all scored segments: mean over seeds with its 95 % interval "
-                "(Student's t). Tau per room is the mean over rooms. Differences are of pooled tau, paired by seed. "
+                "Kendall's tau-b on the test split, pooled over all scored segments: mean over seeds with its 95 % "
+                "interval (Student's t). Tau per room is the mean over rooms. Differences are of pooled tau, paired by seed. "
                 f"Dataset: {source}." + " The paper's numbers are on its own data, which are not public." * in_paper,
                 _format_table(head, main),
                 "Segments with a true label above Delta only: pooled / per room.",

@@ -1,159 +1,155 @@
-"""Labels without the luck in them: what an observer foresees who is told all that shows in a room and has seen many.
+"""Replace the labels of simulated training rooms by the predictions of an observer, and add hints (see train/hints.py).
 
-Of what decides over a segment's LVTR much is not known beforehand, and a model of few rooms learns that by heart. Rooms
-that nobody has to look at, since the observer is told what shows in them, cost next to nothing, so that it knows from
-thousands what was to be expected. What the rooms for validation and test are measured by stays as it was. Beside the
-labels, what shows and what the observer remembers are written as hints, see `train.hints`.
+The observer knows the content of many other rooms, which need no pictures and so cost little. Its predictions lack the
+random part of the labels. Validation and test rooms keep their labels.
+
+Run as `python -m train.experiments.foresee --dataset D --out D2`.
 """
 
-import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
+import tyro
 from tqdm import tqdm
 
 from kuaihl.comments import selection
 from kuaihl.errors import LabelError
 from kuaihl.features.chat import chat_activity
-from train.baselines.tabular import labels_of, rooms_of_rows
-from train.dataset import ENCODER_FILES, HINTS, DatasetInfo, Room, read_info, write_info, write_shard
-from train.experiments.standings import Task, open_task
+from train.baselines.task import open_task
+from train.command import command_line, plain_errors
+from train.dataset import HINTS, DatasetInfo, copy_encoder, read_info, write_info, write_shard
+from train.experiments.observations import Simulation, observe_dataset_room, observe_room, open_simulation
+from train.experiments.observer import (
+    Observation,
+    make_observation,
+    predict,
+    split_to_predict,
+    split_to_train,
+    train_observer,
+)
 from train.metrics import Tau, taus
-from train.simulator.observations import Simulation, course, shows_in, simulation_of, what_shows
-from train.simulator.observer import Course, forecasts, observe, pasts, pieces
 from train.simulator.rooms.room import room_ids
 
-KIND = "foreseen by an observer"
-"""``label_kind`` of such labels."""
+LABEL_KIND = "foreseen by an observer"
 WINDOW = 20
 """Segments that the observer looks back on, as KuaiHL does."""
-_PIECES_PER_BATCH = 64
+_BATCH_SIZE = 64
 _EPOCHS = 30
-_ROOMS_AT_ONCE = 20
-_LEAST_SD = 0.05
-"""Of a column of hints, so that one that hardly varies does not weigh like others."""
+_CHUNK = 20
+_MIN_STD = 0.05
+"""Lower bound of the standard deviation of a column of hints, so that nearly constant ones have little weight."""
 
 
-def foresee(
-    dataset: Path,
-    out: Path,
-    *,
-    rooms: int,
-    scenes: Path | None = None,
-    comment_bank: Path | None = None,
-    workers: int = 1,
-) -> Tau:
-    """Write a dataset anew, with hints, the labels of its training rooms replaced by what the observer foresees.
+@dataclass(frozen=True)
+class ForeseeConfig:
+    """Write a copy of a dataset of simulated rooms with labels and hints of an observer."""
 
-    Parameters
-    ----------
-    dataset
-        Folder that train.simulator wrote.
-    out
-        Folder for the new one.
-    rooms
-        How many rooms the observer learns from: none of the dataset's, but such as would come after them.
-    scenes, comment_bank
-        The photos and the chat that the dataset was made with.
-    workers
-        Processes that make these rooms; they do not depend on it.
+    dataset: Path
+    """Folder that train.prepare rooms wrote."""
+    out: Path
+    """Output folder."""
+    rooms: int = 9000
+    """Rooms that the observer learns from; none of the dataset's."""
+    scenes: Path | None = None
+    """Photos that the dataset was made with."""
+    comment_bank: Path | None = None
+    """Chat that the dataset was made with."""
+    workers: int = 1
+    """Processes that simulate rooms."""
 
-    Returns
-    -------
-    How well the observer foresees the dataset's test rooms.
+
+def foresee(config: ForeseeConfig) -> Tau:
+    """Write the dataset; return tau of the observer on the test rooms.
 
     Raises
     ------
     LabelError
-        The dataset is not of simulated rooms, they do not come out as they were, there are no ``rooms`` to learn from,
-        or ``out`` holds something.
+        The dataset is not of simulated rooms or of another version, there are no rooms to learn from, or ``out`` is not
+        empty.
     """
-    info = read_info(dataset)
-    simulation = simulation_of(dataset, info, scenes=scenes, comment_bank=comment_bank)
-    if out.exists() and any(out.iterdir()):
-        raise LabelError(f"{out} is not empty: choose another folder.")
-    if rooms < 1:
-        raise LabelError(f"the observer cannot learn from {rooms} rooms: give --rooms of thousands.")
-    task = open_task(dataset)
-    seen = _unlooked(simulation, rooms, workers)
-    told = {one.name: _told(simulation, task, one) for one in (*task.train, *task.validation, *task.test)}
-    observer = observe(
-        [piece for one in seen for piece in pieces(one, WINDOW)],
-        [past for one in task.validation for past in pasts(told[one.name], WINDOW)],
-        batch=_PIECES_PER_BATCH,
+    info = read_info(config.dataset)
+    simulation = open_simulation(config.dataset, info, scenes=config.scenes, comment_bank=config.comment_bank)
+    if config.out.exists() and any(config.out.iterdir()):
+        raise LabelError(f"{config.out} is not empty: choose another folder.")
+    if config.rooms < 1:
+        raise LabelError(f"The observer cannot learn from {config.rooms} rooms: give --rooms of thousands.")
+    task = open_task(config.dataset)
+    rooms = {}
+    for room in (*task.train, *task.validation, *task.test):
+        simulated = simulation.simulate(room.name)
+        content = observe_dataset_room(task.segments, room, simulated)
+        rooms[room.name] = make_observation(content, simulated.lvtr)
+    observer = train_observer(
+        [part for room in _simulate_others(simulation, config) for part in split_to_train(room, WINDOW)],
+        [part for room in task.validation for part in split_to_predict(rooms[room.name], WINDOW)],
+        batch_size=_BATCH_SIZE,
         epochs=_EPOCHS,
     )
-    foreseen = {name: forecasts(observer, pasts(one, WINDOW)) for name, one in told.items()}
-    known = [one.name for one in task.train]
-    remembered = {name: _first_missing(memory) for name, (_, memory) in foreseen.items()}
-    shown = {name: one.told for name, one in told.items()}
-    hints = {name: _scaled(some, by=known) for name, some in zip(HINTS, (shown, remembered), strict=True)}
-    source = f"; labels of training rooms foreseen by an observer of {rooms:,} other rooms"
-    given = (("--scenes", scenes), ("--comment-bank", comment_bank))
-    made_from = "".join(f" {option} {path.name}" for option, path in given if path is not None)
-    command = f"python -m train.simulator foresee --dataset {dataset.name} --rooms {rooms}{made_from} --out {out.name}"
-    new = replace(
+    labels, states = {}, {}
+    for name, room in rooms.items():
+        labels[name], state = predict(observer, split_to_predict(room, WINDOW))
+        states[name] = np.concatenate([np.full_like(state[:1], np.nan), state])  # nothing predicts the first segment
+    train = [room.name for room in task.train]
+    inputs = {name: room.inputs for name, room in rooms.items()}
+    hints = {hint: _standardize(values, train) for hint, values in zip(HINTS, (inputs, states), strict=True)}
+    new_info = replace(
         info,
-        source=info.source + source,
-        made_by=f"{info.made_by}\n{command}",
-        hints={name: values[known[0]].shape[1] for name, values in hints.items()},
+        source=f"{info.source}; labels of training rooms foreseen by an observer of {config.rooms:,} other rooms",
+        made_by=f"{info.made_by}\n{command_line('python -m train.experiments.foresee', config)}",
+        hints={hint: values[train[0]].shape[1] for hint, values in hints.items()},
     )
-    # last, so that a folder that is not whole is no dataset
-    _write_rooms(dataset, out, new, {name: foreseen[name][0] for name in known}, hints)
-    write_info(out, new)
-    of_test = np.concatenate([foreseen[one.name][0] for one in task.test])
-    return taus(of_test, labels_of(task.segments, task.test), rooms_of_rows(task.segments, task.test), deltas=[None])[0]
+    _write_rooms(config, new_info, {name: labels[name] for name in train}, hints)
+    write_info(config.out, new_info)  # last, so that an incomplete folder is not a dataset
+    predicted = np.concatenate([labels[room.name] for room in task.test])
+    return taus(predicted, task.labels(task.test), task.room_names(task.test), deltas=[None])[0]
 
 
-def _unlooked(simulation: Simulation, count: int, workers: int) -> list[Course]:
-    """Rooms after the dataset's, which nobody looks at."""
+def _simulate_others(simulation: Simulation, config: ForeseeConfig) -> list[Observation]:
+    """Simulate rooms that follow those of the dataset."""
     first = len(room_ids(simulation.config))
-    make = partial(_told_anew, simulation)
-    with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
-        made = pool.map(make, range(first, first + count), chunksize=_ROOMS_AT_ONCE)
-        return list(tqdm(made, "rooms", count, unit="room"))
+    with ProcessPoolExecutor(config.workers, get_context("spawn")) as pool:
+        rooms = pool.map(partial(_simulate, simulation), range(first, first + config.rooms), chunksize=_CHUNK)
+        return list(tqdm(rooms, "rooms", config.rooms, unit="room"))
 
 
-def _told_anew(simulation: Simulation, index: int) -> Course:
-    made = simulation.room(index)
-    chat = chat_activity(selection.by_segment(selection.text_comments(made.comments), made.segments), made.segments)
-    return course(what_shows(made, chat), made.lvtr)
+def _simulate(simulation: Simulation, index: int) -> Observation:
+    room = simulation.simulate(index)
+    chat = chat_activity(selection.by_segment(selection.text_comments(room.comments), room.segments), room.segments)
+    return make_observation(observe_room(room, chat), room.lvtr)
 
 
-def _told(simulation: Simulation, task: Task, one: Room) -> Course:
-    made = simulation.named(one.name)
-    return course(shows_in(task.segments, one, made), made.lvtr)
-
-
-def _first_missing(rows: np.ndarray) -> np.ndarray:
-    """Put a row before ``rows`` (segments - 1, columns): of the first segment nobody could foresee anything."""
-    return np.concatenate([np.full_like(rows[:1], np.nan), rows])
-
-
-def _scaled(values: dict[str, np.ndarray], *, by: Sequence[str]) -> dict[str, np.ndarray]:
-    """Standardize the columns of rooms' (segments, columns) by the rooms named; what is missing becomes the mean."""
-    of_all = np.concatenate([values[name] for name in by])
-    mean, sd = np.nanmean(of_all, 0), np.nanstd(of_all, 0).clip(min=_LEAST_SD)
-    return {name: np.nan_to_num((some - mean) / sd) for name, some in values.items()}
+def _standardize(values: Mapping[str, np.ndarray], train: Sequence[str]) -> dict[str, np.ndarray]:
+    """Standardize the columns (segments, columns) of all rooms by the training rooms; NaN becomes the mean."""
+    rows = np.concatenate([values[name] for name in train])
+    mean, std = np.nanmean(rows, 0), np.nanstd(rows, 0).clip(min=_MIN_STD)
+    return {name: np.nan_to_num((room - mean) / std) for name, room in values.items()}
 
 
 def _write_rooms(
-    dataset: Path, out: Path, info: DatasetInfo, labels: dict[str, np.ndarray], hints: dict[str, dict[str, np.ndarray]]
+    config: ForeseeConfig,
+    info: DatasetInfo,
+    labels: Mapping[str, np.ndarray],
+    hints: Mapping[str, Mapping[str, np.ndarray]],
 ) -> None:
-    (out / "rooms").mkdir(parents=True, exist_ok=True)
-    for name in ENCODER_FILES:
-        if (file := dataset / name).exists():
-            shutil.copyfile(file, out / name)
-    for file in sorted((dataset / "rooms").glob("*.parquet")):
+    (config.out / "rooms").mkdir(parents=True, exist_ok=True)
+    copy_encoder(config.dataset, config.out)
+    for file in sorted((config.dataset / "rooms").glob("*.parquet")):
         table = pq.read_table(file)
-        values = {name: of_rooms[file.stem] for name, of_rooms in hints.items()}
+        values = {name: table[name] for name in table.column_names}
+        values |= {hint: rooms[file.stem] for hint, rooms in hints.items()}
         if file.stem in labels:
-            first = table["label"][:1].to_numpy()
-            values |= {"label": np.r_[first, labels[file.stem]], "label_kind": [KIND] * len(table)}
-        write_shard(out / "rooms" / file.name, info, {name: table[name] for name in table.column_names} | values)
+            values["label"] = np.r_[table["label"][:1].to_numpy(), labels[file.stem]]
+            values["label_kind"] = [LABEL_KIND] * len(table)
+        write_shard(config.out / "rooms" / file.name, info, values)
+
+
+if __name__ == "__main__":
+    with plain_errors():
+        result = foresee(tyro.cli(ForeseeConfig, prog="python -m train.experiments.foresee"))
+        print(f"tau of the observer on the test rooms: {result.pooled:.4f} pooled, {result.per_room:.4f} per room")

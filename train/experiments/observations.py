@@ -1,6 +1,6 @@
-"""What shows of a simulated room: what an observer is told who mistakes nothing."""
+"""Content of simulated rooms: what an observer knows who perceives everything without error."""
 
-import re
+import shlex
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -9,32 +9,40 @@ import numpy as np
 from kuaihl.errors import LabelError
 from kuaihl.features.chat import CHAT_COLUMNS
 from train.dataset import DatasetInfo, Room, Segments
-from train.simulator.observer import Course
-from train.simulator.render.look import SLOTS_PER_SEGMENT, STUCK
-from train.simulator.render.photo_scenes import Scenes, read_scenes
 from train.simulator.rooms import room as simulation
 from train.simulator.rooms.comment_bank import CommentBank, read_bank
-from train.simulator.rooms.sayings import SAID
+from train.simulator.rooms.photo_scenes import Scenes, read_scenes
+from train.simulator.rooms.streamer_speech import SENTENCE_KINDS
+from train.simulator.rooms.visuals import SLOTS_PER_SEGMENT, STUCK
 from train.simulator.settings import TALENTS, SimulatorConfig
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
-    """What shows of a room, all (segments,), and ``hype``, which does not.
+class Content:
+    """Content of a room, all (segments,). Everything can be perceived, except ``hype``.
 
-    ``streamer`` is a number, NaN for one without training rooms; ``talent`` an index into TALENTS, ``place`` the
-    segments since it began, ``announced`` one more than the talent that is announced in this segment, or 0; ``stuck``
-    counts those of the segment's three pictures that the network kept back. ``intensity`` is NaN where a photo stands
-    for the scene or all are stuck, and ``gifts`` are those on the others. ``answer`` to ``calm`` count what is said, as
-    `SAID` names it, and ``excited`` is the share of comments that are written in excitement.
+    The day is left out: trees would recognise training rooms by it.
 
-    The day is not there: trees would know training rooms by it, and it tells nothing of the fashion of later days. Nor
-    is what else was said and written.
+    Attributes
+    ----------
+    streamer
+        Index of the streamer, NaN for one without training rooms.
+    talent, elapsed, idle
+        Index of the talent, segments since its episode began, and whether the segment is idle.
+    announced
+        Index of the talent announced in the segment plus one, or 0.
+    intensity, stuck, gifts
+        Intensity, NaN in rooms with photos or if all three pictures are stuck; number of stuck pictures; gifts on the
+        others.
+    answer, thanks, lyrics, peak, grow, calm
+        Number of sentences of each of `SENTENCE_KINDS`.
+    comments, commenters, burst, excited
+        Activity of the chat as in `CHAT_COLUMNS`, and the (smoothed) share of excited comments.
     """
 
     streamer: np.ndarray
     talent: np.ndarray
-    place: np.ndarray
+    elapsed: np.ndarray
     idle: np.ndarray
     announced: np.ndarray
     intensity: np.ndarray
@@ -55,117 +63,84 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class Simulation:
-    """What rooms are made from: parameters, photos and real chat."""
+    """The inputs of a simulation: parameters, photos and real chat."""
 
     config: SimulatorConfig
     scenes: Scenes | None = None
     bank: CommentBank | None = None
 
-    def room(self, index: int) -> simulation.Room:
-        """Make the room ``index``; there is one for any."""
-        return simulation.room(self.config, index, scenes=self.scenes, bank=self.bank)
-
-    def named(self, name: str) -> simulation.Room:
-        """Make the room called ``name``; LabelError where there is none."""
-        return self.room(simulation.find_room(self.config, name))
+    def simulate(self, room: int | str) -> simulation.Room:
+        """Simulate a room by its index or id; LabelError if there is no such id."""
+        index = simulation.find_room(self.config, room) if isinstance(room, str) else room
+        return simulation.simulate_room(self.config, index, scenes=self.scenes, bank=self.bank)
 
 
-def what_shows(made: simulation.Room, chat: np.ndarray) -> Shown:
-    """Tell what shows of a room; ``chat`` (segments, columns) is how lively its comments are, as `CHAT_COLUMNS` say."""
-    count = len(made.truth)
-    place, announced = np.zeros(count), np.zeros(count)
-    for episode in made.plan.episodes:
-        place[episode.start : episode.end] = np.arange(episode.end - episode.start)
-        if episode.announced is not None:
-            announced[episode.announced] = 1 + TALENTS.index(episode.talent)
-    counted = dict(zip(CHAT_COLUMNS, chat.T, strict=True))
-    stuck = np.reshape(made.look.state, (count, SLOTS_PER_SEGMENT)) == STUCK
-    seen = ~stuck.all(1) if made.look.photos is None else np.zeros(count, dtype=bool)
-    return Shown(
-        streamer=np.full(count, made.host.index if made.known else np.nan),
-        talent=np.array([TALENTS.index(t.talent) for t in made.truth]),
-        place=place,
-        idle=np.array([t.idle for t in made.truth]),
-        announced=announced,
-        intensity=np.where(seen, made.plan.intensity, np.nan),
-        **dict(zip(SAID, made.said.T, strict=True)),
-        comments=counted["log1p_comments"],
-        commenters=counted["log1p_commenters"],
-        burst=counted["log_burst"],
-        excited=(made.excited + 1) / (np.expm1(counted["log1p_comments"]) + 2),  # of few comments, rather a half
-        stuck=stuck.sum(1),
-        gifts=(np.reshape(made.look.gifts, (count, SLOTS_PER_SEGMENT)) * ~stuck).sum(1),
-        hype=made.plan.hype,
-    )
-
-
-def shows_in(segments: Segments, room: Room, made: simulation.Room) -> Shown:
-    """Tell what shows of a dataset's ``room``, which was ``made`` anew.
+def open_simulation(dataset: Path, info: DatasetInfo, *, scenes: Path | None, comment_bank: Path | None) -> Simulation:
+    """Return the simulation that a dataset was made from.
 
     Raises
     ------
     LabelError
-        The dataset's is another room.
+        The dataset is not of rooms of this version, or was made with other photos or another chat.
     """
-    there = segments.column("appeal", room)
-    chat = segments.array("activity", room.start, room.stop)[:, : len(CHAT_COLUMNS)]
-    if len(there) != len(made.truth) or not np.allclose(there, made.appeal, atol=1e-6):
+    if info.parameters.keys() != {field.name for field in fields(SimulatorConfig)}:
         raise LabelError(
-            f"{room.name} does not come out as it is in the dataset, which another version of the simulator made: "
-            "make the dataset again."
+            f"{dataset} is not of simulated rooms of this version but of {info.source}. Make one with `python -m "
+            "train.prepare rooms`."
         )
-    return what_shows(made, chat)
-
-
-def course(shown: Shown, label: np.ndarray) -> Course:
-    """Gather all that shows of a room, hype left out, for an observer who follows it; ``label`` is (segments,)."""
-    columns = (
-        np.eye(len(TALENTS))[shown.talent],
-        np.eye(1 + len(TALENTS))[shown.announced.astype(int)],
-        np.log1p(shown.place),
-        shown.idle,
-        np.isnan(shown.intensity),
-        np.nan_to_num(shown.intensity),
-        *(getattr(shown, kind) for kind in SAID),
-        shown.comments,
-        shown.commenters,
-        shown.burst,
-        shown.excited,
-        shown.stuck,
-        np.log1p(shown.gifts),
-    )
-    return Course(
-        told=np.column_stack(columns).astype(np.float32),
-        streamer=0 if np.isnan(shown.streamer[0]) else 1 + int(shown.streamer[0]),
-        label=label,
-        scored=np.arange(len(label)) > 0,
-    )
-
-
-def simulation_of(dataset: Path, info: DatasetInfo, *, scenes: Path | None, comment_bank: Path | None) -> Simulation:
-    """What the rooms of a dataset were made from.
-
-    Raises
-    ------
-    LabelError
-        They are no simulated rooms of this version, or ``scenes`` are not their photos or ``comment_bank`` their chat.
-    """
-    if info.parameters.keys() != {f.name for f in fields(SimulatorConfig)}:
-        raise LabelError(
-            f"{dataset} is not of rooms of this version's simulator, but of {info.source}: what is hidden there cannot "
-            "be told. Make one with `python -m train.prepare rooms`."
-        )
-    for option, what, given in (("--scenes", "photos", scenes), ("--comment-bank", "chat", comment_bank)):
-        named = re.search(rf" {option} (.+?) --", info.made_by)
-        if named is None and given is not None:
-            raise LabelError(f"{dataset} was made without {what}, and its rooms are the same only so: no {option}.")
-        if named is not None and (given is None or given.name != named[1]):
-            raise LabelError(
-                f"{dataset} was made with the {what} of {named[1]}, and its rooms come out the same only with it: give "
-                f"it as {option}."
-            )
+    command = shlex.split(info.made_by)
+    for option, name, path in (("--scenes", "photos", scenes), ("--comment-bank", "chat", comment_bank)):
+        used = command[command.index(option) + 1] if option in command else None
+        if used is None and path is not None:
+            raise LabelError(f"{dataset} was made without {name}: leave out {option}.")
+        if used is not None and (path is None or path.name != used):
+            raise LabelError(f"{dataset} was made with the {name} of {used}: give that file as {option}.")
     return Simulation(
         SimulatorConfig(**info.parameters),
         scenes=None if scenes is None else read_scenes(scenes),
         bank=None if comment_bank is None else read_bank(comment_bank),
     )
+
+
+def observe_room(room: simulation.Room, chat: np.ndarray) -> Content:
+    """Return the content of a room; ``chat`` (segments, columns) is its activity by `CHAT_COLUMNS`."""
+    count = len(room.truth)
+    elapsed, announced = np.zeros(count), np.zeros(count)
+    for episode in room.plan.episodes:
+        elapsed[episode.start : episode.end] = np.arange(episode.end - episode.start)
+        if episode.announced is not None:
+            announced[episode.announced] = 1 + TALENTS.index(episode.talent)
+    activity = dict(zip(CHAT_COLUMNS, chat.T, strict=True))
+    stuck = np.reshape(room.visuals.state, (count, SLOTS_PER_SEGMENT)) == STUCK
+    visible = ~stuck.all(1) if room.visuals.photos is None else np.zeros(count, dtype=bool)
+    return Content(
+        streamer=np.full(count, room.host.index if room.known else np.nan),
+        talent=np.array([TALENTS.index(t.talent) for t in room.truth]),
+        elapsed=elapsed,
+        idle=np.array([t.idle for t in room.truth]),
+        announced=announced,
+        intensity=np.where(visible, room.plan.intensity, np.nan),
+        **dict(zip(SENTENCE_KINDS, room.sentence_counts.T, strict=True)),
+        comments=activity["log1p_comments"],
+        commenters=activity["log1p_commenters"],
+        burst=activity["log_burst"],
+        excited=(room.excited_comments + 1) / (np.expm1(activity["log1p_comments"]) + 2),
+        stuck=stuck.sum(1),
+        gifts=(np.reshape(room.visuals.gifts, (count, SLOTS_PER_SEGMENT)) * ~stuck).sum(1),
+        hype=room.plan.hype,
+    )
+
+
+def observe_dataset_room(segments: Segments, room: Room, simulated: simulation.Room) -> Content:
+    """Return the content of a room of a dataset, which was simulated again.
+
+    Raises
+    ------
+    LabelError
+        The dataset has another room.
+    """
+    appeal = segments.column("appeal", room)
+    chat = segments.array("activity", room.start, room.stop)[:, : len(CHAT_COLUMNS)]
+    if len(appeal) != len(simulated.truth) or not np.allclose(appeal, simulated.appeal, atol=1e-6):
+        raise LabelError(f"{room.name} in the dataset is of another version of the simulator: make the dataset again.")
+    return observe_room(simulated, chat)

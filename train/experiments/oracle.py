@@ -1,148 +1,110 @@
-"""How far one gets who knows all that shows in a room: boosting that is told ever more of the truth, and then a GRU.
+"""How well LVTR can be predicted by an oracle that knows ever more of the true content of simulated rooms.
 
-Appeal is hidden. It is seen in what the audience does, and true persistence, the tau of the appeal one segment earlier,
-is the score of one who could look behind that. These are scores of observers who can not, but mistake nothing they see.
+Gradient boosting knows the content of the last segments, then a GRU all content since the start. For comparison, *true
+persistence* predicts the appeal of the segment before and *ceiling* that of the segment itself; both are hidden.
+
+Run as `python -m train.experiments.oracle --dataset D [--out F.json]`.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+import tyro
 from sklearn.ensemble import HistGradientBoostingRegressor
 from tqdm import tqdm
 
-from train.baselines.tabular import labels_of, lags, rooms_of_rows, scored_of
+from train.baselines.tabular import lags
+from train.baselines.task import open_task
+from train.command import plain_errors
 from train.dataset import read_info
-from train.experiments.standings import open_task
+from train.experiments.observations import Content, observe_dataset_room, open_simulation
+from train.experiments.observer import make_observation, predict, train_observer
+from train.files import write_json
 from train.metrics import Tau, taus
-from train.simulator.observations import Shown, course, shows_in, simulation_of
-from train.simulator.observer import forecasts, observe
-from train.simulator.rooms.sayings import SAID
+from train.simulator.rooms.streamer_speech import SENTENCE_KINDS
 
-SEGMENTS_SEEN = 8
-"""How far back boosting looks; the GRU remembers."""
-_TOLD = {
+LOOKBACK = 8
+"""Segments that gradient boosting looks back on."""
+STEPS = {
     "streamer": ("streamer",),
-    "+ what is on (talent, place in it, idle, announced)": ("talent", "place", "idle", "announced"),
-    "+ intensity, where it shows": ("intensity",),
-    "+ what is said (answers, thanks, excitement)": SAID,
-    "+ comments (counts)": ("comments", "commenters", "burst"),
-    "+ the share of them written in excitement": ("excited",),
-    "+ gifts on screen, where it is not stuck": ("stuck", "gifts"),
+    "+ scene (talent, place, idle, announced)": ("talent", "elapsed", "idle", "announced"),
+    "+ intensity, if visible": ("intensity",),
+    "+ speech (kinds of sentences)": SENTENCE_KINDS,
+    "+ number of comments": ("comments", "commenters", "burst"),
+    "+ share of excited comments": ("excited",),
+    "+ gifts on screen": ("stuck", "gifts"),
     "+ hype (hidden)": ("hype",),
 }
-"""Observers: each is told the truth of these fields of `Shown`, and of all those above."""
-_RECURRENT = "all but hype, to a GRU"
+"""Fields of `Content` that each oracle knows in addition to those before."""
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """Tau of an observer, and as a share of that of true persistence; None where it is not defined."""
+@dataclass(frozen=True)
+class OracleConfig:
+    """Score oracles on the test rooms of a dataset of simulated rooms."""
 
-    name: str
-    pooled: float | None
-    per_room: float | None
-    pooled_share: float | None
-    per_room_share: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class Bound:
-    """Observers on the scored segments of the test rooms, then true persistence and the ceiling."""
-
-    dataset: str
-    segments: int
-    rows: tuple[Row, ...]
+    dataset: Path
+    """Folder that train.prepare rooms wrote."""
+    scenes: Path | None = None
+    """Photos that the dataset was made with."""
+    comment_bank: Path | None = None
+    """Chat that the dataset was made with."""
+    out: Path | None = None
+    """JSON file for the results."""
+    gru_epochs: int = 60
+    """Epochs of the GRU."""
 
 
-def bound(dataset: Path, *, scenes: Path | None = None, comment_bank: Path | None = None) -> Bound:
-    """Fit each observer on the training rooms of a dataset, as long as validation wants, and score it.
-
-    Neither trees nor a GRU are perfect observers: one could do a little better.
-
-    Parameters
-    ----------
-    dataset
-        Folder that train.simulator wrote. Its rooms are made anew from its parameters.
-    scenes, comment_bank
-        The photos and the chat that it was made with.
+def score_oracles(config: OracleConfig) -> dict[str, Tau]:
+    """Fit each oracle on the training rooms and return its tau on the test rooms, by name.
 
     Raises
     ------
     LabelError
-        The dataset is not of simulated rooms, or they do not come out as they were.
+        The dataset is not of simulated rooms, or of another version.
     """
-    info = read_info(dataset)
-    simulation = simulation_of(dataset, info, scenes=scenes, comment_bank=comment_bank)
-    task = open_task(dataset)
-    parts = (task.train, task.validation, task.test)
-    names = [room.name for part in parts for room in part]
-    truth = {name: simulation.named(name) for name in tqdm(names, unit="room")}
-    shown = [[shows_in(task.segments, room, truth[room.name]) for room in part] for part in parts]
-    kept = [np.concatenate([scored_of(task.segments, room) for room in part]) for part in parts]
-    label = [labels_of(task.segments, part) for part in parts]
+    info = read_info(config.dataset)
+    simulation = open_simulation(config.dataset, info, scenes=config.scenes, comment_bank=config.comment_bank)
+    task = open_task(config.dataset)
+    splits = (task.train, task.validation, task.test)
+    names = [room.name for rooms in splits for room in rooms]
+    simulated = {name: simulation.simulate(name) for name in tqdm(names, unit="room")}
+    contents = {
+        room.name: observe_dataset_room(task.segments, room, simulated[room.name]) for rooms in splits for room in rooms
+    }
+    labels = [task.labels(rooms) for rooms in splits]
 
     def score(predicted: np.ndarray) -> Tau:
-        return taus(predicted, label[2], rooms_of_rows(task.segments, task.test), deltas=[None])[0]
+        return taus(predicted, labels[2], task.room_names(task.test), deltas=[None])[0]
 
-    found: dict[str, Tau] = {}
-    told: list[str] = []
-    for name, more in tqdm(_TOLD.items(), unit="observer"):
-        told += more
-        tables = [
-            np.concatenate([inputs(room, told) for room in part])[rows] for part, rows in zip(shown, kept, strict=True)
-        ]
-        found[name] = score(_predict(tables, label))
-    learned, chosen, foreseen = (
-        [course(one, truth[room.name].lvtr) for one, room in zip(*pair, strict=True)]
-        for pair in zip(shown, parts, strict=True)
+    results: dict[str, Tau] = {}
+    fields: tuple[str, ...] = ()
+    for name, added in tqdm(STEPS.items(), unit="oracle"):
+        fields += added
+        known = {room: make_table(content, fields) for room, content in contents.items()}
+        tables = [task.rows(rooms, lambda room, known=known: known[room.name]) for rooms in splits]
+        results[name] = score(_predict_boosting(tables, labels))
+    train, validation, test = (
+        [make_observation(contents[room.name], simulated[room.name].lvtr) for room in rooms] for rooms in splits
     )
-    found[_RECURRENT] = score(forecasts(observe(learned, chosen), foreseen)[0])
-    appeal = [truth[room.name].appeal for room in task.test]
-    before = np.concatenate([np.r_[np.nan, some[:-1]] for some in appeal])
-    persistence = found["true persistence"] = score(before[kept[2]])
-    found["ceiling"] = score(np.concatenate(appeal)[kept[2]])
-    return Bound(
-        dataset=info.source,
-        segments=persistence.segments,
-        rows=tuple(
-            Row(
-                name,
-                tau.pooled,
-                tau.per_room,
-                pooled_share=_share(tau.pooled, persistence.pooled),
-                per_room_share=_share(tau.per_room, persistence.per_room),
-            )
-            for name, tau in found.items()
-        ),
+    observer = train_observer(train, validation, epochs=config.gru_epochs)
+    results["all but hype, GRU"] = score(predict(observer, test)[0])
+    results["true persistence"] = score(
+        task.rows(task.test, lambda room: np.r_[np.nan, simulated[room.name].appeal[:-1]])
     )
+    results["ceiling"] = score(task.rows(task.test, lambda room: simulated[room.name].appeal))
+    return results
 
 
-def inputs(shown: Shown, told: Sequence[str]) -> np.ndarray:
-    """What an observer who is told some fields knows before each segment (segments, columns).
-
-    The streamer comes first; of all others those of the `SEGMENTS_SEEN` segments before, NaN before the start.
-    """
-    past = [lags(getattr(shown, name))[:, -SEGMENTS_SEEN:] for name in told if name != "streamer"]
-    return np.concatenate([shown.streamer[:, None], *past], axis=1)
+def make_table(content: Content, fields: Sequence[str]) -> np.ndarray:
+    """Return what is known before each segment (segments, columns): the streamer, and the last segments of the rest."""
+    past = [lags(getattr(content, name))[:, -LOOKBACK:] for name in fields if name != "streamer"]
+    return np.hstack([content.streamer[:, None], *past])
 
 
-def print_bound(found: Bound) -> None:
-    """Print the table for people."""
-    print(f"{found.segments} test segments of {found.dataset}; shares are of true persistence")
-    width = max(len(row.name) for row in found.rows)
-    print(f"{'told the truth of':<{width}}{'tau pooled':>12}{'share':>8}{'tau per room':>14}{'share':>8}")
-    for row in found.rows:
-        pooled, each = ("-" if tau is None else f"{tau:.4f}" for tau in (row.pooled, row.per_room))
-        of_pooled, of_each = (
-            "-" if share is None else f"{share:.1%}" for share in (row.pooled_share, row.per_room_share)
-        )
-        print(f"{row.name:<{width}}{pooled:>12}{of_pooled:>8}{each:>14}{of_each:>8}")
-
-
-def _predict(tables: Sequence[np.ndarray], label: Sequence[np.ndarray]) -> np.ndarray:
-    """Fit on the first of ``tables`` and ``label``, stop by the second, predict the third."""
+def _predict_boosting(tables: Sequence[np.ndarray], labels: Sequence[np.ndarray]) -> np.ndarray:
+    """Fit on training rows, stop by validation rows, and predict test rows."""
     trees = HistGradientBoostingRegressor(
         categorical_features=[0],
         learning_rate=0.1,
@@ -153,9 +115,28 @@ def _predict(tables: Sequence[np.ndarray], label: Sequence[np.ndarray]) -> np.nd
         n_iter_no_change=20,
         random_state=0,
     )
-    trees.fit(tables[0], label[0], X_val=tables[1], y_val=label[1])
+    trees.fit(tables[0], labels[0], X_val=tables[1], y_val=labels[1])
     return trees.predict(tables[2])
 
 
-def _share(tau: float | None, of: float | None) -> float | None:
-    return None if tau is None or not of else tau / of
+def print_table(results: dict[str, Tau]) -> None:
+    """Print tau of each oracle."""
+    width = max(map(len, results))
+    print(f"{'known':<{width}}{'tau pooled':>12}{'tau per room':>14}")
+    for name, tau in results.items():
+        pooled, per_room = ("-" if value is None else f"{value:.4f}" for value in (tau.pooled, tau.per_room))
+        print(f"{name:<{width}}{pooled:>12}{per_room:>14}")
+
+
+def main() -> None:
+    """Run the command."""
+    config = tyro.cli(OracleConfig, prog="python -m train.experiments.oracle", description=__doc__)
+    results = score_oracles(config)
+    if config.out:
+        write_json(config.out, {name: asdict(tau) for name, tau in results.items()})
+    print_table(results)
+
+
+if __name__ == "__main__":
+    with plain_errors():
+        main()
