@@ -311,11 +311,11 @@ def distill(config: DistillConfig) -> None:
 
 
 def _read_earlier(init: Path | None) -> dict[str, object] | None:
-    """Return command, steps and seconds of the distillation of the weights that this one started from."""
+    """Return command, steps, seconds and probe of the distillation of the weights that this one started from."""
     if init is None or not (log := init.with_name(LOG_FILE)).exists():
         return None
     earlier = json.loads(log.read_text(encoding="utf-8"))
-    return {name: earlier.get(name) for name in ("command", "before", "steps", "student_s")}
+    return {name: earlier.get(name) for name in ("command", "before", "steps", "student_s", "probe")}
 
 
 def main() -> None:

@@ -185,21 +185,17 @@ def format_markdown(results: Sequence[LineResult], *, title: str, source: str, s
     segments = next((result.segments for result in results if result.seeds), (0,) * len(DELTAS))
     names = [f"{delta} ({count} segments)" for delta, count in zip(_DELTA_NAMES, segments, strict=True)]
     head = ["", "tau", "difference", "to", "tau per room", "paper's tau (difference)", "seeds"]
-    in_paper = any(result.line.paper is not None for result in results)
-    return (
-        "\n\n".join(
-            [
-                f"# {title}",
-                "Kendall's tau-b on the test split, pooled over all scored segments: mean over seeds with its 95 % "
-                "interval (Student's t). Tau per room is the mean over rooms. Differences are of pooled tau, paired by seed. "
-                f"Dataset: {source}." + " The paper's numbers are on its own data, which are not public." * in_paper,
-                _format_table(head, main),
-                "Segments with a true label above Delta only: pooled / per room.",
-                _format_table(["", *names], [row for row, result in zip(deltas, results, strict=True) if result.seeds]),
-            ]
-        )
-        + "\n"
-    )
+    note = " The paper's numbers are on its own data, which are not public."
+    sections = [
+        f"# {title}",
+        "Kendall's tau-b on the test split, pooled over all scored segments: mean over seeds with its 95 % interval "
+        "(Student's t). Tau per room is the mean over rooms. Differences are of pooled tau, paired by seed. Dataset: "
+        f"{source}." + note * any(result.line.paper is not None for result in results),
+        _format_table(head, main),
+        "Segments with a true label above Delta only: pooled / per room.",
+        _format_table(["", *names], [row for row, result in zip(deltas, results, strict=True) if result.seeds]),
+    ]
+    return "\n\n".join(sections) + "\n"
 
 
 def _format_mean(value: SeedMean | None, *, sign: str = "") -> str:
