@@ -70,6 +70,6 @@ KuaiHL finds the best moments of a live stream. Upload a recording and its chat 
 
 Trained on {config.targets[0].trained_on}. The [model card](assets/checkpoint/README.md) has its scores and limits.
 
-To run it on your machine: Python {settings.python_version}, `pip install -r requirements.txt gradio=={settings.sdk_version}`,
-`python app.py`.
+To run it on your machine: Python {settings.python_version},
+`pip install -r requirements.txt gradio=={settings.sdk_version}`, `python app.py`.
 """
