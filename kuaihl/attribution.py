@@ -1,9 +1,9 @@
-"""Why a segment is predicted as it is: what each source adds, and which moments before it mattered (occlusion)."""
+"""What a prediction rests on: contributions of sources and of earlier segments, by occlusion."""
 
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -11,206 +11,199 @@ import torch
 
 from kuaihl.errors import KuaiHLError
 from kuaihl.features.embeddings import SOURCES, Embeddings, Source
-from kuaihl.model.inputs import ModelInputs
 from kuaihl.predictor import Predictor
 from kuaihl.progress import SILENT, Progress
 from kuaihl.records import Prediction, Segment
 
-MOST_TEXTS = 20
-"""Different texts of a segment's comments that are told, the most frequent first."""
+TOP_TEXTS = 20
+"""Different texts of a segment's comments that are returned, the most frequent first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Contributions:
-    """What sources add to the prediction of every segment and to the forecast, the last entry: (segments + 1,) each.
+    """What each source adds to the score of every segment and to the next score, the last entry.
 
-    ``lvtr`` is the prediction, NaN for the first segment; ``without`` the prediction with one source left out, for
-    those that the recording has, and for "streamer" where the checkpoint knows the streamer. ``features`` is what the
-    model read, which takes a while to gather from a chat of millions.
+    Attributes
+    ----------
+    scores
+        (segments + 1,): the prediction, NaN for the first segment.
+    scores_without
+        (segments + 1,) for each source that was used, and for "streamer" if the checkpoint knows the streamer.
     """
 
     scores: np.ndarray
-    without: dict[str, np.ndarray]
-    features: ModelInputs = field(repr=False)
+    scores_without: dict[str, np.ndarray]
 
-    def added(self, index: int) -> dict[str, float]:
-        """What each source adds to the prediction of a segment, in LVTR; below zero where it takes away."""
-        return {name: float(self.scores[index] - left[index]) for name, left in self.without.items()}
+    def of(self, index: int) -> dict[str, float]:
+        """Return what each source adds to the score of a segment; below 0 if it lowers the score."""
+        return {name: float(self.scores[index] - scores[index]) for name, scores in self.scores_without.items()}
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
-    """What was written in a segment, and in how many of its comments."""
+class TextCount:
+    """A text, and how many comments of a segment consist of it."""
 
     text: str
     count: int
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
-    """An earlier segment, and how much lower a prediction is without each of its sources (higher where below zero).
+class Influence:
+    """What each source of an earlier segment adds to a score.
 
-    As far as these sources are there, ``speech`` is what was said in it, ``written`` the number of its comments, and
-    ``comments`` the `MOST_TEXTS` most frequent of them.
+    ``speech``, ``comment_count`` and ``top_comments``, its `TOP_TEXTS` most frequent texts, are empty where the source
+    is missing.
     """
 
     segment: Segment
-    added: dict[Source, float]
+    contributions: dict[Source, float]
     speech: str
-    written: int
-    comments: tuple[Written, ...]
+    comment_count: int
+    top_comments: tuple[TextCount, ...]
 
     @property
-    def greatest(self) -> float:
-        """The effect of the source that mattered most, without its sign."""
-        return max(map(abs, self.added.values()))
+    def magnitude(self) -> float:
+        """The largest contribution, without its sign."""
+        return max(map(abs, self.contributions.values()))
 
 
 def contributions(
-    predictor: Predictor,
-    encoded: Embeddings,
-    *,
-    streamer: str | None = None,
-    target: str | None = None,
-    progress: Progress = SILENT,
+    predictor: Predictor, embeddings: Embeddings, prediction: Prediction, *, progress: Progress = SILENT
 ) -> Contributions:
-    """Predict the recording once more without each of its sources; nothing is encoded again.
-
-    ``progress`` is told which share is done; what it raises stops the work.
-    """
-    model, row = predictor.model, predictor.config.target_index(target)
-    encoded = predictor.seen(encoded, target=target)
-    present = [name for name in SOURCES if getattr(encoded.modalities, name)]
-    sweeps = len(present) + 2
-    parts = iter(progress.split(sweeps + 1))
-
-    whole = predictor.features(encoded, streamer=streamer, target=target, progress=next(parts))
-    cases = {name: _without(whole, encoded, name) for name in present}
-    if model.streamer_index(streamer):
-        cases["streamer"] = replace(whole, streamer=torch.zeros_like(whole.streamer))
-    without = {name: model.sweep(given, target=row, progress=next(parts)).numpy() for name, given in cases.items()}
-    lvtr = model.sweep(whole, target=row, progress=next(parts)).numpy()
-    return Contributions(scores=lvtr, without=without, features=whole)
+    """Predict again without each source that ``prediction``, of ``embeddings``, rests on. Nothing is encoded again."""
+    target = predictor.config.target_index(prediction.target)
+    names = [*_used(prediction)]
+    if predictor.model.streamer_index(prediction.streamer):
+        names.append("streamer")
+    scores_without = {
+        name: predictor.model.sweep(
+            predictor.inputs_of(embeddings, prediction, excluded=[name]), target=target, progress=part
+        ).numpy()
+        for name, part in zip(names, progress.split(len(names)), strict=True)
+    }
+    scores = [np.nan if score is None else score for score in (*prediction.curve, prediction.next_score)]
+    return Contributions(np.array(scores, dtype=np.float32), scores_without)
 
 
 @torch.inference_mode()
-def moments(
-    predictor: Predictor,
-    encoded: Embeddings,
-    index: int,
-    *,
-    streamer: str | None = None,
-    target: str | None = None,
-    features: ModelInputs | None = None,
-    top: int = 5,
-) -> tuple[Moment, ...]:
-    """Find the ``top`` segments before segment ``index`` that mattered most to its prediction, the greatest first.
+def influential_segments(
+    predictor: Predictor, embeddings: Embeddings, prediction: Prediction, index: int, *, top: int = 5
+) -> tuple[Influence, ...]:
+    """Return the ``top`` earlier segments that changed the score of segment ``index`` most, the strongest first.
 
-    Each source of each segment in the window is left out in turn (Zeiler and Fergus, 2014). The forecast has the index
-    after the last segment. ``features`` is what `contributions` gathered for this streamer and target, so that it need
-    not be gathered again.
+    Each source of each segment in the window is hidden in turn (occlusion; Zeiler and Fergus, 2014). The index after
+    the last segment stands for the next score.
 
     Raises
     ------
     ValueError
-        There is no prediction for this index.
+        There is no score for this index.
     """
-    if not 1 <= index <= len(encoded.segments):
-        raise ValueError(f"predictions are for segments 1 to {len(encoded.segments)}, not {index}")
-    model, row = predictor.model, predictor.config.target_index(target)
-    encoded = predictor.seen(encoded, target=target)
+    if not 1 <= index <= len(embeddings.segments):
+        raise ValueError(f"predictions are for segments 1 to {len(embeddings.segments)}, not {index}")
+    model, target = predictor.model, predictor.config.target_index(prediction.target)
     first = max(0, index - predictor.config.window)
 
-    if features is None:
-        features = predictor.features(encoded, streamer=streamer, target=target)
-    whole = model.gather_all(features.cut(first, index), target=row)
-    present = [source for source in SOURCES if getattr(encoded.modalities, source)]
-    windows = [whole]
-    for source in present:
-        left = model.gather_all(_without(features, encoded, source).cut(first, index), target=row)
-        windows += [torch.cat([whole[:i], left[i : i + 1], whole[i + 1 :]]) for i in range(len(whole))]
-    lvtr = model.decode(torch.stack(windows), target=row)[:, -1]
-    added = (lvtr[0] - lvtr[1:]).reshape(len(present), len(whole)).T.tolist()
-    most = sorted(enumerate(added, first), key=lambda effect: -max(map(abs, effect[1])))[:top]
-    return tuple(_moment(encoded, i, dict(zip(present, values, strict=True))) for i, values in most)
+    def latents_without(*sources: Source) -> torch.Tensor:
+        inputs = predictor.inputs_of(embeddings, prediction, excluded=sources)
+        return model.encode_segments(inputs.cut(first, index), target=target)
+
+    used, latents = _used(prediction), latents_without()
+    windows = [latents]
+    for source in used:
+        hidden = latents_without(source)
+        windows += [torch.cat([latents[:i], hidden[i : i + 1], latents[i + 1 :]]) for i in range(len(latents))]
+    scores = model.decode(torch.stack(windows), target=target)[:, -1]
+    added = (scores[0] - scores[1:]).reshape(len(used), len(latents)).T.tolist()
+    strongest = sorted(enumerate(added, first), key=lambda effect: -max(map(abs, effect[1])))[:top]
+    return tuple(_influence(embeddings, i, dict(zip(used, values, strict=True))) for i, values in strongest)
 
 
-def _without(features: ModelInputs, encoded: Embeddings, source: Source) -> ModelInputs:
-    return features.without(source, text=encoded.without(source).text.fitting())
+def _used(prediction: Prediction) -> list[Source]:
+    return [source for source in SOURCES if getattr(prediction.modalities, source)]
 
 
-def _moment(encoded: Embeddings, index: int, added: dict[Source, float]) -> Moment:
-    """Gather what was said and written in a segment; in linear time, since millions may have written."""
-    said = encoded.speech[index] if encoded.speech is not None else ()
-    written = encoded.comments[index] if encoded.comments is not None else ()
-    most = Counter(comment.text for comment in written).most_common(MOST_TEXTS)
-    return Moment(
-        encoded.segments[index],
+def _influence(embeddings: Embeddings, index: int, added: dict[Source, float]) -> Influence:
+    """Add speech and comments to contributions; in linear time, since a segment may have millions of comments."""
+    utterances = embeddings.speech[index] if embeddings.speech is not None and "speech" in added else ()
+    comments = embeddings.comments[index] if embeddings.comments is not None and "comments" in added else ()
+    top_texts = Counter(comment.text for comment in comments).most_common(TOP_TEXTS)
+    return Influence(
+        embeddings.segments[index],
         added,
-        speech=" ".join(utterance.text for utterance in said),
-        written=len(written),
-        comments=tuple(Written(text, count) for text, count in most),
+        speech=" ".join(utterance.text for utterance in utterances),
+        comment_count=len(comments),
+        top_comments=tuple(TextCount(text, count) for text, count in top_texts),
     )
 
 
-def indices_at(prediction: Prediction, at_s: Sequence[float] = ()) -> list[int]:
-    """Find the segments that hold these times, each once; without times, those of the peaks, and the forecast.
+def indices_at(prediction: Prediction, times_s: Sequence[float] = ()) -> list[int]:
+    """Return the indices of the segments that hold these times, without duplicates.
+
+    Without times, return those of the highlights' peaks and of the next score.
 
     Raises
     ------
     KuaiHLError
-        One lies in the first segment, of which nothing is predicted, or beyond the end.
+        A time lies in the first segment, which has no score, or beyond the end.
     """
-    ends_s, duration_s = [found.segment.end_s for found in prediction.segments], prediction.recording.duration_s
-    for time_s in at_s:
+    ends_s = [segment.segment.end_s for segment in prediction.segments]
+    duration_s = prediction.recording.duration_s
+    for time_s in times_s:
         if not ends_s[0] <= time_s <= duration_s:
             raise KuaiHLError(
-                f"There is no prediction at {time_s:g} s: there are some from {ends_s[0]:g} s on, and a forecast for "
-                f"the time after {duration_s:g} s, the end"
+                f"There is no score at {time_s:g} s: there are scores from {ends_s[0]:g} s on, and one for the time "
+                f"after {duration_s:g} s, the end."
             )
-    chosen = [bisect_right(ends_s, time_s) for time_s in at_s]
-    peaks = [bisect_right(ends_s, highlight.peak_s) for highlight in prediction.highlights]
-    return list(dict.fromkeys(chosen or [*peaks, len(ends_s)]))
+    if times_s:
+        indices = [bisect_right(ends_s, time_s) for time_s in times_s]
+    else:
+        indices = [*(bisect_right(ends_s, highlight.peak_s) for highlight in prediction.highlights), len(ends_s)]
+    return list(dict.fromkeys(indices))
 
 
-def explained(
+def explain(
     predictor: Predictor,
-    encoded: Embeddings,
+    embeddings: Embeddings,
     prediction: Prediction,
     indices: Sequence[int],
     *,
-    streamer: str | None = None,
-    target: str | None = None,
     progress: Progress = SILENT,
 ) -> dict[str, Any]:
-    """Gather for JSON what each source adds to every segment, and of some the segments before that mattered.
+    """Explain a prediction, for JSON: contributions to every segment, and the earlier segments that matter to some.
 
-    ``prediction`` is what ``encoded`` gave for this streamer and target, ``indices`` are as for `moments`; ``progress``
-    is told which share is done, and what it raises stops the work.
+    Parameters
+    ----------
+    embeddings
+        What ``prediction`` was made from.
+    indices
+        Segments to explain in full, as for `influential_segments`.
     """
-    asked = {"streamer": streamer, "target": target}
-    found = contributions(predictor, encoded, **asked, progress=progress.part(0.0, 0.5))
-    places = [(s.segment.start_s, s.segment.end_s) for s in prediction.segments] + [(encoded.segments[-1].end_s, None)]
-    values = [*prediction.curve, prediction.next_score]
-    rows = [
-        {"start_s": start_s, "end_s": end_s, "value": value, "added": found.added(index) if index else {}}
-        for index, ((start_s, end_s), value) in enumerate(zip(places, values, strict=True))
+    ablation, occlusion = progress.split(2)
+    added = contributions(predictor, embeddings, prediction, progress=ablation)
+    spans: list[tuple[float, float | None, float | None]] = [
+        (s.segment.start_s, s.segment.end_s, s.score) for s in prediction.segments
     ]
-    reasons = []
-    for done, index in enumerate(indices):
-        progress(0.5 + done / len(indices) / 2)
-        before = moments(predictor, encoded, index, **asked, features=found.features)
-        reasons.append(rows[index] | {"before": [_as_dict(moment) for moment in before]})
+    spans.append((embeddings.segments[-1].end_s, None, prediction.next_score))
+    rows = [
+        {"start_s": start_s, "end_s": end_s, "score": score, "contributions": added.of(index) if index else {}}
+        for index, (start_s, end_s, score) in enumerate(spans)
+    ]
+    explanations = []
+    for index, part in zip(indices, occlusion.split(len(indices)), strict=True):
+        part(0.0)
+        earlier = influential_segments(predictor, embeddings, prediction, index)
+        explanations.append(rows[index] | {"earlier_segments": [_as_dict(influence) for influence in earlier]})
     return {
         "target": prediction.target,
         "trained_on": prediction.trained_on,
         "segments": rows[:-1],
-        "forecast": rows[-1],
-        "reasons": reasons,
+        "next": rows[-1],
+        "explanations": explanations,
     }
 
 
-def _as_dict(moment: Moment) -> dict[str, Any]:
-    told = asdict(moment)
-    segment = told.pop("segment")
-    return {"start_s": segment["start_s"], "end_s": segment["end_s"], **told}
+def _as_dict(influence: Influence) -> dict[str, Any]:
+    fields = asdict(influence)
+    segment = fields.pop("segment")
+    return {"start_s": segment["start_s"], "end_s": segment["end_s"], **fields}

@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import astuple
+from dataclasses import replace
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -17,27 +17,41 @@ from kuaihl.devices import choose_device
 from kuaihl.dtw import banded_cost, banded_path
 from kuaihl.errors import KuaiHLError
 from kuaihl.features.chat import utterances_by_segment
-from kuaihl.features.embeddings import SOURCES, Embeddings, Source
+from kuaihl.features.embeddings import SOURCES, Embeddings, Footage, Source, segment_features
 from kuaihl.features.pretrained import find_text_encoder, find_visual_encoder
 from kuaihl.features.text import TextEncoder
 from kuaihl.features.vision import VisualEncoder
-from kuaihl.highlights import HighlightOptions, select
+from kuaihl.highlights import HighlightOptions, choose_source, select
 from kuaihl.media.recording import Recording, open_recording
 from kuaihl.model.config import KuaiHLConfig
-from kuaihl.model.inputs import PICTURES, ModelInputs, gathered
+from kuaihl.model.inputs import ModelInputs, build_inputs
 from kuaihl.model.kuaihl import KuaiHL, load, sha256_of
+from kuaihl.model.targets import check_sources, sources_of
+from kuaihl.paths import assets_folder
 from kuaihl.progress import SILENT, Progress
-from kuaihl.records import Alignment, CheckpointInfo, CommentLog, Prediction, SegmentPrediction, Skipped
+from kuaihl.reaction import measure
+from kuaihl.reaction_counts import BIN_S
+from kuaihl.records import (
+    PICTURES_PER_SEGMENT,
+    Alignment,
+    CheckpointInfo,
+    CommentLog,
+    Modalities,
+    Prediction,
+    ReactionCurve,
+    SegmentPrediction,
+    Skipped,
+)
 from kuaihl.speech.recognizer import SpeechRecognizer
 from kuaihl.speech.transcripts import read_transcript
 
 logger = logging.getLogger(__name__)
 
-DEFAULT_CHECKPOINT = Path(__file__).parent.parent / "assets" / "checkpoint"
+DEFAULT_CHECKPOINT = assets_folder() / "checkpoint"
 """The checkpoint that comes with the project."""
 STAGES = ("opening", "listening", "looking", "reading", "predicting")
 ALIGNMENT_BAND = 20
-"""How many segments before and after its own a text may be matched with."""
+"""Segments before and after its own that a text may be matched with."""
 _SEGMENTS_PER_STEP = 16
 
 
@@ -132,7 +146,7 @@ class Predictor:
         progress: Progress = SILENT,
         options: HighlightOptions = HighlightOptions(),
     ) -> Prediction:
-        """Predict the LVTR, or another target, of every segment of a recording, and what follows from it.
+        """Predict the score of every segment of a recording, and find its highlights.
 
         Parameters
         ----------
@@ -141,7 +155,7 @@ class Predictor:
         comments
             Its comment log, in any format that `kuaihl.comments.reader` reads, or as read by it.
         transcript
-            Subtitles (SRT, VTT, ASS) to be used instead of speech recognition.
+            Subtitles (SRT, VTT, ASS) that replace speech recognition.
         streamer
             A name that the checkpoint knows; any other counts as unknown.
         target
@@ -151,8 +165,11 @@ class Predictor:
             target, is not read.
         counted
             Which kinds of entries in the log count as comments; see `kuaihl.comments.kinds`.
-        comment_offset_s, stream_start
-            Added to the time of every comment; when the recording starts: for `kuaihl.comments.reader.read`.
+        comment_offset_s
+            Added to the time of every comment.
+        stream_start
+            When the recording starts, for a log with times of day; see `kuaihl.comments.reader.read`. It cannot be
+            given for a log that is already read.
         progress
             Reports each stage of `STAGES`.
         options
@@ -161,24 +178,26 @@ class Predictor:
         Raises
         ------
         RecordingError, CommentLogError
-            Where a file cannot be read.
+            A file cannot be read.
         CheckpointError
-            Where the checkpoint does not predict the target.
+            The checkpoint does not predict the target.
+        NothingToPredictFromError
+            None of the sources is there that the target is predicted from.
         KuaiHLError
-            Where a source is unknown, or none is left that the target is predicted from.
+            A source is unknown, or ``stream_start`` comes with a log that is already read.
         """
-        unseen = self.config.targets[self.config.target_index(target)].excluded_inputs
-        encoded = self.encode(
+        needed = sources_of(self.config.targets[self.config.target_index(target)])
+        embeddings = self.encode(
             recording,
             comments,
             transcript=transcript,
-            sources=[source for source in sources if source not in unseen],
+            sources=[source for source in _checked(sources) if source in needed],
             counted=counted,
             comment_offset_s=comment_offset_s,
             stream_start=stream_start,
             progress=progress,
         )
-        return self.score(encoded, streamer=streamer, target=target, progress=progress, options=options)
+        return self.score(embeddings, streamer=streamer, target=target, progress=progress, options=options)
 
     def encode(
         self,
@@ -192,135 +211,205 @@ class Predictor:
         stream_start: str | datetime | None = None,
         progress: Progress = SILENT,
     ) -> Embeddings:
-        """Read and encode a recording; parameters and errors as for `predict`."""
-        if unknown := [source for source in sources if source not in SOURCES]:
-            raise KuaiHLError(f"There is no source {unknown[0]!r}: sources are {', '.join(SOURCES)}.")
+        """Read and encode a recording and its log. Parameters and errors are those of `predict`."""
+        _checked(sources)
         timings: dict[str, float] = {}
-        skipped: list[Skipped] = []
         with _timed(timings, progress.stage("opening")) as stage:
-            # The log first, since one that cannot be read should not cost the time that a recording takes.
+            # The log first: a log that cannot be read should not cost the time that a recording takes.
             log = None
             if comments is not None and "comments" in sources:
                 log = _read_log(comments, comment_offset_s, stream_start, progress=stage.part(0.0, 0.5))
                 log = selection.select_kinds(log, counted)
-            opened = recording
-            if not isinstance(opened, Recording):
-                opened = open_recording(opened, progress=stage.part(0.5, 1.0))
-            segments, listens = opened.segments, "speech" in sources
-            spoken = read_transcript(transcript, segments=segments) if listens and transcript is not None else None
+            if not isinstance(recording, Recording):
+                recording = open_recording(recording, progress=stage.part(0.5, 1.0))
+        footage = self.encode_footage(recording, transcript=transcript, sources=sources, progress=progress)
+        embeddings = self.encode_comments(footage, log, progress=progress)
+        return replace(embeddings, timings_s=timings | embeddings.timings_s)
+
+    def encode_footage(
+        self,
+        recording: Recording,
+        *,
+        transcript: str | Path | None = None,
+        sources: Collection[Source] = SOURCES,
+        progress: Progress = SILENT,
+    ) -> Footage:
+        """Recognise the speech and encode the pictures of a recording: the first and longest part of `encode`."""
+        segments = recording.segments
+        timings: dict[str, float] = {}
+        skipped = list(recording.skipped)
+        utterances = pictures = None
         with _timed(timings, progress.stage("listening")) as stage:
-            if listens and spoken is None and opened.has_sound:
-                sound, count = opened.sound(), len(segments)
-                spoken = self.recognizer.transcribe(sound, progress=lambda done: stage(done / count))
+            if "speech" in sources and transcript is not None:
+                utterances = read_transcript(transcript, segments=segments)
+            elif "speech" in sources and recording.has_sound:
+                sound, count = recording.sound(), len(segments)
+                utterances = self.recognizer.transcribe(sound, progress=lambda done: stage(done / count))
                 skipped += sound.skipped
-            speech = None if spoken is None else utterances_by_segment(spoken, segments)
         with _timed(timings, progress.stage("looking")) as stage:
-            pictures = None
-            if "pictures" in sources and opened.has_pictures:
-                pictures, unseen = self._look(opened, progress=stage)
-                skipped += unseen
+            if "pictures" in sources and recording.has_pictures:
+                pictures, skipped_pictures = self._encode_pictures(recording, progress=stage)
+                skipped += skipped_pictures
+        return Footage(
+            recording=recording.info,
+            segments=segments,
+            speech=None if utterances is None else utterances_by_segment(utterances, segments),
+            pictures=pictures,
+            skipped=tuple(skipped),
+            timings_s=timings,
+        )
+
+    def encode_comments(self, footage: Footage, log: CommentLog | None, *, progress: Progress = SILENT) -> Embeddings:
+        """Encode comments and speech as text, and measure both: the second part of `encode`, for any log."""
+        segments, speech = footage.segments, footage.speech
+        timings = dict(footage.timings_s)
+        skipped = list(footage.skipped)
         with _timed(timings, progress.stage("reading")) as stage:
-            written = None if log is None else selection.by_segment(log.comments, segments)
-            text = self.text_encoder.encode_segments(
-                None if speech is None else [" ".join(u.text for u in part) for part in speech],
-                None if written is None else [[c.text for c in part] for part in written],
-                progress=stage,
+            comments = None if log is None else selection.by_segment(log.comments, segments)
+            text = self.text_encoder.encode(
+                None if speech is None else [" ".join(u.text for u in utterances) for utterances in speech],
+                None if comments is None else [[c.text for c in written] for written in comments],
+                progress=stage.part(0.0, 0.9),
             )
-        skipped = [*opened.skipped, *skipped]
+            features = segment_features(
+                segments,
+                pictures=footage.pictures,
+                speech=speech,
+                comments=comments,
+                text=text,
+                progress=stage.part(0.9, 1.0),
+            )
+            reaction = None
+            if log is not None:
+                halves = np.random.default_rng(0)
+                reaction = measure(log.comments, duration_s=footage.recording.duration_s, generator=halves)
         if log is not None:
             skipped += [*log.skipped, *selection.outside(log.comments, segments)]
-        return Embeddings(opened.info, segments, speech, written, pictures, text, tuple(skipped), timings)
+        return Embeddings(footage.recording, segments, speech, comments, features, tuple(skipped), timings, reaction)
 
-    def _look(self, recording: Recording, *, progress: Progress) -> tuple[np.ndarray, tuple[Skipped, ...]]:
+    def _encode_pictures(self, recording: Recording, *, progress: Progress) -> tuple[np.ndarray, tuple[Skipped, ...]]:
         """Encode the pictures, a few segments at a time: (segments, 3, picture_dim) float16, and what was skipped."""
         count = len(recording.segments)
-        out = np.empty((count, PICTURES, self.visual_encoder.dim), dtype=np.float16)
-        waiting: list[np.ndarray] = []
+        out = np.empty((count, PICTURES_PER_SEGMENT, self.visual_encoder.dim), dtype=np.float16)
+        batch: list[np.ndarray] = []
         done = 0
-        reading = recording.pictures(waiting=lambda: progress((done - len(waiting)) / count))
+        reading = recording.pictures(waiting=lambda: progress((done - len(batch)) / count))
         for segment, pictures in reading:
-            waiting.append(pictures)
+            batch.append(pictures)
             done = segment.index + 1
-            if len(waiting) == _SEGMENTS_PER_STEP or done == count:
-                features = self.visual_encoder.encode(np.concatenate(waiting))
-                out[done - len(waiting) : done] = features.reshape(len(waiting), PICTURES, -1)
-                waiting.clear()
-            progress((done - len(waiting)) / count)
+            if len(batch) == _SEGMENTS_PER_STEP or done == count:
+                vectors = self.visual_encoder.encode(np.concatenate(batch))
+                out[done - len(batch) : done] = vectors.reshape(len(batch), PICTURES_PER_SEGMENT, -1)
+                batch.clear()
+            progress((done - len(batch)) / count)
         return out, reading.skipped
 
     def score(
         self,
-        encoded: Embeddings,
+        embeddings: Embeddings,
         *,
         streamer: str | None = None,
         target: str | None = None,
+        sources: Collection[Source] = SOURCES,
         progress: Progress = SILENT,
         options: HighlightOptions = HighlightOptions(),
     ) -> Prediction:
-        """Predict from what was encoded; parameters as for `predict`, KuaiHLError if it has none of the sources."""
-        index = self.config.target_index(target)
-        encoded = self.seen(encoded, target=target)
-        if not any(astuple(encoded.modalities)):
-            name, unseen = self.config.targets[index].name, self.config.targets[index].excluded_inputs
-            needed = " or ".join(source for source in SOURCES if source not in unseen)
-            raise KuaiHLError(f"There is nothing to predict {name} from, which takes {needed}.")
-        timings = dict(encoded.timings_s)
+        """Predict from an encoded recording. Parameters and errors are those of `predict`."""
+        row = self.config.target_index(target)
+        present = [source for source in _checked(sources) if getattr(embeddings.modalities, source)]
+        used = check_sources(self.config, target, present)
+        timings = dict(embeddings.timings_s)
         with _timed(timings, progress.stage("predicting")) as stage:
-            halves = iter(stage.split(2))
-            features = self.features(encoded, streamer=streamer, target=target, progress=next(halves))
-            curve = self.model.sweep(features, target=index, progress=next(halves)).tolist()
-            lvtr = [None, *curve[1:-1]]
-            alignment = self._align(features)
+            hidden = [source for source in SOURCES if source not in used]
+            inputs = self.build_inputs(embeddings, streamer=streamer, target=target, excluded=hidden)
+            scores = self.model.sweep(inputs, target=row, progress=stage).tolist()
+            curve = [None, *scores[1:-1]]
+            alignment = self._align(inputs)
+        reaction = embeddings.reaction if "comments" in sources else None
+        by_segment = [None] * len(curve) if reaction is None else reaction.by_segment(embeddings.segments).tolist()
+        sentence_ends_s = [u.end_s for utterances in embeddings.speech or () for u in utterances]
+        speech = embeddings.speech if "speech" in used else None
+        comments = embeddings.comments if "comments" in used else None
         return Prediction(
-            recording=encoded.recording,
+            recording=embeddings.recording,
             checkpoint=self.checkpoint,
-            target=self.config.targets[index].name,
-            trained_on=self.config.targets[index].trained_on,
-            modalities=encoded.modalities,
+            target=self.config.targets[row].name,
+            trained_on=self.config.targets[row].trained_on,
+            streamer=streamer,
+            modalities=Modalities(**{source: source in used for source in SOURCES}),
             segments=tuple(
                 SegmentPrediction(
                     segment,
-                    value,
-                    speech=" ".join(u.text for u in encoded.speech[i]) if encoded.speech is not None else "",
-                    comments=len(encoded.comments[i]) if encoded.comments is not None else 0,
+                    score,
+                    speech="" if speech is None else " ".join(u.text for u in speech[i]),
+                    comments=0 if comments is None else len(comments[i]),
+                    reaction=by_segment[i],
                 )
-                for i, (segment, value) in enumerate(zip(encoded.segments, lvtr, strict=True))
+                for i, (segment, score) in enumerate(zip(embeddings.segments, curve, strict=True))
             ),
-            next_score=curve[-1],
-            highlights=select(encoded.segments, lvtr, options=options),
+            next_score=scores[-1],
+            highlights=select(
+                forecast=curve,
+                segments=embeddings.segments,
+                reaction=reaction,
+                boundaries_s=sentence_ends_s,
+                options=options,
+            ),
+            highlights_by=choose_source(reaction, options.by),
+            reaction=reaction
+            and ReactionCurve(BIN_S, tuple(reaction.score.tolist()), reaction.reliability, reaction.too_little),
             alignment=alignment,
-            skipped=encoded.skipped,
+            skipped=embeddings.skipped,
             timings_s=timings,
         )
 
-    def features(
+    def build_inputs(
         self,
-        encoded: Embeddings,
+        embeddings: Embeddings,
         *,
         streamer: str | None = None,
         target: str | None = None,
-        progress: Progress = SILENT,
+        excluded: Collection[str] = (),
     ) -> ModelInputs:
-        """Gather the model's input, a batch of one, with what is missing, or not for this target, marked as such."""
-        seen = self.seen(encoded, target=target)
-        return gathered(self.config, seen, streamer_index=self.model.streamer_index(streamer), progress=progress)
+        """Build the model's inputs, a batch of one.
 
-    def seen(self, encoded: Embeddings, *, target: str | None = None) -> Embeddings:
-        """Leave out what the model was trained without where it predicts this target."""
-        unseen = self.config.targets[self.config.target_index(target)].excluded_inputs
-        return encoded.without(*(source for source in SOURCES if source in unseen))
+        What the target never reads is hidden, and so is what is ``excluded``, of `kuaihl.model.config.EXCLUDABLE`.
+        """
+        never = self.config.targets[self.config.target_index(target)].excluded_inputs
+        return build_inputs(
+            [embeddings.features],
+            picture_dim=self.config.picture_dim,
+            text_dim=self.config.text_dim,
+            streamers=[self.model.streamer_index(streamer)],
+            excluded=[{*never, *excluded}],
+        )
+
+    def inputs_of(
+        self, embeddings: Embeddings, prediction: Prediction, *, excluded: Collection[str] = ()
+    ) -> ModelInputs:
+        """Build the inputs that a prediction was made from, without what is ``excluded``."""
+        unused = [source for source in SOURCES if not getattr(prediction.modalities, source)]
+        return self.build_inputs(
+            embeddings, streamer=prediction.streamer, target=prediction.target, excluded=[*unused, *excluded]
+        )
 
     @torch.inference_mode()
-    def _align(self, features: ModelInputs) -> Alignment | None:
-        """Align text with pictures over the whole recording; None where either is missing."""
-        if not (features.has_pictures.all() and (features.has_speech | features.has_comments).all()):
+    def _align(self, inputs: ModelInputs) -> Alignment | None:
+        """Align text with pictures over the whole recording; None if either is missing."""
+        if not (inputs.mask("pictures").all() and inputs.mask("text").all()):
             return None
-        tokens = self.model.tokens(features.to(self.device))
+        tokens = self.model.tokenize(inputs.to(self.device))
         text, pictures = (x[0].float().cpu().numpy() for x in (tokens.text, tokens.pictures))
         cost = banded_cost(text, pictures, band=ALIGNMENT_BAND)
         path = banded_path(cost)
         distance = float(sum(cost[i, j - i + ALIGNMENT_BAND] for i, j in path))
         return Alignment(path=tuple(path), distance=distance, band=ALIGNMENT_BAND, cost=cost)
+
+
+def _checked(sources: Collection[Source]) -> Collection[Source]:
+    if unknown := [source for source in sources if source not in SOURCES]:
+        raise KuaiHLError(f"There is no source {unknown[0]!r}: sources are {', '.join(SOURCES)}.")
+    return sources
 
 
 def _read_log(

@@ -1,22 +1,25 @@
-"""The nouns: what the parts hand to each other. Times are seconds from the start of the recording."""
+"""Records that the parts hand to each other. Times are seconds from the start of the recording."""
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import numpy as np
 
 from kuaihl.errors import CommentLogError
 
 SEGMENT_S = 30.0
-"""Length of a segment; the paper's."""
+"""Length of a segment, as in the paper."""
 MIN_SEGMENT_S = 5.0
-"""A last piece at least this long is a segment of its own."""
+"""A shorter rest at the end of a recording is not a segment."""
+PICTURES_PER_SEGMENT = 3
+"""Pictures taken of a segment, at 1/6, 1/2 and 5/6 of it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A piece of a recording: ``SEGMENT_S`` long, but for the last."""
+    """A piece of a recording, ``SEGMENT_S`` long except for the last."""
 
     index: int
     start_s: float
@@ -24,12 +27,12 @@ class Segment:
 
 
 def segments_of(duration_s: float) -> list[Segment]:
-    """Cut ``duration_s`` seconds into consecutive segments; a last piece under ``MIN_SEGMENT_S`` is dropped."""
+    """Cut ``duration_s`` seconds into consecutive segments; a rest under ``MIN_SEGMENT_S`` is dropped."""
     full = int(duration_s // SEGMENT_S)
-    cut = [Segment(i, i * SEGMENT_S, (i + 1) * SEGMENT_S) for i in range(full)]
+    segments = [Segment(i, i * SEGMENT_S, (i + 1) * SEGMENT_S) for i in range(full)]
     if duration_s - full * SEGMENT_S >= MIN_SEGMENT_S:
-        cut.append(Segment(full, full * SEGMENT_S, duration_s))
-    return cut
+        segments.append(Segment(full, full * SEGMENT_S, duration_s))
+    return segments
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +50,7 @@ class Comment:
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """Parts of an input that were passed over: why, how many, and where the first one was."""
+    """Parts of an input that were skipped: why, how many, and where the first one was."""
 
     reason: str
     count: int
@@ -68,46 +71,79 @@ class CommentLog:
             raise CommentLogError(f"The comment offset must be a number of seconds, not {offset_s}.")
         if not offset_s:
             return self
-        moved = (Comment(c.time_s + offset_s, c.text, c.user, c.kind) for c in self.comments)
-        return replace(self, comments=tuple(moved))
+        shifted = (Comment(c.time_s + offset_s, c.text, c.user, c.kind) for c in self.comments)
+        return replace(self, comments=tuple(shifted))
 
 
 @dataclass(frozen=True, slots=True)
 class Utterance:
-    """Words spoken without a pause, inside one segment."""
+    """Words said without a pause, inside one segment."""
 
     start_s: float
     end_s: float
     text: str
 
 
+Strength = Literal["strong", "medium", "weak"]
+
+
 @dataclass(frozen=True, slots=True)
 class Highlight:
-    """A stretch of the recording that should hold its viewers; ``score`` is the prediction at the peak, at ``peak_s``."""
+    """A moment of the recording that stands out.
+
+    Attributes
+    ----------
+    rank
+        1 is the best.
+    start_s, end_s, peak_s
+        Where it lies, and where its curve is highest.
+    score
+        Value of the curve at the peak.
+    strength
+        How much it stands out.
+    why
+        Evidence, in one line.
+    source
+        The curve that it comes from: ``"reaction"`` or ``"forecast"``.
+    """
 
     rank: int
     start_s: float
     end_s: float
     peak_s: float
     score: float
+    strength: Strength = "medium"
+    why: str = ""
+    source: Literal["reaction", "forecast"] = "forecast"
 
 
 @dataclass(frozen=True, slots=True)
 class SegmentPrediction:
-    """What was found in a segment, and the LVTR that the segments before it predict (``None`` for the first)."""
+    """A segment, its score predicted from the segments before it (None for the first), and what it contains.
+
+    ``speech`` is the recognised text, ``comments`` the number of comments, ``reaction`` the highest reaction of the
+    audience in the segment, None if there was no log.
+    """
 
     segment: Segment
     score: float | None
     speech: str
     comments: int
+    reaction: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Alignment:
-    """Text against pictures over the whole recording.
+    """Text aligned with pictures over the whole recording.
 
-    ``path`` holds pairs (text segment, picture segment), ``distance`` the summed cost along it (Eq. 5). ``cost`` is
-    (segments, 2 * band + 1): row i, column k is the cost of text i against picture i - band + k, NaN outside.
+    Attributes
+    ----------
+    path
+        Pairs (text segment, picture segment).
+    distance
+        Summed cost along the path (Eq. 5).
+    band, cost
+        (segments, 2 * band + 1): row i, column k is the cost of text i against picture i - band + k, NaN outside.
     """
 
     path: tuple[tuple[int, int], ...]
@@ -118,7 +154,7 @@ class Alignment:
 
 @dataclass(frozen=True, slots=True)
 class RecordingInfo:
-    """What was opened. A recording without pictures has no ``video_codec``, one without sound no ``audio_codec``."""
+    """What a recording is. One without pictures has no ``video_codec``, one without sound no ``audio_codec``."""
 
     name: str
     duration_s: float
@@ -131,7 +167,7 @@ class RecordingInfo:
 
 @dataclass(frozen=True, slots=True)
 class CheckpointInfo:
-    """Which weights predicted: the name they were asked for by, and the start of their SHA-256."""
+    """Which weights predicted: the name that was asked for, the SHA-256 of the weights, and the encoders."""
 
     name: str
     sha256: str
@@ -150,18 +186,54 @@ class Modalities:
 
 
 @dataclass(frozen=True, slots=True)
-class Prediction:
-    """The result: a curve of LVTR, its highlights, the alignment, and what they rest on.
+class ReactionCurve:
+    """How strongly the audience reacted, measured from the chat with hindsight.
 
-    ``target`` names what is predicted, which all that is called LVTR stands for, and ``trained_on`` what the checkpoint
-    learned it from. ``next_score`` is the LVTR of the segment after the last. ``timings_s`` has one entry for each stage
-    of the work.
+    Attributes
+    ----------
+    bin_s, scores
+        Length of a bin, and the score of each bin (bins,).
+    reliability
+        Correlation between the scores of two random halves of the chatters, None if it cannot be measured.
+    too_little
+        Why the log has too little chat for the curve to be used, None if it has enough.
+    """
+
+    bin_s: float
+    scores: tuple[float, ...] = field(repr=False)
+    reliability: float | None
+    too_little: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """Two curves, the highlights, the alignment, and what they rest on.
+
+    The forecast is the score of each segment, predicted from the past only; the reaction is measured with hindsight.
+
+    Attributes
+    ----------
+    target, trained_on
+        What the scores predict, such as "lvtr", and one sentence on what the checkpoint learned it from.
+    streamer
+        The name that was given; it has no influence unless the checkpoint knows it.
+    next_score
+        The score of the segment after the last.
+    highlights, highlights_by
+        Empty if nothing stands out; the curve that they come from.
+    reaction
+        None without a comment log.
+    alignment
+        None unless the recording has text and pictures throughout.
+    timings_s
+        Duration of each stage of the work.
     """
 
     recording: RecordingInfo
     checkpoint: CheckpointInfo
     target: str
     trained_on: str
+    streamer: str | None
     modalities: Modalities
     segments: tuple[SegmentPrediction, ...]
     next_score: float
@@ -169,8 +241,10 @@ class Prediction:
     alignment: Alignment | None
     skipped: tuple[Skipped, ...]
     timings_s: dict[str, float]
+    reaction: ReactionCurve | None = None
+    highlights_by: Literal["reaction", "forecast"] = "forecast"
 
     @property
     def curve(self) -> Sequence[float | None]:
-        """Predicted LVTR of each segment (segments,); ``None`` for the first."""
+        """Predicted score of each segment (segments,); None for the first."""
         return [s.score for s in self.segments]

@@ -20,7 +20,7 @@ from kuaihl.progress import Progress
 from kuaihl.records import CommentLog
 from kuaihl.session import replay
 from tests.conftest import COMMENTS_PER_SEGMENT
-from tests.fixtures.made_embeddings import two_targets
+from tests.fixtures.made_embeddings import changed, two_targets
 from tests.fixtures.videos import write_recording
 
 
@@ -154,10 +154,10 @@ def test_what_is_left_out_is_not_read(
 
     monkeypatch.setattr(Recording, "pictures", fail)
     said = predictor.predict(short_recording, tmp_path / "none.json", sources=["speech"])
-    assert said.curve == predictor.score(encoded.without("pictures", "comments")).curve
+    assert said.curve == predictor.score(encoded, sources=["speech"]).curve
     monkeypatch.setattr(Recording, "sound", fail)
     written = predictor.predict(short_recording, short_log, sources=["comments"], transcript=tmp_path / "none.srt")
-    assert written.curve == predictor.score(encoded.without("pictures", "speech")).curve
+    assert written.curve == predictor.score(encoded, sources=["comments"]).curve
     by_chat = predictor.predict(short_recording, short_log, target="participation")
     assert by_chat.curve == predictor.score(encoded, target="participation").curve
 
@@ -206,10 +206,10 @@ def test_progress_names_the_stages_and_can_stop(predictor: Predictor, short_reco
 def test_a_model_trained_without_a_source_never_sees_it(predictor: Predictor, encoded: Embeddings) -> None:
     deaf = Predictor.from_pretrained(device="cpu")
     deaf.model.config = replace(deaf.config, targets=(Target(excluded_inputs=("comments", "streamer")),))
-    found, expected = deaf.score(encoded), predictor.score(encoded.without("comments"))
+    found, expected = deaf.score(encoded), predictor.score(changed(encoded, comments=None))
     assert found.segments == expected.segments
     assert found.modalities == expected.modalities
-    assert [step.found for step in replay(deaf, encoded)] == list(found.segments)
+    assert [step.segment for step in replay(deaf, encoded, found)] == [replace(s, reaction=None) for s in found.segments]
 
 
 def test_each_target_rests_on_what_its_head_has_seen(predictor: Predictor, encoded: Embeddings) -> None:
@@ -221,11 +221,11 @@ def test_each_target_rests_on_what_its_head_has_seen(predictor: Predictor, encod
     assert (chat.target, chat.trained_on) == ("participation", "real chat")
     assert (chat.modalities.pictures, chat.modalities.speech, chat.modalities.comments) == (False, False, True)
     assert (lvtr.alignment is not None, chat.alignment) == (True, None)
-    blind = both.score(encoded.without("pictures", "speech"), target="participation")
+    blind = both.score(changed(encoded, pictures=None, speech=None), target="participation")
     assert (blind.curve, blind.next_score) == (chat.curve, chat.next_score)
     with pytest.raises(KuaiHLError, match="nothing to predict participation from, which takes comments"):
-        both.score(encoded.without("comments"), target="participation")
-    assert [step.found for step in replay(both, encoded, target="participation")] == list(chat.segments)
+        both.score(changed(encoded, comments=None), target="participation")
+    assert [step.segment for step in replay(both, encoded, chat)] == [replace(s, reaction=None) for s in chat.segments]
 
 
 def test_what_is_not_predicted_is_refused_before_any_work(predictor: Predictor, tmp_path: Path) -> None:
@@ -237,7 +237,7 @@ def test_a_recording_is_opened_once(predictor: Predictor, short_recording: Path,
     opened = open_recording(short_recording)
     found = predictor.encode(replace(opened, info=replace(opened.info, name="as it was opened")))
     assert found.recording.name == "as it was opened"
-    np.testing.assert_array_equal(found.pictures, encoded.pictures)
+    np.testing.assert_array_equal(found.features.pictures, encoded.features.pictures)
 
 
 def test_bad_input(predictor: Predictor, short_recording: Path, tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 import itertools
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,12 @@ from torch.utils.data import Dataset
 from kuaihl.errors import LabelError
 from kuaihl.features.bag_of_words import MOST_WORDS
 from kuaihl.features.chat import CHAT_COLUMNS, SPEECH_COLUMNS
+from kuaihl.features.embeddings import SOURCES, SegmentFeatures
 from kuaihl.features.pretrained import find_text_encoder, find_visual_encoder, sha256_file
+from kuaihl.features.text import TextFeatures
 from kuaihl.model.config import KuaiHLConfig
-from kuaihl.model.inputs import PICTURES, ModelInputs
+from kuaihl.model.inputs import ModelInputs, build_inputs
+from kuaihl.records import PICTURES_PER_SEGMENT
 from train.files import replacing, write_json
 
 DATASET_FILE = "dataset.json"
@@ -29,8 +32,6 @@ ENCODER_FILES = ("visual.safetensors", "distill.json")
 """The visual encoder and how it was trained. They are copied into the dataset, and from there into the checkpoint."""
 BLANK = -1
 """Index of a window without segments, for a process that has no window of its own in a batch."""
-MODALITIES = ("pictures", "speech", "comments")
-"""Inputs that a window can lack."""
 HINTS = ("shown", "remembered")
 """Auxiliary targets beside the label: the content of a segment (perceiver), an observer's state (decoder)."""
 _ARRAYS = ("pictures", "text_speech", "text_comments", "text_both", "activity", "words", "counts")
@@ -80,7 +81,7 @@ def schema(info: DatasetInfo) -> pa.Schema:
             "split": pa.string(),
             "index": pa.int32(),
             "start_s": pa.float32(),
-            "pictures": pa.list_(half, PICTURES * info.picture_dim),
+            "pictures": pa.list_(half, PICTURES_PER_SEGMENT * info.picture_dim),
             "text_speech": pa.list_(half, info.text_dim),
             "text_comments": pa.list_(half, info.text_dim),
             "text_both": pa.list_(half, info.text_dim),
@@ -200,31 +201,36 @@ class Segments:
         """Return rows of a flag or of the label (stop - start,)."""
         return self._scalars[name][start:stop]
 
-    def features(self, room: Room, *, streamer: int) -> ModelInputs:
-        """ModelInputs of a whole room, as a batch of one."""
-        return stack([self.window(room.start, room.stop)], streamers=[streamer], length=room.stop - room.start)
+    def features(self, room: Room, *, streamer: int, excluded: Collection[str] = ()) -> ModelInputs:
+        """Build the model's inputs of a whole room, a batch of one; see `build_inputs`."""
+        return self.inputs([self.window(room.start, room.stop)], streamers=[streamer], excluded=[excluded])
 
-    def window(self, start: int, stop: int, *, dropped: frozenset[str] = frozenset()) -> dict[str, np.ndarray]:
-        """Arrays of rows ``start`` to ``stop``, with the modalities ``dropped`` ("pictures", ...) masked."""
-        has = {m: self.scalar(f"has_{m}", start, stop) & (m not in dropped) for m in MODALITIES}
-        text = self.array("text_both", start, stop)
-        for present, absent in (("speech", "comments"), ("comments", "speech")):
-            if not has[absent].all():
-                alone = (has[present] & ~has[absent])[:, None]
-                text = np.where(alone, self.array(f"text_{present}", start, stop), text)
-        spoken = np.where(has["speech"][:, None], self.array("text_speech", start, stop), 0)
-        pictures = self.array("pictures", start, stop)
+    def inputs(
+        self,
+        windows: Sequence[SegmentFeatures],
+        *,
+        streamers: Sequence[int],
+        excluded: Sequence[Collection[str]],
+        length: int | None = None,
+    ) -> ModelInputs:
+        """Build the model's inputs of windows; see `build_inputs`."""
+        sizes = {"picture_dim": self.info.picture_dim, "text_dim": self.info.text_dim}
+        return build_inputs(windows, **sizes, streamers=streamers, excluded=excluded, length=length)
+
+    def window(self, start: int, stop: int) -> SegmentFeatures:
+        """Return the features of rows ``start`` to ``stop``."""
         activity = self.array("activity", start, stop)
-        return {
-            "pictures": pictures.reshape(-1, PICTURES, self.info.picture_dim),
-            "text": text,
-            "spoken": spoken,
-            "chat": activity[:, : len(CHAT_COLUMNS)],
-            "speech": activity[:, len(CHAT_COLUMNS) :],
-            "words": self.array("words", start, stop),
-            "counts": self.array("counts", start, stop),
-            **{f"has_{m}": flags for m, flags in has.items()},
-        }
+        texts = (self.array(f"text_{kind}", start, stop) for kind in ("speech", "comments", "both"))
+        masks = {f"{source}_mask": self.scalar(f"has_{source}", start, stop) for source in SOURCES}
+        return SegmentFeatures(
+            pictures=self.array("pictures", start, stop).reshape(-1, PICTURES_PER_SEGMENT, self.info.picture_dim),
+            text=TextFeatures(*texts),
+            chat_activity=activity[:, : len(CHAT_COLUMNS)],
+            speech_activity=activity[:, len(CHAT_COLUMNS) :],
+            words=self.array("words", start, stop),
+            word_counts=self.array("counts", start, stop),
+            **masks,
+        )
 
     def _find_rooms(self) -> list[Room]:
         # As numbers: millions of rows would be as many strings.
@@ -235,19 +241,6 @@ class Segments:
         splits = self._table.column("split").take(starts).to_pylist()
         names = self._table.column("room").take(starts).to_pylist()
         return [Room(*values) for values in zip(names, streamers, splits, starts.tolist(), stops.tolist(), strict=True)]
-
-
-def stack(windows: Sequence[dict[str, np.ndarray]], *, streamers: Sequence[int], length: int) -> ModelInputs:
-    """Pad windows at their end to ``length`` and stack them: what is padded is zero, and has no modality."""
-
-    def padded(name: str) -> Tensor:
-        first = windows[0][name]
-        out = np.zeros((len(windows), length, *first.shape[1:]), dtype=first.dtype)
-        for row, window in zip(out, windows, strict=True):
-            row[: len(window[name])] = window[name]
-        return torch.from_numpy(out)
-
-    return ModelInputs(**{name: padded(name) for name in windows[0]}, streamer=torch.tensor(streamers))
 
 
 @dataclass(frozen=True, slots=True)
@@ -332,11 +325,12 @@ class Windows(Dataset[Batch]):
         label_mask, segment_mask = np.zeros((size, n), dtype=bool), np.zeros((size, n), dtype=bool)
         seeds = np.zeros(size, dtype=np.int64)
         hints = [np.zeros((size, n, columns), dtype=np.float32) for columns in self._segments.info.hints.values()]
-        windows, streamers = [], []
+        windows, streamers, excluded = [], [], []
         for row, index in enumerate(indices):
             if index == BLANK:
                 streamers.append(0)
                 windows.append(self._segments.window(0, 0))
+                excluded.append(())
                 continue
             k = int(np.searchsorted(self._first, index, side="right")) - 1
             room = self._rooms[k]
@@ -345,7 +339,8 @@ class Windows(Dataset[Batch]):
             length = stop - start
             random = np.random.default_rng((self._seed, self.epoch, index))
             streamers.append(0 if random.random() < self._streamer_dropout else self._streamer[k])
-            windows.append(self._segments.window(start, stop, dropped=self._draw_dropped(random, start, stop)))
+            windows.append(self._segments.window(start, stop))
+            excluded.append(self._draw_excluded(random, start, stop))
             seeds[row] = random.integers(2**62)
             segment_mask[row, :length] = True
             label_mask[row, :length] = self._segments.scalar("valid", start + 1, stop + 1)
@@ -354,14 +349,12 @@ class Windows(Dataset[Batch]):
                 shift = int(name == "remembered")  # of the segment after, like the label
                 hint[row, :length] = self._segments.array(name, start + shift, stop + shift)
         tensors = (torch.from_numpy(values) for values in (label, label_mask, segment_mask, seeds))
-        features = stack(windows, streamers=streamers, length=n)
+        features = self._segments.inputs(windows, streamers=streamers, excluded=excluded, length=n)
         return [Batch(features, *tensors, self.target, tuple(map(torch.from_numpy, hints)))]
 
-    def _draw_dropped(self, random: np.random.Generator, start: int, stop: int) -> frozenset[str]:
-        present = [
-            m for m in MODALITIES if m not in self._excluded and self._segments.scalar(f"has_{m}", start, stop).any()
-        ]
-        drawn = frozenset(m for m, u in zip(MODALITIES, random.random(3), strict=True) if u < self._modality_dropout)
+    def _draw_excluded(self, random: np.random.Generator, start: int, stop: int) -> frozenset[str]:
+        present = {x for x in SOURCES if self._segments.scalar(f"has_{x}", start, stop).any()} - self._excluded
+        drawn = frozenset(x for x, u in zip(SOURCES, random.random(3), strict=True) if u < self._modality_dropout)
         return self._excluded if drawn.issuperset(present) else self._excluded | drawn
 
 

@@ -24,7 +24,6 @@ from tqdm import tqdm
 
 from kuaihl.errors import LabelError
 from kuaihl.model.config import PRESETS
-from kuaihl.model.inputs import PICTURES
 from kuaihl.model.kuaihl import KuaiHL, Output
 from train.command import command_line, plain_errors
 from train.dataset import Batch, Windows
@@ -278,8 +277,7 @@ def validate(config: FitConfig, learner: Learner, data: TrainingSet, accelerator
 
 def loss_terms(output: Output, hint_error: Tensor, batch: Batch, config: FitConfig) -> tuple[Tensor, Tensor]:
     """Return the unweighted losses, and the number of windows that each is a mean over; both as in `TERMS`."""
-    present = output.tokens.present
-    both = present[..., 0] & present[..., PICTURES]  # without pictures or text there is nothing to align
+    both = batch.features.mask("pictures") & batch.features.mask("text")  # otherwise there is nothing to align
     alignable = batch.segment_mask & (both | ~batch.segment_mask).all(-1, keepdim=True)
     align = output.scores.new_zeros(())
     if config.align_weight and alignable.any():

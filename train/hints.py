@@ -32,7 +32,7 @@ class Learner(nn.Module):
         """Return the output, and the squared error of the hints: their sum, a mean over segments and windows."""
         output = self.model(batch.features, target=batch.target)
         error = output.scores.new_zeros(batch.segment_mask.shape)
-        for head, states, hint in zip(self.hint_heads, (output.gathered, output.decoded), batch.hints, strict=False):
+        for head, states, hint in zip(self.hint_heads, (output.latents, output.hidden), batch.hints, strict=False):
             error = error + (head(states).float() - hint).square().mean(-1)
         lengths = batch.segment_mask.sum(-1)
         per_window = (error * batch.segment_mask).sum(-1) / lengths.clamp(min=1)

@@ -12,13 +12,13 @@ from torch import nn
 
 from kuaihl.errors import LabelError
 from kuaihl.features.chat import CHAT_COLUMNS
+from kuaihl.features.embeddings import SOURCES
 from kuaihl.model.config import KuaiHLConfig, Target
 from kuaihl.model.kuaihl import KuaiHL, load
-from train.dataset import MODALITIES
 from train.mixture import TrainingSet
 from train.scoring import check_encoders
 
-EXCLUDABLE = (*MODALITIES, "words")
+EXCLUDABLE = (*SOURCES, "words")
 """Inputs that can be excluded for one target alone; the streamer can be excluded for all."""
 _FIXED = ("activity", "words", "word_shares", "speech_text", "recurrent", "window")
 """Settings of a model that its weights depend on."""
@@ -159,7 +159,7 @@ def _rows(data: TrainingSet, column: str, flag: str) -> np.ndarray:
 
 def _absent_inputs(data: TrainingSet) -> tuple[str, ...]:
     """Return the inputs that none of the training rooms has."""
-    absent = [m for m in MODALITIES if not any(data.segments.scalar(f"has_{m}", *r).any() for r in _bounds(data))]
+    absent = [m for m in SOURCES if not any(data.segments.scalar(f"has_{m}", *r).any() for r in _bounds(data))]
     texts = ("text_both", "text_speech", "text_comments")
     has_text = any(data.segments.array(name, *r).any() for r in _bounds(data) for name in texts)
     return (*absent, *["text"] * (not has_text))

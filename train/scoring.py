@@ -1,7 +1,6 @@
 """Predictions of a checkpoint for the rooms of a dataset."""
 
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -9,10 +8,8 @@ from typing import Literal
 import numpy as np
 
 from kuaihl.errors import CheckpointError
-from kuaihl.model.config import KuaiHLConfig
-from kuaihl.model.inputs import PICTURES, ModelInputs
-from kuaihl.model.kuaihl import KuaiHL, Tokens
-from train.dataset import DatasetInfo, Room, Segments, encoder_hashes, stack
+from kuaihl.model.kuaihl import KuaiHL
+from train.dataset import DatasetInfo, Room, Segments, encoder_hashes
 
 Source = Literal["pictures", "speech", "comments", "streamer", "activity", "words"]
 """Inputs that can be hidden from a model."""
@@ -49,9 +46,7 @@ class Scores:
     last: np.ndarray
 
 
-def score(
-    model: KuaiHL, segments: Segments, rooms: Sequence[Room], *, without: Collection[Source] = frozenset()
-) -> Scores:
+def score(model: KuaiHL, segments: Segments, rooms: Sequence[Room], *, without: Collection[Source] = ()) -> Scores:
     """Predict each labelled segment, but not the first of a room, from the window before it.
 
     Parameters
@@ -67,14 +62,17 @@ def score(
     CheckpointError
         The model does not predict the dataset's target.
     """
+    target = model.config.target_index(segments.info.target)
+    excluded = {*without, *model.config.targets[target].excluded_inputs}
     columns: dict[str, list[np.ndarray]] = {name: [] for name in Scores.__slots__}
     for room in rooms:
         index = model.streamer_index(room.streamer)
+        features = segments.features(room, streamer=index, excluded=excluded)
         true = segments.scalar("label", room.start, room.stop)
         valid = segments.scalar("valid", room.start, room.stop)
         appeal = segments.column("appeal", room).astype(np.float64)
         values = {
-            "predicted": _curve(model, segments, room, streamer=index, without=frozenset(without)),
+            "predicted": model.sweep(features, target=target).numpy()[:-1],
             "true": true,
             "room": np.full(len(true), room.name),
             "known": np.full(len(true), index > 0),
@@ -85,40 +83,6 @@ def score(
         for name, value in values.items():
             columns[name].append(value[1:][valid[1:]])
     return Scores(**{name: np.concatenate(parts) for name, parts in columns.items()})
-
-
-def _curve(model: KuaiHL, segments: Segments, room: Room, *, streamer: int, without: frozenset[Source]) -> np.ndarray:
-    """Predictions for a room's segments (segments,), the first of which is NaN."""
-    target = model.config.target_index(segments.info.target)
-    window = segments.window(room.start, room.stop, dropped=without.union(model.config.targets[target].excluded_inputs))
-    features = stack([window], streamers=[0 if "streamer" in without else streamer], length=room.stop - room.start)
-    hidden = [place for name, place in _places(model.config).items() if name in without]
-    with _hidden(model, hidden) if hidden else nullcontext():
-        return model.sweep(features, target=target).numpy()[:-1]
-
-
-def _places(config: KuaiHLConfig) -> dict[str, slice]:
-    """Where the tokens that the paper does not have are among those of a segment."""
-    lengths = {"activity": 2 * config.activity, "words": config.words + config.word_shares}
-    ends = dict(zip(lengths, PICTURES + 1 + np.cumsum([*lengths.values()]), strict=True))
-    return {name: slice(end - lengths[name], end) for name, end in ends.items() if lengths[name]}
-
-
-@contextmanager
-def _hidden(model: KuaiHL, places: Sequence[slice]) -> Iterator[None]:
-    """Mark tokens of each segment as not present."""
-
-    def tokens(features: ModelInputs, *, target: int = 0) -> Tokens:
-        found = KuaiHL.tokens(model, features, target=target)
-        for place in places:
-            found.present[..., place] = False
-        return found
-
-    model.tokens = tokens
-    try:
-        yield
-    finally:
-        del model.tokens
 
 
 def check_encoders(folder: Path, model: KuaiHL, info: DatasetInfo) -> None:

@@ -1,11 +1,11 @@
 """Text encoder: the speech and comments of a segment to one vector (BERT)."""
 
-import logging
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,14 +17,12 @@ from kuaihl.devices import autocast, choose_device
 from kuaihl.errors import CheckpointError
 from kuaihl.progress import SILENT, Progress
 
-logger = logging.getLogger(__name__)
-
 SPEECH_PIECES = 100
 """Word pieces of a segment's speech that are read; the rest of `TEXT_PIECES` is for the comments."""
 TEXT_PIECES = 200
 """Word pieces of a text in all, [CLS] and [SEP] included."""
-_CUTTING_SHARE = 0.1
-"""Of the time, roughly, that is needed to cut texts into pieces, for progress."""
+_TOKENIZING_SHARE = 0.1
+"""Rough share of the time that tokenizing takes, for progress."""
 
 _WIDTH_STEP = 16
 _PIECES_PER_BATCH = {"cpu": 4_096, "cuda": 65_536}
@@ -32,15 +30,11 @@ _PIECES_PER_BATCH = {"cpu": 4_096, "cuda": 65_536}
 
 @dataclass(frozen=True)
 class TextFeatures:
-    """Vectors (segments, dim) float16 of each choice of sources; None where a source is missing."""
+    """Vectors (segments, dim) float16 of the speech, of the comments and of both; None if a source is missing."""
 
     speech: np.ndarray | None
     comments: np.ndarray | None
     both: np.ndarray | None
-
-    def fitting(self) -> np.ndarray | None:
-        """Choose the vectors that match what is present: both sources, else the one there is."""
-        return next((some for some in (self.both, self.speech, self.comments) if some is not None), None)
 
 
 class TextEncoder:
@@ -49,7 +43,7 @@ class TextEncoder:
     Parameters
     ----------
     name
-        What messages call it.
+        The name for error messages.
     weights
         A folder with config.json, model.safetensors and the tokenizer's files.
 
@@ -62,68 +56,68 @@ class TextEncoder:
     def __init__(self, name: str, *, weights: Path, device: str | torch.device | None = None) -> None:
         if not (weights / "tokenizer.json").is_file() and not (weights / "vocab.txt").is_file():
             raise CheckpointError(f"{weights} holds no tokenizer.json or vocab.txt for the text encoder {name}")
-        local = {"local_files_only": True, "trust_remote_code": False}
         try:
             with _quiet_transformers():
-                config = AutoConfig.from_pretrained(weights, **local)
-                self.tokenizer = AutoTokenizer.from_pretrained(weights, **local)
+                config = AutoConfig.from_pretrained(weights, local_files_only=True, trust_remote_code=False)
+                self.tokenizer = AutoTokenizer.from_pretrained(weights, local_files_only=True, trust_remote_code=False)
                 if config.model_type != "bert" or len(self.tokenizer) > config.vocab_size:
                     raise ValueError(f"a {config.model_type} for {config.vocab_size} word pieces")
-                self.bert, loading = BertModel.from_pretrained(
+                loaded: Any = BertModel.from_pretrained(  # a pair, which its annotation does not say
                     weights,
                     config=config,
                     add_pooling_layer=False,
                     use_safetensors=True,
                     dtype=torch.float32,
                     output_loading_info=True,
-                    **local,
+                    local_files_only=True,
                 )
         except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
             raise CheckpointError(f"{weights} does not hold the text encoder {name}, a BERT: {error}") from error
+        bert, loading = loaded
         if loading["missing_keys"]:
             missing = min(loading["missing_keys"])
             raise CheckpointError(f"{weights} holds only a part of the text encoder {name}; {missing} is missing")
         self.device = choose_device(device)
-        self.bert.to(self.device).eval()
-        self.dim: int = self.bert.config.hidden_size
+        self.bert = bert.to(self.device).eval()
+        self.dim: int = bert.config.hidden_size
 
-    def encode(self, speech: Sequence[str] | None, comments: Sequence[Sequence[str]] | None) -> np.ndarray:
-        """Encode what is present of each segment's speech and comments -> (segments, dim) float16.
-
-        The speech is cut at `SPEECH_PIECES`; of comments that are too many, whole ones evenly over the segment are
-        kept. Empty text is silence, and present; None is a source that is missing.
-
-        Raises
-        ------
-        ValueError
-            Both sources are missing, or they differ in length.
-        """
-        if speech is None and comments is None:
-            raise ValueError("neither speech nor comments to encode")
-        return self._vectors(self._texts(self._speech_pieces(speech), self._comment_pieces(comments)))
-
-    def encode_segments(
+    def encode(
         self,
         speech: Sequence[str] | None,
         comments: Sequence[Sequence[str]] | None,
         *,
         progress: Progress = SILENT,
     ) -> TextFeatures:
-        """Encode speech alone, comments alone and both at once: BERT mixes them, so one does not give another."""
-        spoken = self._speech_pieces(speech)
-        written = self._comment_pieces(comments, progress.part(0.0, _CUTTING_SHARE))
-        choices = [
-            self._texts(spoken, None) if spoken is not None else None,
-            self._texts(None, written) if written is not None else None,
-            self._texts(spoken, written) if spoken is not None and written is not None else None,
-        ]
-        texts = [text for texts in choices if texts is not None for text in texts]
-        vectors = self._vectors(texts, progress.part(_CUTTING_SHARE, 1.0))
-        parts = iter(np.split(vectors, max(1, sum(texts is not None for texts in choices))))
-        return TextFeatures(*(next(parts) if texts is not None else None for texts in choices))
+        """Encode the speech alone, the comments alone, and both: BERT mixes the two, so neither gives the other.
 
-    def _pieces(self, texts: Collection[str], *, limit: int) -> list[list[int]]:
-        """Cut texts into word pieces; a "[SEP]" that somebody typed is five signs, not a separator."""
+        Parameters
+        ----------
+        speech
+            Text of each segment, cut at `SPEECH_PIECES`; empty for silence, None if there is no such source.
+        comments
+            Texts of each segment. Of too many, whole ones are kept, evenly over the segment.
+
+        Raises
+        ------
+        ValueError
+            The two differ in length.
+        """
+        said = None if speech is None else self._tokenize(speech, limit=SPEECH_PIECES)
+        written = None
+        if comments is not None:
+            written = self._tokenize_comments(comments, progress.part(0.0, _TOKENIZING_SHARE))
+        choices = [
+            None if said is None else self._join(said, None),
+            None if written is None else self._join(None, written),
+            None if said is None or written is None else self._join(said, written),
+        ]
+        texts = [text for choice in choices if choice is not None for text in choice]
+        vectors = self._encode(texts, progress.part(_TOKENIZING_SHARE, 1.0))
+        parts = iter(np.split(vectors, max(1, sum(choice is not None for choice in choices))))
+        return TextFeatures(*(None if choice is None else next(parts) for choice in choices))
+
+    def _tokenize(self, texts: Collection[str], *, limit: int) -> list[list[int]]:
+        """Cut texts into word pieces. A "[SEP]" that somebody typed is five characters, not a separator."""
         if not texts:
             return []
         batch = self.tokenizer(
@@ -131,52 +125,44 @@ class TextEncoder:
         )
         return batch["input_ids"]
 
-    def _speech_pieces(self, speech: Sequence[str] | None) -> list[list[int]] | None:
-        return None if speech is None else self._pieces(speech, limit=SPEECH_PIECES)
-
-    def _comment_pieces(
-        self, comments: Sequence[Sequence[str]] | None, progress: Progress = SILENT
-    ) -> list[dict[int, list[int]]] | None:
-        """Cut as many comments of each segment as could be used; keys are places in the segment, in `even_order`."""
-        if comments is None:
-            return None
-        tried = []
-        for texts in comments:
-            written = [text for text in texts if text and not text.isspace()]
+    def _tokenize_comments(self, comments: Sequence[Sequence[str]], progress: Progress) -> list[dict[int, list[int]]]:
+        """Cut as many comments of each segment as may be used; keys are positions in the segment, in `even_order`."""
+        segments = []
+        for done, texts in enumerate(comments):
+            progress(done / len(comments))
+            nonempty = [text for text in texts if text and not text.isspace()]
             # A comment has at least one piece, so that more of them could never be used.
-            tried.append({i: written[i] for i in even_order(len(written))[:TEXT_PIECES]})
-        cut = []
-        for done, texts in enumerate(tried):
-            progress(done / len(tried))
-            cut.append(dict(zip(texts, self._pieces(texts.values(), limit=TEXT_PIECES), strict=True)))
-        return cut
+            positions = even_order(len(nonempty))[:TEXT_PIECES]
+            pieces = self._tokenize([nonempty[i] for i in positions], limit=TEXT_PIECES)
+            segments.append(dict(zip(positions, pieces, strict=True)))
+        return segments
 
-    def _texts(
-        self, spoken: list[list[int]] | None, written: list[dict[int, list[int]]] | None
+    def _join(
+        self, speech: list[list[int]] | None, comments: list[dict[int, list[int]]] | None
     ) -> list[tuple[int, ...]]:
-        """Join [CLS] speech [SEP] comments [SEP] for each segment; a missing source leaves one [SEP]."""
+        """Join [CLS] speech [SEP] comments [SEP] for each segment; without a source, there is one [SEP]."""
         start, end = self.tokenizer.cls_token_id, self.tokenizer.sep_token_id
-        if written is None:
-            return [(start, *pieces, end) for pieces in spoken]
-        if spoken is None:
-            return [(start, *_fill(pieces, TEXT_PIECES - 2), end) for pieces in written]
+        if speech is None:
+            return [(start, *_fill(written, TEXT_PIECES - 2), end) for written in comments or ()]
+        if comments is None:
+            return [(start, *said, end) for said in speech]
         return [
-            (start, *said, end, *_fill(pieces, TEXT_PIECES - 3 - len(said)), end)
-            for said, pieces in zip(spoken, written, strict=True)
+            (start, *said, end, *_fill(written, TEXT_PIECES - 3 - len(said)), end)
+            for said, written in zip(speech, comments, strict=True)
         ]
 
     @torch.inference_mode()
-    def _vectors(self, texts: list[tuple[int, ...]], progress: Progress = SILENT) -> np.ndarray:
+    def _encode(self, texts: list[tuple[int, ...]], progress: Progress) -> np.ndarray:
         """Encode texts of word pieces -> (texts, dim) float16; equal texts once."""
         distinct = {text: place for place, text in enumerate(sorted(set(texts), key=len, reverse=True))}
         vectors = np.empty((len(distinct), self.dim), dtype=np.float16)
         done = 0
-        for width, same in groupby(distinct, key=_width):
-            waiting = list(same)
+        for width, group in groupby(distinct, key=_width):
+            same_width = list(group)
             size = max(1, _PIECES_PER_BATCH[self.device.type] // width)
-            for start in range(0, len(waiting), size):
+            for start in range(0, len(same_width), size):
                 progress(done / len(distinct))
-                batch = waiting[start : start + size]
+                batch = same_width[start : start + size]
                 vectors[done : done + len(batch)] = self._forward(batch, width=width)
                 done += len(batch)
         return vectors[[distinct[text] for text in texts]]
@@ -185,45 +171,45 @@ class TextEncoder:
         lengths = torch.tensor([len(text) for text in batch])
         padding = self.tokenizer.pad_token_id
         ids = torch.tensor([(*text, *[padding] * (width - len(text))) for text in batch], device=self.device)
-        real = (torch.arange(width) < lengths[:, None]).to(self.device)
+        mask = (torch.arange(width) < lengths[:, None]).to(self.device)
         with autocast(self.device):
-            hidden = self.bert(input_ids=ids, attention_mask=real).last_hidden_state
-        pooled = (hidden.float() * real[:, :, None]).sum(1) / real.sum(1, keepdim=True)
+            hidden = self.bert(input_ids=ids, attention_mask=mask).last_hidden_state
+        pooled = (hidden.float() * mask[:, :, None]).sum(1) / mask.sum(1, keepdim=True)
         return pooled.half().cpu().numpy()
 
 
 def even_order(count: int) -> list[int]:
-    """Order 0..count-1 so that every beginning of it is spread evenly (van der Corput: the bits reversed)."""
+    """Order 0..count-1 so that every prefix is spread evenly (van der Corput: the bits reversed)."""
     bits = max(count - 1, 0).bit_length()
     reversed_bits = (int(f"{i:0{bits}b}"[::-1], 2) if bits else 0 for i in range(1 << bits))
     return [i for i in reversed_bits if i < count]
 
 
-def _fill(pieces: dict[int, list[int]], budget: int) -> Iterator[int]:
-    """Take whole comments in the order given while they fit, and yield their pieces in order of time."""
+def _fill(comments: dict[int, list[int]], budget: int) -> Iterator[int]:
+    """Take whole comments while they fit, in the order given, and yield their pieces in order of time."""
     kept = []
     left = budget
-    for place, some in pieces.items():
-        if len(some) <= left:
+    for place, pieces in comments.items():
+        if len(pieces) <= left:
             kept.append(place)
-            left -= len(some)
-    if pieces and not kept:
-        yield from next(iter(pieces.values()))[:budget]
+            left -= len(pieces)
+    if comments and not kept:
+        yield from next(iter(comments.values()))[:budget]
     for place in sorted(kept):
-        yield from pieces[place]
+        yield from comments[place]
 
 
 def _width(text: tuple[int, ...]) -> int:
-    """Width that a text is padded to: its own alone, so that its vector does not depend on what else is encoded.
+    """Return the width to pad a text to. It depends on nothing else that is encoded, and so neither does the vector.
 
-    At least one piece is padding, since attention takes another way where a batch has none.
+    At least one piece is padding, since attention takes another path for a batch without any.
     """
     return (len(text) // _WIDTH_STEP + 1) * _WIDTH_STEP
 
 
 @contextmanager
 def _quiet_transformers() -> Iterator[None]:
-    """Keep transformers' progress bar and table of unused weights off the terminal while a model loads."""
+    """Hide transformers' progress bar and table of unused weights while a model loads."""
     verbosity, bar = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()

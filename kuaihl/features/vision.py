@@ -1,7 +1,7 @@
-"""Picture encoder: a frame to one vector (Swin)."""
+"""Picture encoder: a picture to one vector (Swin)."""
 
-import logging
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import timm
@@ -9,14 +9,11 @@ import torch
 import torch.nn.functional as F
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from timm.models import SwinTransformer
 from torch import Tensor, nn
 
 from kuaihl.devices import autocast, choose_device
 from kuaihl.errors import CheckpointError
 from kuaihl.features.pretrained import COMPACT_SWIN
-
-logger = logging.getLogger(__name__)
 
 _COMPACT_SHAPE = {
     "img_size": 128,
@@ -29,12 +26,12 @@ _PICTURES_PER_BATCH = {"cpu": 32, "cuda": 256}
 
 
 def swin_names() -> list[str]:
-    """Names that `build_swin` knows: the compact Swin, which reads 128 pixels, and timm's Swins for 224."""
+    """Return the names that `build_swin` knows: the compact Swin, for 128 pixels, and timm's Swins for 224."""
     return [COMPACT_SWIN, *(name for name in timm.list_models("swin_*") if name.endswith("_224"))]
 
 
-def build_swin(name: str, *, strict_img_size: bool = True) -> SwinTransformer:
-    """Build a Swin with random weights that gives (batch, dim) pooled features.
+def build_swin(name: str, *, strict_img_size: bool = True) -> nn.Module:
+    """Build a Swin with random weights that returns (batch, dim) pooled features.
 
     Raises
     ------
@@ -51,14 +48,14 @@ def build_swin(name: str, *, strict_img_size: bool = True) -> SwinTransformer:
 
 
 class VisualEncoder(nn.Module):
-    """A timm Swin: one pooled feature a picture.
+    """A timm Swin: one pooled feature per picture.
 
     Parameters
     ----------
     name
         One of `swin_names`.
     weights
-        A .safetensors file with timm's names, a classifier in it is passed over; None for random weights, to train.
+        A .safetensors file with timm's names, in which a classifier is ignored; None for random weights, to train.
 
     Raises
     ------
@@ -66,16 +63,19 @@ class VisualEncoder(nn.Module):
         The name is unknown, or the file does not hold this Swin.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, name: str, *, weights: Path | None, device: str | torch.device | None = None) -> None:
         super().__init__()
-        self.swin = build_swin(name)
+        self.swin: Any = build_swin(name)
         if weights is not None:
             _load_swin(self.swin, weights, name=name)
         self.dim: int = self.swin.num_features
         self.size: tuple[int, int] = self.swin.patch_embed.img_size
-        cfg = self.swin.pretrained_cfg
-        self.register_buffer("mean", 255 * torch.tensor(cfg["mean"]).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", 255 * torch.tensor(cfg["std"]).view(1, 3, 1, 1), persistent=False)
+        for statistic in ("mean", "std"):
+            values = 255 * torch.tensor(self.swin.pretrained_cfg[statistic]).view(1, 3, 1, 1)
+            self.register_buffer(statistic, values, persistent=False)
         self.to(choose_device(device)).eval()
 
     def forward(self, pictures: Tensor) -> Tensor:
@@ -100,14 +100,14 @@ class VisualEncoder(nn.Module):
         return out
 
 
-def _load_swin(swin: SwinTransformer, weights: Path, *, name: str) -> None:
+def _load_swin(swin: nn.Module, weights: Path, *, name: str) -> None:
     try:
         tensors = load_file(weights)
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"{weights} cannot be read as safetensors ({error}); fetch or make it again") from error
     # Files of timm's hub hold a classifier, and older ones buffers that are computed now.
-    passed_over = ("head.", "relative_position_index", "attn_mask")
-    kept = {key: value.float() for key, value in tensors.items() if not any(part in key for part in passed_over)}
+    ignored = ("head.", "relative_position_index", "attn_mask")
+    kept = {key: value.float() for key, value in tensors.items() if not any(part in key for part in ignored)}
     try:
         swin.load_state_dict(kept)
     except RuntimeError as error:

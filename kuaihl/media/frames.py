@@ -11,11 +11,10 @@ import av.error
 import numpy as np
 
 from kuaihl.media.containers import Faults, packets_of
-from kuaihl.records import Segment
+from kuaihl.records import PICTURES_PER_SEGMENT, Segment
 
 log = logging.getLogger(__name__)
 
-PICTURES_PER_SEGMENT = 3
 PICTURE_SIZE = 224
 KEYFRAME_REACH = 1 / 12
 """A keyframe stands in for the frame wanted within this part of the segment: 2.5 s of 30 s."""

@@ -27,12 +27,11 @@ from kuaihl.media.containers import (
     timed_packets,
 )
 from kuaihl.media.decord_worker import DecordError, DecordWorker, is_installed
-from kuaihl.media.frames import PICTURE_SIZE, PICTURES_PER_SEGMENT, FrameIndex, choose, decode, seek, upright
+from kuaihl.media.frames import PICTURE_SIZE, FrameIndex, choose, decode, seek, upright
 from kuaihl.media.remux import plays_as_is, remux
-from kuaihl.records import MIN_SEGMENT_S, RecordingInfo, Segment, Skipped, segments_of
+from kuaihl.records import MIN_SEGMENT_S, PICTURES_PER_SEGMENT, RecordingInfo, Segment, Skipped, segments_of
 
 __all__ = [
-    "PICTURES_PER_SEGMENT",
     "PICTURE_SIZE",
     "SAMPLE_RATE_HZ",
     "Reading",

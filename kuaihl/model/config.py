@@ -4,6 +4,12 @@ from dataclasses import dataclass
 
 from kuaihl.errors import CheckpointError
 
+EXCLUDABLE = ("pictures", "speech", "comments", "text", "words", "activity", "streamer")
+"""Inputs that can be hidden from a target.
+
+Without "text" it reads how much is said and written, and single words of the comments, but no encoded text.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Target:
@@ -14,12 +20,11 @@ class Target:
     name
         ``"lvtr"``, ``"participation"``, ...
     trained_on
-        One sentence for people: what the head learned from.
+        One sentence for people: what the head was trained on.
     excluded_inputs
-        What it was trained without, and never sees: of "pictures", "speech", "comments", "streamer", "text", "words".
-        Without text it sees of speech only how much there is, and of comments that and single words.
+        What it never reads, of `EXCLUDABLE`.
     streamers
-        Who was in what it learned from; all whom the model knows where it is None.
+        The streamers in its training data; None for all that the model knows.
     """
 
     name: str = "lvtr"
@@ -28,8 +33,10 @@ class Target:
     streamers: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "excluded_inputs", tuple(self.excluded_inputs))  # a list, where it comes from JSON
+        object.__setattr__(self, "excluded_inputs", tuple(self.excluded_inputs))  # a list if it comes from JSON
         object.__setattr__(self, "streamers", None if self.streamers is None else tuple(self.streamers))
+        if unknown := set(self.excluded_inputs) - set(EXCLUDABLE):
+            raise ValueError(f"excluded_inputs must be of {', '.join(EXCLUDABLE)}, not {', '.join(sorted(unknown))}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,27 +46,26 @@ class KuaiHLConfig:
     Attributes
     ----------
     dim, heads
-        Width of every token and attention heads.
+        Width of every token, and attention heads.
     perceiver_layers, decoder_layers
         Depths of the two blocks.
     window
-        n: how many segments a prediction looks back on; the paper's 20 are ten minutes.
+        n: how many segments a prediction looks back on. The paper's 20 are ten minutes.
     dropout
         In training only.
     activity, words, word_shares, speech_text
-        Whether the two activity tokens, the token of how often the comments hold each word, that of the share of the
-        comments that do, and that of the speech alone are used; the paper does not have them. Speech is in the text as
-        well, where comments drown it.
+        Whether the model has these tokens, which the paper does not: two of how much is written and said, one of how
+        many comments have each word, one of which share of the comments have it, and one of the speech alone, which
+        many comments drown in the text of both.
     recurrent
-        Targets for which a recurrent layer comes before the decoder's attention, and each segment's latent starts from
-        its tokens that the paper does not have, for that layer to smooth, and not from the streamer alone; nor has the
-        paper this.
+        Names of the targets that have a recurrent layer before the decoder's attention. For them, each segment's latent
+        starts from the sum of its streamer and the tokens that the paper does not have. The paper has neither.
     visual_encoder, picture_dim, text_encoder, text_dim, speech_model
         Names of the encoders (see `kuaihl.features.pretrained`) and the sizes of their features.
     streamers
-        Names known from training; row i + 1 of the embedding is streamers[i], row 0 the unknown streamer.
+        Names known from training. Row i + 1 of the embedding is streamers[i], row 0 the unknown streamer.
     targets
-        What is predicted, by a head each: row i of the head is targets[i], and the first is meant where none is named.
+        What is predicted. Row i of the head predicts targets[i]; the first is the default.
     """
 
     dim: int = 128
@@ -82,7 +88,7 @@ class KuaiHLConfig:
     targets: tuple[Target, ...] = (Target(),)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "streamers", tuple(self.streamers))  # a list, where it comes from JSON
+        object.__setattr__(self, "streamers", tuple(self.streamers))  # a list if it comes from JSON
         object.__setattr__(self, "recurrent", tuple(self.recurrent))
         targets = (target if isinstance(target, Target) else Target(**target) for target in self.targets)
         object.__setattr__(self, "targets", tuple(targets))
@@ -92,11 +98,11 @@ class KuaiHLConfig:
             raise ValueError("a model needs a target to predict")
 
     def is_recurrent(self, target: int) -> bool:
-        """Whether the target in this row of the head has the recurrent layer."""
+        """Return whether the target in this row of the head has the recurrent layer."""
         return self.targets[target].name in self.recurrent
 
     def target_index(self, name: str | None = None) -> int:
-        """Row of a target in the head, of the first if no name is given; CheckpointError where it is not predicted."""
+        """Return the row of a target in the head, 0 without a name; CheckpointError if it is not predicted."""
         names = [target.name for target in self.targets]
         if name is not None and name not in names:
             raise CheckpointError(f"The checkpoint does not predict {name!r}: it predicts {', '.join(names)}.")
@@ -130,4 +136,4 @@ PRESETS = {
         text_dim=8,
     ),
 }
-"""The compact model that is shipped, the paper's encoders, and a tiny one for tests."""
+"""The compact model that is shipped, one with the paper's encoders, and a tiny one for tests."""

@@ -7,8 +7,8 @@ from torch import Tensor, nn
 class CausalDecoder(nn.Module):
     """Pre-norm transformer layers under a lower triangular mask, with a learned position in the window.
 
-    The paper fills the mask's upper triangle with 0, which would hide the past: here the lower one is visible. What it
-    does not have is the ``recurrent`` layer before them, a GRU whose output is added (as in the Temporal Fusion
+    The paper fills the mask's upper triangle with 0, which would hide the past; here the lower one is visible. Not in
+    the paper is the ``recurrent`` layer before them, a GRU whose output is added (as in the Temporal Fusion
     Transformer; Lim et al., 2021): it smooths the past, which attention alone takes long to learn.
     """
 
@@ -30,11 +30,13 @@ class CausalDecoder(nn.Module):
     def forward(self, segments: Tensor, *, recurrent: bool = False) -> Tensor:
         """(batch, segments, dim) -> (batch, segments, dim); at most ``window`` segments, padding at the end."""
         length = segments.shape[1]
-        hidden = torch.ones(length, length, dtype=torch.bool, device=segments.device).triu(1)
+        mask = torch.ones(length, length, dtype=torch.bool, device=segments.device).tril()
         if recurrent:
+            if self.recurrent is None:
+                raise ValueError("this decoder has no recurrent layer")
             with torch.autocast(segments.device.type, enabled=False):
                 segments = segments + self.recurrent(self.dropout(segments.float()))[0]
         segments = segments + self.position[:length]
         for layer in self.layers:
-            segments = layer(segments, src_mask=hidden)
+            segments = layer(segments, src_mask=~mask)
         return self.norm(segments)

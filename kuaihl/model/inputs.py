@@ -1,60 +1,95 @@
-"""Model inputs: what the model reads of each segment, built from the embeddings of a recording."""
+"""Model inputs: the tensors that the model reads, built from the features of segments."""
 
-from dataclasses import dataclass, fields, replace
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from kuaihl.features.bag_of_words import hashed_words
-from kuaihl.features.chat import ChatActivity, speech_activity
-from kuaihl.features.embeddings import Embeddings
-from kuaihl.model.config import KuaiHLConfig
-from kuaihl.progress import SILENT, Progress
+from kuaihl.features.embeddings import SOURCES, SegmentFeatures, Source
+from kuaihl.records import PICTURES_PER_SEGMENT
 
-PICTURES = 3
-"""Of each segment."""
+
+@dataclass(frozen=True, slots=True)
+class TokenSpec:
+    """One kind of token of a segment.
+
+    Attributes
+    ----------
+    name
+        Of its row in `TOKENS`.
+    sources
+        The token is valid in segments that have any of these.
+    excluded_by
+        The name in `EXCLUDABLE`, besides those of its sources, that masks it.
+    option
+        Field of `KuaiHLConfig` that switches it on; None if the model always has it.
+    count
+        Tokens per segment.
+    """
+
+    name: str
+    sources: tuple[Source, ...]
+    excluded_by: str | None = None
+    option: str | None = None
+    count: int = 1
+
+
+TOKENS = (
+    TokenSpec("pictures", ("pictures",), count=PICTURES_PER_SEGMENT),
+    TokenSpec("text", ("speech", "comments")),
+    TokenSpec("chat_activity", ("comments",), excluded_by="activity", option="activity"),
+    TokenSpec("speech_activity", ("speech",), excluded_by="activity", option="activity"),
+    TokenSpec("words", ("comments",), excluded_by="words", option="words"),
+    TokenSpec("word_shares", ("comments",), excluded_by="words", option="word_shares"),
+    TokenSpec("speech_text", ("speech",), excluded_by="text", option="speech_text"),
+)
+"""Every kind of token, in the order in which the model reads them. The paper has the first two."""
+_ROW = {token.name: row for row, token in enumerate(TOKENS)}
 
 
 @dataclass(frozen=True, slots=True)
 class ModelInputs:
-    """What the encoders say about segments, with which sources there were at all.
+    """What the model reads of each segment. Masked values have no influence.
 
     Attributes
     ----------
     pictures
         (batch, segments, 3, picture_dim)
     text
-        (batch, segments, text_dim): of speech and comments, or of the one that is there.
-    spoken
+        (batch, segments, text_dim): of speech and comments, or of the one that is present.
+    speech_text
         (batch, segments, text_dim): of speech alone.
-    chat, speech
-        (batch, segments, 15) and (batch, segments, 2): activity, unscaled.
-    words, counts
+    chat_activity, speech_activity
+        (batch, segments, 15) and (batch, segments, 2), unscaled.
+    words, word_counts
         (batch, segments, 128): hashed words of the comments, 0 for none, and log1p of how many comments have them.
-    has_pictures, has_speech, has_comments
-        (batch, segments) bool: False where there is no such source; silence is a source.
+    token_mask
+        (batch, segments, 7) bool: True where the token of `TOKENS` is valid.
     streamer
         (batch,) int64; 0 is the unknown streamer.
     """
 
     pictures: Tensor
     text: Tensor
-    spoken: Tensor
-    chat: Tensor
-    speech: Tensor
+    speech_text: Tensor
+    chat_activity: Tensor
+    speech_activity: Tensor
     words: Tensor
-    counts: Tensor
-    has_pictures: Tensor
-    has_speech: Tensor
-    has_comments: Tensor
+    word_counts: Tensor
+    token_mask: Tensor
     streamer: Tensor
 
     @property
-    def shares(self) -> Tensor:
-        """What share of a segment's comments have each of its words: (batch, segments, 128) float32."""
-        comments = self.chat[..., :1].expm1()  # the first column of `CHAT_COLUMNS`
-        return self.counts.float().expm1() / comments.clamp(min=1)
+    def word_shares(self) -> Tensor:
+        """Share of a segment's comments that have each of its words: (batch, segments, 128) float32."""
+        comments = self.chat_activity[..., :1].expm1()  # the first column of `CHAT_COLUMNS`
+        return self.word_counts.float().expm1() / comments.clamp(min=1)
+
+    def mask(self, token: str) -> Tensor:
+        """Return where a kind of token of `TOKENS` is valid: (batch, segments) bool."""
+        return self.token_mask[..., _ROW[token]]
 
     def to(self, device: torch.device | str) -> "ModelInputs":
         """Move every tensor."""
@@ -65,87 +100,80 @@ class ModelInputs:
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         return ModelInputs(**{k: v if k == "streamer" else v[:, start:stop] for k, v in values.items()})
 
-    def without(self, source: str, *, text: np.ndarray | None) -> "ModelInputs":
-        """Leave out pictures, speech or comments, as if there had never been any.
-
-        ``text`` (segments, text_dim) is of what is left; None where neither speech nor comments are.
-        """
-        empty = {"pictures": ["pictures"], "speech": ["speech", "spoken"], "comments": ["chat", "words", "counts"]}[
-            source
-        ]
-        gone = {name: torch.zeros_like(getattr(self, name)) for name in (*empty, f"has_{source}")}
-        left = torch.zeros_like(self.text) if text is None else torch.from_numpy(text)[None]
-        return replace(self, **gone, text=left)
-
     def padded(self, segments: int) -> "ModelInputs":
-        """Fill up with zeros, which count as absent, to ``segments`` segments."""
+        """Append zeros, which are masked, up to ``segments`` segments."""
 
-        def filled(value: Tensor) -> Tensor:
+        def pad(value: Tensor) -> Tensor:
             return torch.cat([value, value.new_zeros(len(value), segments - value.shape[1], *value.shape[2:])], dim=1)
 
         values = {f.name: getattr(self, f.name) for f in fields(self)}
-        return ModelInputs(**{k: v if k == "streamer" else filled(v) for k, v in values.items()})
+        return ModelInputs(**{k: v if k == "streamer" else pad(v) for k, v in values.items()})
 
 
-def gather_features(
+def build_inputs(
+    recordings: Sequence[SegmentFeatures],
     *,
-    pictures: np.ndarray | None,
     picture_dim: int,
-    text: np.ndarray | None,
-    spoken: np.ndarray | None,
     text_dim: int,
-    chat: np.ndarray,
-    speech: np.ndarray,
-    words: np.ndarray,
-    counts: np.ndarray,
-    has_speech: bool,
-    has_comments: bool,
-    streamer: Tensor,
+    streamers: Sequence[int],
+    excluded: Sequence[Collection[str]],
+    length: int | None = None,
 ) -> ModelInputs:
-    """Make a batch of one: arrays as in `ModelInputs` but without its first axis; what is None is missing, and zero."""
-    segments = len(chat)
+    """Stack the features of recordings, or of windows of them, into one batch.
 
-    def tensor(values: np.ndarray | None, *shape: int) -> Tensor:
-        return torch.zeros(1, segments, *shape) if values is None else torch.from_numpy(values)[None]
+    Parameters
+    ----------
+    recordings
+        One for each item of the batch. What is missing is zero and masked.
+    picture_dim, text_dim
+        Sizes of the encoders' vectors.
+    streamers
+        Row of each recording's streamer in the model's embedding.
+    excluded
+        What to hide of each recording, as in `kuaihl.model.config.EXCLUDABLE`.
+    length
+        Segments of an item, padded at its end; by default those of the longest recording.
+    """
+    length = max(map(len, recordings)) if length is None else length
+    rows = [
+        _rows(features, frozenset(names), picture_dim, text_dim)
+        for features, names in zip(recordings, excluded, strict=True)
+    ]
 
-    there = {"pictures": pictures is not None, "speech": has_speech, "comments": has_comments}
-    return ModelInputs(
-        pictures=tensor(pictures, PICTURES, picture_dim),
-        text=tensor(text, text_dim),
-        spoken=tensor(spoken, text_dim),
-        chat=tensor(chat),
-        speech=tensor(speech),
-        words=tensor(words),
-        counts=tensor(counts),
-        **{f"has_{name}": torch.full((1, segments), flag) for name, flag in there.items()},
-        streamer=streamer,
+    def stack(name: str) -> Tensor:
+        out = np.zeros((len(rows), length, *rows[0][name].shape[1:]), dtype=rows[0][name].dtype)
+        for item, row in zip(out, rows, strict=True):
+            item[: len(row[name])] = row[name]
+        return torch.from_numpy(out)
+
+    streamer = [0 if "streamer" in names else row for row, names in zip(streamers, excluded, strict=True)]
+    return ModelInputs(**{name: stack(name) for name in rows[0]}, streamer=torch.tensor(streamer))
+
+
+def _rows(
+    features: SegmentFeatures, excluded: frozenset[str], picture_dim: int, text_dim: int
+) -> dict[str, np.ndarray]:
+    """Choose what remains of one recording: arrays by the names of `ModelInputs`, without the batch axis."""
+    count = len(features)
+    valid = {source: features.mask(source) & (source not in excluded) for source in SOURCES}
+    speech, comments = valid["speech"][:, None], valid["comments"][:, None]
+    no_text = np.zeros((count, text_dim), dtype=np.float16)
+    of_speech, of_comments, of_both = (
+        no_text if vectors is None or "text" in excluded else vectors
+        for vectors in (features.text.speech, features.text.comments, features.text.both)
     )
-
-
-def gathered(
-    config: KuaiHLConfig, encoded: Embeddings, *, streamer_index: int, progress: Progress = SILENT
-) -> ModelInputs:
-    """Gather what a model reads of a recording: a batch of one, what is missing marked as such."""
-    segments = encoded.segments
-    comments = encoded.comments if encoded.comments is not None else [()] * len(segments)
-    speech = encoded.speech if encoded.speech is not None else [()] * len(segments)
-    measure, chat, found = ChatActivity(), [], []
-    for segment, some in zip(segments, comments, strict=True):
-        progress(segment.index / len(segments))
-        chat.append(measure.add(some, segment))
-        found.append(hashed_words([some]))
-    words, counts = (np.concatenate(parts) for parts in zip(*found, strict=True))
-    return gather_features(
-        pictures=encoded.pictures,
-        picture_dim=config.picture_dim,
-        text=encoded.text.fitting(),
-        spoken=encoded.text.speech,
-        text_dim=config.text_dim,
-        chat=np.stack(chat),
-        speech=speech_activity(speech),
-        words=words,
-        counts=counts,
-        has_speech=encoded.speech is not None,
-        has_comments=encoded.comments is not None,
-        streamer=torch.tensor([streamer_index]),
-    )
+    no_pictures = np.zeros((count, PICTURES_PER_SEGMENT, picture_dim), dtype=np.float16)
+    masks = [
+        np.any([valid[source] for source in token.sources], axis=0) & (token.excluded_by not in excluded)
+        for token in TOKENS
+    ]
+    return {
+        "pictures": no_pictures if features.pictures is None else features.pictures,
+        "text": np.where(speech & comments, of_both, np.where(speech, of_speech, of_comments)),
+        "speech_text": np.where(speech, of_speech, no_text),
+        "chat_activity": features.chat_activity,
+        "speech_activity": features.speech_activity,
+        "words": features.words,
+        "word_counts": features.word_counts,
+        "token_mask": np.stack(masks, axis=-1),
+    }

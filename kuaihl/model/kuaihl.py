@@ -1,4 +1,4 @@
-"""KuaiHL: features of the past segments in, predicted LVTR of the next one out; loading, saving."""
+"""KuaiHL: features of past segments in, predicted score of the next one out; loading and saving."""
 
 import hashlib
 import json
@@ -18,9 +18,10 @@ from kuaihl.features.chat import CHAT_COLUMNS, SPEECH_COLUMNS
 from kuaihl.model.config import KuaiHLConfig
 from kuaihl.model.decoder import CausalDecoder
 from kuaihl.model.hub import CONFIG_FILE, MODEL_FILE, fetch
-from kuaihl.model.inputs import PICTURES, ModelInputs
+from kuaihl.model.inputs import TOKENS, ModelInputs
 from kuaihl.model.perceiver import Perceiver
 from kuaihl.progress import SILENT, Progress
+from kuaihl.records import PICTURES_PER_SEGMENT
 
 _STEP = 16
 """Segments, or windows, that a sweep takes at once."""
@@ -33,33 +34,44 @@ WORD_DROPOUT = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """Projected tokens: ``tokens`` and ``present`` feed the perceiver, ``text`` and ``pictures`` the alignment.
+    """Projected tokens.
 
-    ``tokens`` (batch, segments, tokens, dim), ``present`` (batch, segments, tokens) bool, ``text`` and ``pictures``
-    (batch, segments, dim); ``pictures`` is the mean of the segment's three.
+    Attributes
+    ----------
+    values, mask
+        (batch, segments, tokens, dim), and (batch, segments, tokens) bool, True = valid: for the perceiver.
+    text, pictures
+        (batch, segments, dim) each, for the alignment. ``pictures`` is the mean of the segment's three.
     """
 
-    tokens: Tensor
-    present: Tensor
+    values: Tensor
+    mask: Tensor
     text: Tensor
     pictures: Tensor
 
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """Position i of a window predicts the segment after it: ``scores`` (batch, segments), in [0, 1], and its tokens.
+    """Position i of a window predicts the segment after it.
 
-    ``gathered`` and ``decoded`` (batch, segments, dim) come out of the two blocks.
+    Attributes
+    ----------
+    scores
+        (batch, segments), in [0, 1].
+    tokens
+        What was read.
+    latents, hidden
+        (batch, segments, dim): outputs of the perceiver and of the decoder.
     """
 
     scores: Tensor
     tokens: Tokens
-    gathered: Tensor
-    decoded: Tensor
+    latents: Tensor
+    hidden: Tensor
 
 
 class WordBag(nn.EmbeddingBag):
-    """A vector for each hashed word; in training, half of the words are dropped."""
+    """A vector for each hashed word. In training, half of the words are dropped."""
 
     def __init__(self) -> None:
         super().__init__(BUCKETS, WORD_DIM, mode="sum", padding_idx=0)
@@ -67,9 +79,9 @@ class WordBag(nn.EmbeddingBag):
 
     def forward(self, words: Tensor, weights: Tensor) -> Tensor:
         """Sum the vectors of a segment's words, weighted: (batch, segments, 128) twice -> (batch, segments, 16)."""
-        kept = nn.functional.dropout(weights.float(), WORD_DROPOUT, self.training)
-        found = super().forward(words.flatten(0, 1).int(), per_sample_weights=kept.flatten(0, 1))
-        return found.view(*words.shape[:2], WORD_DIM)
+        weights = nn.functional.dropout(weights.float(), WORD_DROPOUT, self.training)
+        vectors = super().forward(words.flatten(0, 1).int(), per_sample_weights=weights.flatten(0, 1))
+        return vectors.view(*words.shape[:2], WORD_DIM)
 
 
 class KuaiHL(
@@ -82,8 +94,14 @@ class KuaiHL(
 ):
     """Perceiver block over each segment, causal decoder over the window, a sigmoid head for each target (Fig. 2a).
 
-    Where a method takes a ``target``, that is its row in the head, and what this target never saw is masked.
+    The ``target`` of a method is its row in the head. What a target may read is decided where the inputs are built:
+    see `kuaihl.model.inputs.build_inputs`.
     """
+
+    chat_mean: Tensor
+    chat_std: Tensor
+    speech_mean: Tensor
+    speech_std: Tensor
 
     def __init__(self, config: KuaiHLConfig) -> None:
         super().__init__()
@@ -91,8 +109,8 @@ class KuaiHL(
         dim = config.dim
         self.project_pictures = _projection(config.picture_dim, dim)
         self.project_text = _projection(config.text_dim, dim)
-        kinds = PICTURES + 1 + (2 if config.activity else 0) + config.words + config.word_shares + config.speech_text
-        self.token_kind = nn.Parameter(torch.randn(kinds, dim) * 0.02)
+        self._tokens = tuple(token for token in TOKENS if token.option is None or getattr(config, token.option))
+        self.token_kind = nn.Parameter(torch.randn(sum(token.count for token in self._tokens), dim) * 0.02)
         if config.activity:
             self.project_chat = nn.Linear(len(CHAT_COLUMNS), dim)
             self.project_speech = nn.Linear(len(SPEECH_COLUMNS), dim)
@@ -109,129 +127,138 @@ class KuaiHL(
             self.project_spoken = _projection(config.text_dim, dim)
         self.streamer = nn.Embedding(len(config.streamers) + 1, dim)
         nn.init.normal_(self.streamer.weight, std=0.02)
-        sizes = {"dim": dim, "heads": config.heads, "dropout": config.dropout}
-        self.perceiver = Perceiver(layers=config.perceiver_layers, **sizes)
-        recurrent = any(target.name in config.recurrent for target in config.targets)
-        self.decoder = CausalDecoder(layers=config.decoder_layers, window=config.window, recurrent=recurrent, **sizes)
+        self.perceiver = Perceiver(dim=dim, heads=config.heads, layers=config.perceiver_layers, dropout=config.dropout)
+        self.decoder = CausalDecoder(
+            dim=dim,
+            heads=config.heads,
+            layers=config.decoder_layers,
+            window=config.window,
+            dropout=config.dropout,
+            recurrent=any(target.name in config.recurrent for target in config.targets),
+        )
         self.head = nn.Linear(dim, len(config.targets))
 
-    def tokens(self, features: ModelInputs, *, target: int = 0) -> Tokens:
-        """Project the features, which may be float16, to tokens and say which are present."""
-        pictures = self.project_pictures(features.pictures.float())
-        unseen = self.config.targets[target].excluded_inputs
-        text = self.project_text(features.text.float() * ("text" not in unseen))
-        has_pictures, has_speech, has_comments = (
-            getattr(features, f"has_{source}") & (source not in unseen) for source in ("pictures", "speech", "comments")
+    def tokenize(self, inputs: ModelInputs) -> Tokens:
+        """Project the inputs, which may be float16, to tokens."""
+        values = {token.name: self._project(token.name, inputs) for token in self._tokens}
+        masks = [inputs.mask(token.name).unsqueeze(-1).expand(-1, -1, token.count) for token in self._tokens]
+        return Tokens(
+            torch.cat([*values.values()], dim=2) + self.token_kind,
+            torch.cat(masks, dim=-1),
+            text=values["text"].squeeze(2),
+            pictures=values["pictures"].mean(2),
         )
-        present = [has_pictures] * PICTURES + [has_speech | has_comments]
-        parts = [pictures, text.unsqueeze(2)]
-        if self.config.activity:
-            chat = self.project_chat((features.chat - self.chat_mean) / self.chat_std)
-            speech = self.project_speech((features.speech - self.speech_mean) / self.speech_std)
-            parts += [chat.unsqueeze(2), speech.unsqueeze(2)]
-            present += [has_comments, has_speech]
-        written = has_comments & ("words" not in unseen)
-        if self.config.words:
-            parts.append(self.project_words(self.words(features.words, features.counts)).unsqueeze(2))
-            present.append(written)
-        if self.config.word_shares:
-            parts.append(self.project_shares(self.words(features.words, features.shares)).unsqueeze(2))
-            present.append(written)
-        if self.config.speech_text:
-            parts.append(self.project_spoken(features.spoken.float()).unsqueeze(2))
-            present.append(has_speech & ("text" not in unseen))
-        tokens = torch.cat(parts, dim=2) + self.token_kind
-        return Tokens(tokens, torch.stack(present, dim=-1), text, pictures.mean(2))
 
-    def gather(self, tokens: Tokens, streamer: Tensor, *, target: int = 0) -> Tensor:
-        """Perceiver block: one vector a segment, (batch, segments, dim)."""
-        latent = self.streamer(streamer).unsqueeze(1).expand(-1, tokens.tokens.shape[1], -1)
+    def _project(self, token: str, inputs: ModelInputs) -> Tensor:
+        """Project one kind of token: (batch, segments, tokens, dim)."""
+        match token:
+            case "pictures":
+                return self.project_pictures(inputs.pictures.float())
+            case "text":
+                values = self.project_text(inputs.text.float())
+            case "chat_activity":
+                values = self.project_chat((inputs.chat_activity - self.chat_mean) / self.chat_std)
+            case "speech_activity":
+                values = self.project_speech((inputs.speech_activity - self.speech_mean) / self.speech_std)
+            case "words":
+                values = self.project_words(self.words(inputs.words, inputs.word_counts))
+            case "word_shares":
+                values = self.project_shares(self.words(inputs.words, inputs.word_shares))
+            case "speech_text":
+                values = self.project_spoken(inputs.speech_text.float())
+            case _:
+                raise ValueError(f"unknown token {token!r}")
+        return values.unsqueeze(2)
+
+    def perceive(self, tokens: Tokens, streamer: Tensor, *, target: int = 0) -> Tensor:
+        """Perceiver block: tokens and (batch,) streamers -> one latent per segment, (batch, segments, dim)."""
+        latents = self.streamer(streamer).unsqueeze(1).expand(-1, tokens.values.shape[1], -1)
         if self.config.is_recurrent(target):
-            latent = latent + (tokens.tokens * tokens.present.unsqueeze(-1))[:, :, PICTURES + 1 :].sum(2)
-        return self.perceiver(latent, tokens.tokens, tokens.present)
+            valid = tokens.values * tokens.mask.unsqueeze(-1)
+            latents = latents + valid[:, :, PICTURES_PER_SEGMENT + 1 :].sum(2)  # all but pictures and text
+        return self.perceiver(latents, tokens.values, tokens.mask)
 
-    def decode(self, gathered: Tensor, *, target: int = 0) -> Tensor:
-        """Causal decoder and head: (batch, segments, dim) -> LVTR of the segment after each, (batch, segments)."""
-        return self._score(self.decoder(gathered, recurrent=self.config.is_recurrent(target)), target)
+    def decode(self, latents: Tensor, *, target: int = 0) -> Tensor:
+        """Causal decoder and head: (batch, segments, dim) -> scores of the segment after each, (batch, segments)."""
+        return self._score(self.decoder(latents, recurrent=self.config.is_recurrent(target)), target)
 
-    def _score(self, decoded: Tensor, target: int) -> Tensor:
-        return self.head(decoded)[..., target].float().sigmoid()  # bf16 is too coarse for ranks
+    def _score(self, hidden: Tensor, target: int) -> Tensor:
+        return self.head(hidden)[..., target].float().sigmoid()  # bf16 is too coarse for ranks
 
-    def forward(self, features: ModelInputs, *, target: int = 0) -> Output:
-        """Predict from each position of each window; windows are padded at their end, which no position before sees."""
-        tokens = self.tokens(features, target=target)
-        gathered = self.gather(tokens, features.streamer, target=target)
-        decoded = self.decoder(gathered, recurrent=self.config.is_recurrent(target))
-        return Output(self._score(decoded, target), tokens, gathered, decoded)
+    def forward(self, inputs: ModelInputs, *, target: int = 0) -> Output:
+        """Predict from each position of each window. Windows are padded at their end, which no position before sees."""
+        tokens = self.tokenize(inputs)
+        latents = self.perceive(tokens, inputs.streamer, target=target)
+        hidden = self.decoder(latents, recurrent=self.config.is_recurrent(target))
+        return Output(self._score(hidden, target), tokens, latents, hidden)
 
     @torch.inference_mode()
-    def sweep(self, features: ModelInputs, *, target: int = 0, progress: Progress = SILENT) -> Tensor:
+    def sweep(self, inputs: ModelInputs, *, target: int = 0, progress: Progress = SILENT) -> Tensor:
         """Predict every segment of a recording of any length, each from the window before it.
 
         Parameters
         ----------
-        features
-            With a batch of 1.
-        progress
-            Reports the fraction that is done.
+        inputs
+            A batch of 1.
 
         Returns
         -------
         (segments + 1,) float32 on the CPU: NaN for segment 0, which has no past; the last entry is the prediction for
         the segment to come.
         """
-        count = features.pictures.shape[1]
-        vectors, scores = [], [torch.full((1,), torch.nan)]
+        count = inputs.pictures.shape[1]
+        latents, scores = [], [torch.full((1,), torch.nan)]
         for start in range(0, count, _PROGRESS_STEP):
             progress(start / count / 2)
-            vectors.append(self.gather_all(features.cut(start, start + _PROGRESS_STEP), target=target))
-        whole = torch.cat(vectors)
+            latents.append(self.encode_segments(inputs.cut(start, start + _PROGRESS_STEP), target=target))
+        whole = torch.cat(latents)
         for first in range(1, count + 1, _PROGRESS_STEP):
             progress(0.5 + first / count / 2)
-            scores.append(self.predict_after(whole[: first + _PROGRESS_STEP - 1], first=first, target=target))
+            scores.append(self.predict_next(whole[: first + _PROGRESS_STEP - 1], first=first, target=target))
         return torch.cat(scores)
 
     @torch.inference_mode()
-    def gather_all(self, features: ModelInputs, *, target: int = 0) -> Tensor:
+    def encode_segments(self, inputs: ModelInputs, *, target: int = 0) -> Tensor:
         """Perceiver block over a recording (a batch of 1), a few segments at a time: (segments, dim).
 
-        Every step has the same shape, so that a segment's vector is the same, bit for bit, alone or among others.
+        Every step has the same shape, so that a segment's latent is the same, bit for bit, alone or among others.
         """
         device = self.head.weight.device
-        parts = []
-        for start in range(0, features.pictures.shape[1], _STEP):
-            part = features.cut(start, start + _STEP).padded(_STEP).to(device)
-            parts.append(self.gather(self.tokens(part, target=target), part.streamer, target=target)[0])
-        return torch.cat(parts)[: features.pictures.shape[1]]
+        latents = []
+        for start in range(0, inputs.pictures.shape[1], _STEP):
+            step = inputs.cut(start, start + _STEP).padded(_STEP).to(device)
+            latents.append(self.perceive(self.tokenize(step), step.streamer, target=target)[0])
+        return torch.cat(latents)[: inputs.pictures.shape[1]]
 
     @torch.inference_mode()
-    def predict_after(self, gathered: Tensor, *, first: int, target: int = 0) -> Tensor:
-        """Predict segments ``first`` .. segments from the windows of (segments, dim) before them: float32 on the CPU.
+    def predict_next(self, latents: Tensor, *, first: int, target: int = 0) -> Tensor:
+        """Predict segments ``first`` to n from the windows of the n latents (n, dim) before them: float32 on the CPU.
 
-        Windows are padded at their end, and steps to the same shape: see `gather_all`.
+        Windows are padded at their end, and steps to the same shape: see `encode_segments`.
         """
         window = self.config.window
-        ends = torch.arange(first, len(gathered) + 1, device=gathered.device)
+        ends = torch.arange(first, len(latents) + 1, device=latents.device)
         starts = (ends - window).clamp(min=0)
-        places = starts[:, None] + torch.arange(window, device=gathered.device)
-        found = []
+        places = starts[:, None] + torch.arange(window, device=latents.device)
+        scores = []
         for start in range(0, len(ends), _STEP):
-            inside = places[start : start + _STEP] < ends[start : start + _STEP, None]
-            windows = gathered[places[start : start + _STEP].clamp(max=len(gathered) - 1)] * inside[..., None]
-            lvtr = self.decode(nn.functional.pad(windows, (0, 0, 0, 0, 0, _STEP - len(windows))), target=target)
-            lasts = (ends - starts)[start : start + _STEP] - 1
-            found.append(lvtr[torch.arange(len(lasts), device=lvtr.device), lasts].cpu())
-        return torch.cat(found)
+            step = slice(start, start + _STEP)
+            mask = places[step] < ends[step, None]
+            windows = latents[places[step].clamp(max=len(latents) - 1)] * mask[..., None]
+            decoded = self.decode(nn.functional.pad(windows, (0, 0, 0, 0, 0, _STEP - len(windows))), target=target)
+            lasts = (ends - starts)[step] - 1
+            scores.append(decoded[torch.arange(len(lasts), device=decoded.device), lasts].cpu())
+        return torch.cat(scores)
 
     def streamer_index(self, name: str | None) -> int:
-        """Row of a streamer in the embedding; 0, the unknown one, for a name that is not in the checkpoint."""
+        """Return the row of a streamer in the embedding; 0, the unknown one, for a name not in the checkpoint."""
         return self.config.streamers.index(name) + 1 if name in self.config.streamers else 0
 
     @classmethod
     def _from_pretrained(
         cls, *, model_id: str, revision: str | None = None, config: KuaiHLConfig, **_: Any
     ) -> "KuaiHL":
-        """Load strictly and from safetensors only; the mix-in's own way is lax and falls back to pickle."""
+        """Load strictly and from safetensors only. The mix-in's own way is lax and falls back to pickle."""
         file = fetch(model_id, revision=revision) / MODEL_FILE
         model = cls(config)
         try:
@@ -243,12 +270,12 @@ class KuaiHL(
 
 
 def load(path_or_repo: str | Path, *, revision: str | None = None) -> tuple[KuaiHL, Path]:
-    """Model in evaluation mode, on the CPU, and the folder it came from.
+    """Load a model in evaluation mode, on the CPU; return it and the folder it came from.
 
     Raises
     ------
     CheckpointError
-        Where there is no checkpoint, or a damaged one. Nothing is ever unpickled.
+        There is no checkpoint, or it is damaged. Nothing is ever unpickled.
     """
     folder = fetch(path_or_repo, revision=revision)
     try:
@@ -259,7 +286,7 @@ def load(path_or_repo: str | Path, *, revision: str | None = None) -> tuple[Kuai
 
 
 def sha256_of(folder: Path) -> str:
-    """SHA-256 of a checkpoint's model file, in hexadecimal: names the weights whatever their folder is called."""
+    """Return the SHA-256 of a checkpoint's model file, in hexadecimal: it names the weights, whatever the folder."""
     return hashlib.sha256((folder / MODEL_FILE).read_bytes()).hexdigest()
 
 

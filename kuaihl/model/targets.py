@@ -1,4 +1,4 @@
-"""What a checkpoint can predict, from what and for whom: told before anything is encoded."""
+"""What a checkpoint can predict, from which sources and for which streamers."""
 
 from collections.abc import Collection
 
@@ -8,24 +8,31 @@ from kuaihl.model.config import KuaiHLConfig, Target
 
 
 def sources_of(target: Target) -> tuple[Source, ...]:
-    """Tell which sources a target is predicted from: any of them is enough."""
+    """Return the sources that a target is predicted from; any of them is enough."""
     return tuple(source for source in SOURCES if source not in target.excluded_inputs)
 
 
-def check_sources(config: KuaiHLConfig, name: str | None, given: Collection[str]) -> None:
-    """Refuse to predict a target (None: the first) from sources ``given``: NothingToPredictFromError if none counts."""
+def check_sources(config: KuaiHLConfig, name: str | None, available: Collection[str]) -> tuple[Source, ...]:
+    """Return those of the ``available`` sources that a target (None: the first) is predicted from.
+
+    Raises
+    ------
+    NothingToPredictFromError
+        There are none.
+    """
     target = config.targets[config.target_index(name)]
     needed = sources_of(target)
-    if not set(needed) & set(given):
-        raise NothingToPredictFromError(
-            f"There is nothing to predict {target.name} from, which takes {' or '.join(needed)}."
-        )
+    if used := tuple(source for source in needed if {source} <= set(available)):
+        return used
+    raise NothingToPredictFromError(
+        f"There is nothing to predict {target.name} from, which takes {' or '.join(needed)}."
+    )
 
 
 def streamers_of(config: KuaiHLConfig, name: str | None) -> tuple[str, ...]:
-    """Name the streamers that a target (None: the first) was learned from.
+    """Return the streamers that a target (None: the first) was trained on.
 
-    Checkpoints that do not tell them apart name all of their streamers.
+    A checkpoint that does not record them for each target returns all of its streamers.
     """
     target = config.targets[config.target_index(name)]
     if "streamer" in target.excluded_inputs:

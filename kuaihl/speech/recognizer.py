@@ -15,12 +15,11 @@ from whisper.tokenizer import Tokenizer, get_tokenizer
 from whisper.utils import compression_ratio
 
 from kuaihl.devices import choose_device, working_dtype
-from kuaihl.features.pretrained import find_whisper
 from kuaihl.records import Segment, Utterance
 from kuaihl.speech.decoding import Decoded, GreedyWhisper, Vocabulary
 from kuaihl.speech.transcripts import read_transcript
 from kuaihl.speech.vad import SAMPLE_RATE_HZ, Region, VoiceDetector
-from kuaihl.speech.whisper_weights import load
+from kuaihl.speech.whisper_weights import find_whisper, load
 
 __all__ = ["SpeechRecognizer", "read_transcript"]
 
@@ -98,7 +97,7 @@ class SpeechRecognizer:
     Parameters
     ----------
     name
-        A name that openai-whisper knows, or the path of a model; see `kuaihl.features.pretrained.find_whisper`.
+        A name that openai-whisper knows, or the path of a model; see `kuaihl.speech.whisper_weights.find_whisper`.
     device
         Where Whisper runs; by default a GPU if there is one. The detector always runs on the CPU.
 

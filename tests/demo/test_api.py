@@ -87,7 +87,9 @@ def test_why_is_what_the_command_line_tells(client, short_recording, short_log, 
     found = client.predict(handle_file(short_recording), handle_file(short_log), **given, api_name="/why")
     assert run(["why", str(short_recording), "--comments", str(short_log), "--json", *arguments]) == 0
     assert found == json.loads(capsys.readouterr().out)
-    assert all(before["start_s"] < reason["start_s"] for reason in found["reasons"] for before in reason["before"])
+    assert all(
+        earlier["start_s"] < row["start_s"] for row in found["explanations"] for earlier in row["earlier_segments"]
+    )
 
 
 def test_why_takes_a_list_of_seconds(client):

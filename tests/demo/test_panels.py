@@ -6,7 +6,7 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from kuaihl.attribution import Moment, Written
+from kuaihl.attribution import Influence, TextCount
 from kuaihl.demo import panels
 from kuaihl.model.config import Target
 from kuaihl.records import RecordingInfo, Segment
@@ -70,8 +70,8 @@ def test_highlights_are_buttons_with_their_rank_and_picture() -> None:
 
 
 def test_why_lists_sources_by_points_and_quotes_as_text() -> None:
-    comments = (Written("<i>wow</i>", 2), Written("hm", 1), *(Written(f"la {k}", 1) for k in range(100)))
-    moment = Moment(Segment(4, 120.0, 150.0), {"pictures": -0.001, "comments": 0.021}, "so & so", 103, comments)
+    comments = (TextCount("<i>wow</i>", 2), TextCount("hm", 1), *(TextCount(f"la {k}", 1) for k in range(100)))
+    moment = Influence(Segment(4, 120.0, 150.0), {"pictures": -0.001, "comments": 0.021}, "so & so", 103, comments)
     tree = parse(panels.why("at 0:04:30", 0.412, {"pictures": 0.03, "speech": -0.06}, [moment]))
     told = " ".join("".join(tree.itertext()).split())
     assert "Why 41.2% at 0:04:30" in told

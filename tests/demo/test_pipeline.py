@@ -44,7 +44,7 @@ def test_a_run_holds_what_a_page_shows(first: pipeline.Run) -> None:
     assert {f.name for f in first.folder.iterdir()} >= {"prediction.json", "segments.csv", "curve.html"}
     assert len(first.stills) == len(first.prediction.highlights)
     assert all(still.startswith("data:image/jpeg") for still in first.stills)
-    assert set(first.contributions.without) == {"pictures", "speech", "comments"}
+    assert set(first.contributions.scores_without) == {"pictures", "speech", "comments"}
     assert first.player.exists()
 
 
@@ -54,15 +54,18 @@ def test_comments_are_added_as_if_encoded_together(predictor: Predictor, first: 
     assert apart.comments == together.comments
     assert apart.speech == together.speech
     assert apart.skipped == together.skipped
-    for of_apart, of_together in zip(dataclasses.astuple(apart.text), dataclasses.astuple(together.text), strict=True):
+    texts = (dataclasses.astuple(embeddings.features.text) for embeddings in (apart, together))
+    for of_apart, of_together in zip(*texts, strict=True):
         np.testing.assert_array_equal(of_apart, of_together)
-    np.testing.assert_array_equal(apart.pictures, together.pictures)
+    np.testing.assert_array_equal(apart.features.pictures, together.features.pictures)
 
 
 def test_pictures_and_speech_of_the_same_files_are_not_encoded_again(
     predictor: Predictor, first: pipeline.Run, short_recording: Path, short_log: Path, tmp_path, monkeypatch
 ) -> None:
-    monkeypatch.setattr(predictor, "encode", lambda *_, **__: pytest.fail("it was encoded again"), raising=False)
+    monkeypatch.setattr(
+        predictor, "encode_footage", lambda *_, **__: pytest.fail("it was encoded again"), raising=False
+    )
     moved = pipeline.Settings(comment_offset_s=30.0)
     material = pipeline.encode(
         predictor, given(short_recording, short_log), moved, before=first.material, progress=quiet
@@ -127,7 +130,9 @@ def test_comments_are_moved_and_chosen_without_encoding_again(
     predictor: Predictor, first: pipeline.Run, short_log: Path, monkeypatch
 ) -> None:
     expected = predictor.predict(first.opened.path, short_log, comment_offset_s=30.0)
-    monkeypatch.setattr(predictor, "encode", lambda *_, **__: pytest.fail("it was encoded again"), raising=False)
+    monkeypatch.setattr(
+        predictor, "encode_footage", lambda *_, **__: pytest.fail("it was encoded again"), raising=False
+    )
     moved = pipeline.again(predictor, first, pipeline.Settings(comment_offset_s=30.0))
     assert moved.prediction.segments == expected.segments
     assert moved.prediction.skipped == expected.skipped
@@ -153,10 +158,10 @@ def test_another_model_takes_over_features_of_the_same_encoders_only(predictor: 
 def test_other_settings_change_prediction_and_files(predictor: Predictor, first: pipeline.Run) -> None:
     settings = pipeline.Settings(without=("comments",), options=HighlightOptions(top_k=1))
     other = pipeline.again(predictor, first, settings)
-    expected = predictor.score(first.material.encoded.without("comments"), options=settings.options)
+    expected = predictor.score(first.material.encoded, sources=["pictures", "speech"], options=settings.options)
     assert (other.prediction.segments, other.prediction.highlights) == (expected.segments, expected.highlights)
     assert len(other.prediction.highlights) <= 1
-    assert set(other.contributions.without) == {"pictures", "speech"}
+    assert set(other.contributions.scores_without) == {"pictures", "speech"}
     written = json.loads((other.folder / "prediction.json").read_text(encoding="utf-8"))
     assert written["modalities"]["comments"] is False
     assert pipeline.again(predictor, other, pipeline.Settings()).prediction.curve == first.prediction.curve
@@ -174,7 +179,7 @@ def test_live_values_never_change_and_end_as_the_whole(predictor: Predictor, fir
 
 def test_reasons_are_of_the_sources_shown(predictor: Predictor, first: pipeline.Run) -> None:
     other = pipeline.again(predictor, first, pipeline.Settings(without=("pictures",)))
-    assert {source for m in pipeline.why(predictor, other, 3) for source in m.added} == {"speech", "comments"}
+    assert {source for m in pipeline.why(predictor, other, 3) for source in m.contributions} == {"speech", "comments"}
 
 
 def test_truth_lies_beside_recordings_of_the_simulator(example: Path, short_recording: Path, tmp_path: Path) -> None:

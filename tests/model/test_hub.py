@@ -18,7 +18,7 @@ from kuaihl.features.bag_of_words import MOST_WORDS
 from kuaihl.features.chat import CHAT_COLUMNS
 from kuaihl.model.config import PRESETS
 from kuaihl.model.hub import fetch
-from kuaihl.model.inputs import ModelInputs
+from kuaihl.model.inputs import TOKENS, ModelInputs
 from kuaihl.model.kuaihl import KuaiHL, load
 from tests.fixtures import hub_server as loopback
 from tests.fixtures.hub_server import File, Hub, Repo
@@ -53,21 +53,18 @@ def store(hub: Hub, files: dict[str, File], *, branch: str = "main", **settings:
 
 def predictions(found: KuaiHL) -> torch.Tensor:
     rng = torch.Generator().manual_seed(0)
-    there = torch.ones(1, 7, dtype=torch.bool)
-    features = ModelInputs(
+    inputs = ModelInputs(
         pictures=torch.randn(1, 7, 3, 8, generator=rng),
         text=torch.randn(1, 7, 8, generator=rng),
-        spoken=torch.randn(1, 7, 8, generator=rng),
-        chat=torch.randn(1, 7, len(CHAT_COLUMNS), generator=rng),
-        speech=torch.randn(1, 7, 2, generator=rng),
+        speech_text=torch.randn(1, 7, 8, generator=rng),
+        chat_activity=torch.randn(1, 7, len(CHAT_COLUMNS), generator=rng),
+        speech_activity=torch.randn(1, 7, 2, generator=rng),
         words=torch.zeros(1, 7, MOST_WORDS, dtype=torch.int16),
-        counts=torch.zeros(1, 7, MOST_WORDS),
-        has_pictures=there,
-        has_speech=there,
-        has_comments=there,
+        word_counts=torch.zeros(1, 7, MOST_WORDS),
+        token_mask=torch.ones(1, 7, len(TOKENS), dtype=torch.bool),
         streamer=torch.zeros(1, dtype=torch.long),
     )
-    return found.sweep(features)[1:]
+    return found.sweep(inputs)[1:]
 
 
 def cached(tmp_path: Path) -> list[str]:

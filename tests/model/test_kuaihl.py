@@ -10,11 +10,19 @@ from kuaihl.errors import CheckpointError
 from kuaihl.features.bag_of_words import BUCKETS, MOST_WORDS
 from kuaihl.features.chat import CHAT_COLUMNS, SPEECH_COLUMNS
 from kuaihl.model.config import PRESETS, Target
-from kuaihl.model.inputs import ModelInputs
+from kuaihl.model.inputs import TOKENS, ModelInputs
 from kuaihl.model.kuaihl import KuaiHL, load, sha256_of
 
 CONFIG = replace(PRESETS["debug"], streamers=("ann", "bo"))
-MODALITIES = ("pictures", "speech", "comments")
+READ_BY = {
+    "pictures": ["pictures"],
+    "text": ["text"],
+    "speech_text": ["speech_text"],
+    "chat_activity": ["chat_activity", "word_shares"],
+    "speech_activity": ["speech_activity"],
+    "word_counts": ["words", "word_shares"],
+}
+"""Which tokens are made from each tensor."""
 
 
 def features(segments: int, *, batch: int = 1, seed: int = 0) -> ModelInputs:
@@ -26,12 +34,12 @@ def features(segments: int, *, batch: int = 1, seed: int = 0) -> ModelInputs:
     return ModelInputs(
         pictures=noise(3, CONFIG.picture_dim),
         text=noise(CONFIG.text_dim),
-        spoken=noise(CONFIG.text_dim),
-        chat=noise(len(CHAT_COLUMNS)),
-        speech=noise(len(SPEECH_COLUMNS)),
+        speech_text=noise(CONFIG.text_dim),
+        chat_activity=noise(len(CHAT_COLUMNS)),
+        speech_activity=noise(len(SPEECH_COLUMNS)),
         words=torch.randint(1, BUCKETS, (batch, segments, MOST_WORDS), generator=rng),
-        counts=noise(MOST_WORDS).abs(),
-        **{f"has_{m}": torch.ones(batch, segments, dtype=torch.bool) for m in MODALITIES},
+        word_counts=noise(MOST_WORDS).abs(),
+        token_mask=torch.ones(batch, segments, len(TOKENS), dtype=torch.bool),
         streamer=torch.ones(batch, dtype=torch.long),
     )
 
@@ -44,11 +52,10 @@ def model() -> KuaiHL:
 
 def test_no_position_sees_a_later_segment(model: KuaiHL) -> None:
     given = features(5)
-    names = ("pictures", "text", "spoken", "chat", "speech", "counts")
-    inputs = [getattr(given, name).requires_grad_() for name in names]
+    inputs = [getattr(given, name).requires_grad_() for name in READ_BY]
     lvtr = model(given).scores[0]
     for i in range(5):
-        for name, grad in zip(names, torch.autograd.grad(lvtr[i], inputs, retain_graph=True), strict=True):
+        for name, grad in zip(READ_BY, torch.autograd.grad(lvtr[i], inputs, retain_graph=True), strict=True):
             assert not grad[0, i + 1 :].any(), f"position {i} sees later {name}"
             assert grad[0, : i + 1].flatten(1).any(1).all(), f"position {i} misses earlier {name}"
 
@@ -83,73 +90,41 @@ def test_sweep_of_short_recordings(model: KuaiHL, segments: int) -> None:
     assert model.sweep(features(segments))[1:].isfinite().all()
 
 
-@pytest.mark.parametrize("missing", MODALITIES)
-def test_what_is_missing_has_no_influence(model: KuaiHL, missing: str) -> None:
-    absent = torch.zeros(1, 5, dtype=torch.bool)
-    masked = replace(features(5), **{f"has_{missing}": absent})
-    changed = {"pictures": ["pictures"], "speech": ["speech"], "comments": ["chat"]}[missing]
-    other = replace(masked, **{name: getattr(masked, name) + 1 for name in changed})
-    assert torch.equal(model(masked).scores, model(other).scores)
-    assert not torch.allclose(model(masked).scores, model(features(5)).scores)
+def masked(inputs: ModelInputs, *tokens: str) -> ModelInputs:
+    visible = torch.tensor([token.name not in tokens for token in TOKENS])
+    return replace(inputs, token_mask=inputs.token_mask & visible)
 
 
-def test_speech_alone_is_read_where_there_is_speech(model: KuaiHL) -> None:
-    given, absent = features(5), torch.zeros(1, 5, dtype=torch.bool)
-    other = replace(given, spoken=given.spoken.flip(-1))
-    assert not torch.allclose(model(given).scores, model(other).scores)
-    deaf, other = (replace(some, has_speech=absent) for some in (given, other))
-    assert torch.equal(model(deaf).scores, model(other).scores)
+@pytest.mark.parametrize(("tensor", "tokens"), READ_BY.items())
+def test_masked_tokens_have_no_influence(model: KuaiHL, tensor: str, tokens: list[str]) -> None:
+    whole = features(5)
+    other = replace(whole, **{tensor: getattr(whole, tensor).flip(-1)})
+    assert not torch.allclose(model(whole).scores, model(other).scores)
+    assert torch.equal(model(masked(whole, *tokens)).scores, model(masked(other, *tokens)).scores)
+    assert not torch.allclose(model(masked(whole, *tokens)).scores, model(whole).scores)
+
+
+def test_a_model_reads_the_tokens_of_its_config() -> None:
     torch.manual_seed(0)
-    without = KuaiHL(replace(CONFIG, speech_text=False)).eval()
-    assert torch.equal(without(given).scores, without(replace(given, spoken=given.spoken + 1)).scores)
+    model = KuaiHL(replace(CONFIG, activity=False, words=False, word_shares=False, speech_text=False)).eval()
+    whole = features(5)
+    optional = [token.name for token in TOKENS if token.option]
+    assert torch.equal(model(whole).scores, model(masked(whole, *optional)).scores)
+    assert model(masked(whole, *(token.name for token in TOKENS))).scores.isfinite().all()
 
 
-def test_text_is_masked_only_where_speech_and_comments_are_missing(model: KuaiHL) -> None:
-    absent = torch.zeros(1, 5, dtype=torch.bool)
-    deaf = replace(features(5), has_speech=absent)
-    mute = replace(deaf, has_comments=absent)
-    assert not torch.allclose(model(deaf).scores, model(replace(deaf, text=deaf.text + deaf.text.flip(-1))).scores)
-    assert torch.equal(model(mute).scores, model(replace(mute, text=mute.text + 1)).scores)
-    blind = replace(mute, has_pictures=absent)
-    assert model(blind).scores.isfinite().all()
-
-
-def test_a_head_for_each_target_on_one_trunk(model: KuaiHL) -> None:
-    """Each predicts what a model with this head alone does, and never sees what its target does without."""
+def test_a_head_for_each_target_on_one_trunk() -> None:
+    """Each predicts what a model with this head alone does."""
     torch.manual_seed(1)
-    lvtr, chat = Target("lvtr"), Target("participation", excluded_inputs=("pictures", "speech"))
-    joint = KuaiHL(replace(CONFIG, targets=(lvtr, chat))).eval()
+    joint = KuaiHL(replace(CONFIG, targets=(Target("lvtr"), Target("participation")))).eval()
     weights, given = joint.state_dict(), features(13)
     curves = [joint.sweep(given, target=row)[1:] for row in (0, 1)]
     assert not torch.isclose(*curves).any()
     for row, target in enumerate(joint.config.targets):
         alone = KuaiHL(replace(CONFIG, targets=(target,))).eval()
-        names = alone.state_dict()  # without the recurrent layer, where the other head alone has it
+        names = alone.state_dict()  # without the recurrent layer, which only lvtr has
         alone.load_state_dict({k: weights[k][row : row + 1] if k.startswith("head.") else weights[k] for k in names})
         torch.testing.assert_close(alone.sweep(given)[1:], curves[row])
-    changed = replace(given, pictures=given.pictures + 1, speech=given.speech + 1)
-    assert torch.equal(joint.sweep(changed, target=1)[1:], curves[1])
-    assert not torch.isclose(joint.sweep(changed)[1:], curves[0]).any()
-    assert not torch.isclose(joint.sweep(replace(given, chat=given.chat + 1), target=1)[1:], curves[1]).any()
-
-
-def test_a_head_that_never_saw_text_sees_how_much_there_is_alone() -> None:
-    torch.manual_seed(1)
-    model = KuaiHL(replace(CONFIG, targets=(Target("participation", excluded_inputs=("text",)),))).eval()
-    given = features(13)
-    curve = model.sweep(given)[1:]
-    for text in (torch.zeros_like(given.text), given.text + 1):
-        assert torch.equal(model.sweep(replace(given, text=text, spoken=text))[1:], curve)
-    assert not torch.isclose(model.sweep(replace(given, chat=given.chat + 1))[1:], curve).any()
-
-
-def test_a_head_without_words_reads_none() -> None:
-    torch.manual_seed(1)
-    lvtr, chat = Target("lvtr", excluded_inputs=("words",)), Target("participation")
-    model, given = KuaiHL(replace(CONFIG, targets=(lvtr, chat))).eval(), features(13)
-    other = replace(given, words=given.words.flip(1))
-    assert torch.equal(model.sweep(given)[1:], model.sweep(other)[1:])
-    assert not torch.isclose(model.sweep(given, target=1)[1:], model.sweep(other, target=1)[1:]).all()
 
 
 def test_targets_have_names() -> None:
@@ -159,19 +134,14 @@ def test_targets_have_names() -> None:
         config.target_index("mood")
     with pytest.raises(ValueError, match="a target to predict"):
         replace(CONFIG, targets=())
+    with pytest.raises(ValueError, match="not smell"):
+        Target(excluded_inputs=("pictures", "smell"))
 
 
 def test_streamers_differ_and_strangers_are_alike(model: KuaiHL) -> None:
     assert [model.streamer_index(name) for name in ("ann", "bo", "cy", None)] == [1, 2, 0, 0]
     ann, bo = (model(replace(features(5), streamer=torch.tensor([k]))).scores for k in (1, 2))
     assert not torch.allclose(ann, bo)
-
-
-def test_without_activity_the_counts_do_not_matter() -> None:
-    torch.manual_seed(0)
-    model = KuaiHL(replace(CONFIG, activity=False, word_shares=False)).eval()
-    given = features(5)
-    assert torch.equal(model(given).scores, model(replace(given, chat=given.chat + 1, speech=given.speech + 1)).scores)
 
 
 def test_the_alignment_trains_what_the_prediction_uses(model: KuaiHL) -> None:

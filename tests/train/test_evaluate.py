@@ -13,6 +13,7 @@ from scipy.stats import kendalltau
 from kuaihl.comments import reader, selection
 from kuaihl.errors import CheckpointError, LabelError
 from kuaihl.features.chat import utterances_by_segment
+from kuaihl.features.embeddings import segment_features
 from kuaihl.features.pretrained import find_text_encoder, find_visual_encoder, sha256_file
 from kuaihl.features.text import TextEncoder
 from kuaihl.features.vision import VisualEncoder
@@ -105,12 +106,17 @@ def dataset(given: dict[str, Given], tmp_path_factory: pytest.TempPathFactory) -
             day=0,
             split="test",
             segments=segments,
-            pictures=np.stack(pictures) if recording.has_pictures else None,
+            features=segment_features(
+                segments,
+                pictures=np.stack(pictures) if recording.has_pictures else None,
+                speech=speech,
+                comments=comments,
+                text=text.encode(
+                    None if speech is None else said(speech), None if comments is None else lines(comments)
+                ),
+            ),
             speech=speech,
             comments=comments,
-            text=text.encode_segments(
-                None if speech is None else said(speech), None if comments is None else lines(comments)
-            ),
             labels=SegmentLabels(rng.random(count), np.ones(count, dtype=bool), "random numbers"),
         )
         write_shard(folder / "rooms" / f"{name}.parquet", info, values)

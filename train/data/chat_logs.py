@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from kuaihl.comments import reader, selection
 from kuaihl.errors import CommentLogError, LabelError
+from kuaihl.features.embeddings import segment_features
 from kuaihl.features.pretrained import find_text_encoder
 from kuaihl.features.text import TextEncoder, TextFeatures
 from kuaihl.model.config import PRESETS
@@ -112,17 +113,18 @@ def _encode(log: ChatLog, encoder: TextEncoder | None, *, day: int, split: str) 
     if not labels.valid.any():
         raise LabelError(f"{log.name}: no segment can be scored: too few chatters are present, or comments lack names.")
     by_segment = selection.by_segment(comments, segments)
-    texts = comment_texts(by_segment)
+    text = TextFeatures(None, None, None)
+    if encoder is not None:
+        text = encoder.encode(None, comment_texts(by_segment))
     return build_columns(
         name=log.name,
         streamer=log.channel,
         day=day,
         split=split,
         segments=segments,
-        pictures=None,
+        features=segment_features(segments, pictures=None, speech=None, comments=by_segment, text=text),
         speech=None,
         comments=by_segment,
-        text=TextFeatures(None, None, None) if encoder is None else encoder.encode_segments(None, texts),
         labels=labels,
     )
 

@@ -136,10 +136,9 @@ def _encode(
         day=0,
         split=split,
         segments=units,
-        pictures=encoded.pictures,
+        features=encoded.features,
         speech=encoded.speech,
         comments=None,
-        text=encoded.text,
         labels=SegmentLabels(unit_labels(gifs, units=len(units)), np.ones(len(units), dtype=bool), "highlight"),
     )
 

@@ -185,10 +185,9 @@ def _encode(entry: Entry, predictor: Predictor, options: LabelOptions) -> tuple[
     columns = build_columns(
         name=entry.name,
         segments=encoded.segments,
-        pictures=encoded.pictures,
+        features=encoded.features,
         speech=encoded.speech,
         comments=encoded.comments,
-        text=encoded.text,
         labels=labels,
         **_attributes(entry),
     )

@@ -8,10 +8,8 @@ from typing import Any
 import numpy as np
 
 from kuaihl.errors import LabelError
-from kuaihl.features.bag_of_words import hashed_words
-from kuaihl.features.chat import chat_activity, speech_activity
+from kuaihl.features.embeddings import SOURCES, SegmentFeatures
 from kuaihl.features.pretrained import find_visual_encoder
-from kuaihl.features.text import TextFeatures
 from kuaihl.model.config import KuaiHLConfig
 from kuaihl.records import Comment, Segment, Utterance
 from train.data.labels import SegmentLabels
@@ -74,10 +72,9 @@ def build_columns(
     day: int,
     split: str,
     segments: Sequence[Segment],
-    pictures: np.ndarray | None,
+    features: SegmentFeatures,
     speech: Sequence[Sequence[Utterance]] | None,
     comments: Sequence[Sequence[Comment]] | None,
-    text: TextFeatures,
     labels: SegmentLabels,
 ) -> dict[str, object]:
     """Return the columns of a shard, as in `train.dataset.schema`.
@@ -86,32 +83,23 @@ def build_columns(
     ----------
     name, streamer, day, split
         Of the room; ``day`` counts from 1970-01-01.
-    pictures
-        Features (segments, 3, picture_dim) float16.
     speech, comments
-        By segment. A source that is None is marked as missing.
-    text
-        Features of speech and comments.
+        Of each segment; None if there is no such source.
     """
     count = len(segments)
-    silence = [[]] * count
-    words, counts = hashed_words(comments or silence)
-    activity = [chat_activity(comments or silence, segments), speech_activity(speech or silence)]
     return {
         **label_columns(count, streamer=streamer, day=day, split=split, labels=labels),
         "room": [name] * count,
         "index": np.arange(count),
         "start_s": np.array([segment.start_s for segment in segments]),
-        "pictures": None if pictures is None else pictures.reshape(count, -1),
-        "text_speech": text.speech,
-        "text_comments": text.comments,
-        "text_both": text.both,
-        "activity": np.concatenate(activity, axis=1),
-        "words": words,
-        "counts": counts,
-        "has_pictures": np.full(count, pictures is not None),
-        "has_speech": np.full(count, speech is not None),
-        "has_comments": np.full(count, comments is not None),
+        "pictures": None if features.pictures is None else features.pictures.reshape(count, -1),
+        "text_speech": features.text.speech,
+        "text_comments": features.text.comments,
+        "text_both": features.text.both,
+        "activity": np.concatenate([features.chat_activity, features.speech_activity], axis=1),
+        "words": features.words,
+        "counts": features.word_counts,
+        **{f"has_{source}": features.mask(source) for source in SOURCES},
         "speech": speech_texts(speech),
         "comments": comment_texts(comments),
     }

@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from kuaihl.comments import selection
 from kuaihl.features.chat import utterances_by_segment
+from kuaihl.features.embeddings import segment_features
 from kuaihl.features.pretrained import find_text_encoder, find_visual_encoder
 from kuaihl.features.text import TextEncoder
 from kuaihl.features.vision import VisualEncoder
@@ -126,10 +127,15 @@ def _encode(simulated: Room, visual: VisualEncoder, text: TextEncoder) -> dict[s
         day=simulated.day,
         split=simulated.split,
         segments=segments,
-        pictures=visual.encode(np.concatenate([draw_segment(simulated, i) for i in range(len(segments))])),
+        features=segment_features(
+            segments,
+            pictures=visual.encode(np.concatenate([draw_segment(simulated, i) for i in range(len(segments))])),
+            speech=speech,
+            comments=comments,
+            text=text.encode(speech_texts(speech), comment_texts(comments)),
+        ),
         speech=speech,
         comments=comments,
-        text=text.encode_segments(speech_texts(speech), comment_texts(comments)),
         labels=SegmentLabels(
             label=simulated.lvtr,
             valid=np.ones(len(truth), dtype=bool),

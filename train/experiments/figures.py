@@ -202,7 +202,7 @@ def choose_windows(segments: Segments, *, count: int, length: int, generator: np
 @torch.inference_mode()
 def alignment_cost(model: KuaiHL, segments: Segments, window: Window) -> np.ndarray:
     """Return 1 - cosine of the text (rows) and the pictures (columns) of each pair of segments of a window."""
-    tokens = model.tokens(segments.features(window.room, streamer=0))
+    tokens = model.tokenize(segments.features(window.room, streamer=0))
     part = slice(window.start, window.stop)
     return cosine_cost(tokens.text[:, part], tokens.pictures[:, part])[0].numpy()
 

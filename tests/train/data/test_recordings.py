@@ -76,15 +76,14 @@ def test_shards_are_what_the_app_sees(made: tuple[Prepared, list[str]], channel:
     rooms = {room.name: room for room in segments.rooms}
     room = rooms["a-stream"]
     found = segments.features(room, streamer=0)
-    np.testing.assert_array_equal(found.pictures[0], seen.pictures)
-    np.testing.assert_array_equal(found.text[0], seen.text.both)
+    np.testing.assert_array_equal(found.pictures[0], seen.features.pictures)
+    np.testing.assert_array_equal(found.text[0], seen.features.text.both)
     assert [len(c) for c in segments.column("comments", room)] == COMMENTS_PER_SEGMENT
     assert (room.streamer, segments.column("day", room)[0]) == ("Ann", (date(2024, 1, 15) - date(1970, 1, 1)).days)
-    assert found.has_speech.all()
+    assert found.token_mask.all()
     silent = segments.features(rooms["b-stream"], streamer=0)
-    assert not silent.has_speech.any()
-    assert not silent.has_comments.any()
-    assert silent.has_pictures.all()
+    assert silent.mask("pictures").all()
+    assert not silent.token_mask[..., 1:].any()
 
 
 def test_labels_and_splits(made: tuple[Prepared, list[str]], channel: Path) -> None:

@@ -152,7 +152,7 @@ def test_features_come_before_what_they_predict(rooms_task: Task) -> None:
     whole = pooled.table([room])
     short = pooled.table([replace(room, stop=room.start + 10)])
     np.testing.assert_allclose(whole[: len(short)], short)
-    last = (segments.window(room.start, room.stop)["pictures"].astype(np.float32).mean(1))[:-1, 0]
+    last = (segments.window(room.start, room.stop).pictures.astype(np.float32).mean(1))[:-1, 0]
     rows = scored_of(segments, room)[1:]
     assert max(abs(np.corrcoef(column, last[rows])[0, 1]) for column in whole[:, :4].T) > 0.9
 

@@ -1,0 +1,41 @@
+"""Small datasets and a trained model, shared by all tests of training, which must not change them."""
+
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def rooms(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Rooms, whose target is LVTR, with hints: 93 training windows."""
+    from tests.fixtures.small_dataset import HINTED, write_dataset
+
+    path = tmp_path_factory.mktemp("rooms")
+    write_dataset(path, info=HINTED)
+    return path
+
+
+@pytest.fixture(scope="session")
+def chats(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Chats, whose target is participation: 62 training windows."""
+    from tests.fixtures.small_dataset import write_chat_dataset
+
+    path = tmp_path_factory.mktemp("chats")
+    write_chat_dataset(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def trained(rooms: Path, chats: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run on both, without hints: 20 epochs of 10 steps."""
+    import torch
+
+    from tests.fixtures.training_runs import config
+    from train.fit import fit
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    out = tmp_path_factory.mktemp("trained")
+    fit(config((rooms, chats), out, epochs=20, log_every=1))
+    torch.set_num_threads(threads)
+    return out
