@@ -93,8 +93,8 @@ def comments_text(
 def warning_text(found: Mismatch | None, *, option: str, given_s: float) -> str | None:
     """Put a mismatch in words that name the option which mends it; ``given_s`` is what it was set to."""
     if found is None or found.offset_s is None:
-        return found and found.told
-    return f"{found.told} Try {option} {given_s + found.offset_s:g}."
+        return found and found.message
+    return f"{found.message} Try {option} {given_s + found.offset_s:g}."
 
 
 def _rate(summary: Summary) -> str:

@@ -152,7 +152,7 @@ def fit(check: LogCheck, *, given_s: float) -> str:
     """Write what was understood of a comment log, and whether it fits its recording if moved by ``given_s``."""
     told = [f"{check.summary.comments:,} comments, {check.summary.inside or 0:,} of them in the recording."]
     if check.mismatch:
-        told.append(check.mismatch.told)
+        told.append(check.mismatch.message)
     told.append(lag_text(check.lag, given_s=given_s))
     return "".join(f"<p>{escape(text)}</p>" for text in told)
 
