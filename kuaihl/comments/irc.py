@@ -1,4 +1,4 @@
-"""Raw Twitch IRC, as bots and justlog's raw download keep it: one message a line, with its tags."""
+"""Raw Twitch IRC, as saved by bots and justlog: one message per line, with tags."""
 
 import re
 from collections.abc import Iterator
@@ -31,9 +31,9 @@ def _parse(source: Source, report: Report) -> Iterator[Comment]:
         where = f"line {number}"
         found = _MESSAGE.fullmatch(line)
         if not found:
-            report.damage("lines that are no IRC message", where)
+            report.damage("lines that are not an IRC message", where)
         elif found["command"] not in ("PRIVMSG", "USERNOTICE"):
-            report.skip("messages that are no comments (deletions, joins, states)", where)
+            report.skip("messages other than comments (deletions, joins, states)", where)
         else:
             yield from _comment(found, report, where)
 

@@ -232,7 +232,7 @@ def test_a_document_grown_too_large_is_left_as_it_was(tmp_path: Path, monkeypatc
     [
         ("words that are no log\n" * 1000, "is not a comment log of a known format"),
         ("2024-05-01T18:00:07Z\tAnn\thi\n", "tell when the recording starts"),
-        ("WEBVTT\n\n00:00.000 --> 00:01.000\nhello\n", "give it as the transcript"),
+        ("WEBVTT\n\n00:00.000 --> 00:01.000\nhello\n", "use it as the transcript"),
     ],
 )
 def test_what_cannot_be_read_is_an_error(tmp_path: Path, content: str, message: str) -> None:
