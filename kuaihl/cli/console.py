@@ -55,8 +55,8 @@ def skipped_rows(skipped: Iterable["Skipped"]) -> list[tuple[str, str]]:
 def warning_text(mismatch: "Mismatch | None", *, offset_s: float) -> str | None:
     """Describe how a log does not fit its recording, and name the offset that fits; ``offset_s`` is the current one."""
     if mismatch is None or mismatch.offset_s is None:
-        return mismatch and mismatch.told
-    return f"{mismatch.told} Try --comment-offset-s {offset_s + mismatch.offset_s:g}."
+        return mismatch and mismatch.message
+    return f"{mismatch.message} Try --comment-offset-s {offset_s + mismatch.offset_s:g}."
 
 
 def print_above_bar(text: str) -> None:

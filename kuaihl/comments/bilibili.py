@@ -45,7 +45,7 @@ def _parse(source: Source, report: Report) -> Iterator[Comment]:
     for element in elements(source, report, ("d",)):
         time_s = report.time(seconds(element.attributes.get("p", "").partition(",")[0]), element.where)
         words = None if time_s is None else words_of(element, report)
-        if words:
+        if time_s is not None and words:
             yield Comment(time_s, words, clean(element.attributes.get("user")) or None)
 
 

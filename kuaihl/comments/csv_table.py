@@ -136,6 +136,8 @@ def _sniff_header(head: str) -> bool:
 def _parse_header(source: Source, report: Report) -> Iterator[Comment]:
     names = names_of(source.head)
     time_at, text_at = _column(names, TIMES), _column(names, TEXTS)
+    if time_at is None or text_at is None:
+        raise ValueError("not a header of a log")
     user_at = _column(names, [n for n in USERS if n not in (names[time_at], names[text_at])])
     id_at = _column(names, MESSAGE_IDS)
     repeats = Repeats()

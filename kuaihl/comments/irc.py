@@ -39,7 +39,8 @@ def _parse(source: Source, report: Report) -> Iterator[Comment]:
 
 
 def _comment(found: re.Match[str], report: Report, where: str) -> Iterator[Comment]:
-    tags = dict(part.partition("=")[::2] for part in (found["tags"] or "").split(";"))
+    pairs = (part.partition("=") for part in (found["tags"] or "").split(";"))
+    tags: dict[str, str] = {name: value for name, _, value in pairs}
     stamp = seconds(tags.get("tmi-sent-ts") or tags.get("rm-received-ts"))
     if stamp is None:
         report.damage("entries without a readable time", where)

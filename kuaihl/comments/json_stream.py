@@ -39,7 +39,8 @@ class _Window:
     def pass_gap(self) -> str:
         """Advance to the next character other than space and comma and return it; empty at the end."""
         while True:
-            self.at = _GAP.match(self.text, self.at).end()
+            gap = _GAP.match(self.text, self.at)
+            self.at = gap.end() if gap else self.at
             if self.at < len(self.text) or not self.grow():
                 return self.text[self.at : self.at + 1]
 

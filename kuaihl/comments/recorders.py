@@ -162,7 +162,7 @@ def _parse_biliup(source: Source, report: Report) -> Iterator[Comment]:
             for earlier in waiting:
                 yield from _present(earlier, zero_s, report)
             waiting = []
-        if words:
+        if time_s is not None and words:
             yield Comment(time_s, words, clean(element.attributes.get("user")) or None)
     for element in waiting:
         yield from _present(element, None, report)

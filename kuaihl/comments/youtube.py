@@ -39,7 +39,7 @@ def _parse(source: Source, report: Report) -> Iterator[Comment]:
     for where, line in json_stream.lines(source, report):
         replay = line.get("replayChatItemAction")
         actions = replay.get("actions") if isinstance(replay, dict) else None
-        if not isinstance(actions, list):
+        if not isinstance(replay, dict) or not isinstance(actions, list):
             report.skip("lines that are not chat actions", where)
             continue
         live = bool(line.get("isLive"))
