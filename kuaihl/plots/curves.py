@@ -20,6 +20,7 @@ from kuaihl.plots.style import (
     clock,
     dates,
     percent,
+    strength_and_why,
     style,
     target_name,
     time_axis,
@@ -226,8 +227,8 @@ def _add_highlight(figure: go.Figure, highlight: Highlight) -> None:
         yanchor="bottom",
         yshift=2,
         text=f"<b>{highlight.rank}</b>",
-        hovertext=f"highlight {highlight.rank}: {clock(highlight.start_s)}–{clock(highlight.end_s)}, "
-        f"{percent(highlight.score)}",
+        hovertext=f"highlight {highlight.rank}: {clock(highlight.start_s)}–{clock(highlight.end_s)}<br>"
+        f"{html.escape(strength_and_why(highlight))}",
         showarrow=False,
         bgcolor=ORANGE,
         borderpad=2,

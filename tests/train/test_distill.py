@@ -15,10 +15,10 @@ from torch.nn import functional
 from kuaihl.errors import LabelError
 from kuaihl.features.vision import VisualEncoder
 from train.distill import DistillConfig, begin, distill, learning_rate, probe, take_step
-from train.encoder.photos import Pictures, Split, load_pictures, split_for_probe, views, whole
-from train.encoder.teacher import Teacher, teach
-from train.encoder.training_frames import IDLE, SCENES, Drawings
-from train.simulator.render.photo_scenes import split_of
+from train.encoder.photos import Pictures, load_pictures, sample_views, split_for_probe
+from train.encoder.teacher import Teacher, run_teacher
+from train.encoder.training_frames import IDLE, SCENES, LabelledFrames
+from train.simulator.rooms.photo_scenes import split_of
 
 COLOURS = {"red": (200, 40, 30), "blue": (30, 60, 210)}
 
@@ -106,7 +106,7 @@ def ramp() -> Pictures:
 
 
 def many_views(pictures: Pictures, count: int, size: int = 224) -> torch.Tensor:
-    return views(pictures, np.zeros(count, dtype=int), np.arange(count), seed=0, size=size)
+    return sample_views(pictures, np.zeros(count, dtype=int), np.arange(count), seed=0, size=size)
 
 
 def test_views_are_keyed(ramp: Pictures) -> None:
@@ -114,9 +114,9 @@ def test_views_are_keyed(ramp: Pictures) -> None:
     assert seen.shape == (8, 3, 224, 224)
     assert 0 <= seen.min() < seen.max() <= 1
     for i in range(8):
-        torch.testing.assert_close(views(ramp, np.zeros(1, dtype=int), np.array([i]), seed=0)[0], seen[i])
+        torch.testing.assert_close(sample_views(ramp, np.zeros(1, dtype=int), np.array([i]), seed=0)[0], seen[i])
         assert i == 0 or not torch.equal(seen[i], seen[0])
-    assert not torch.equal(views(ramp, np.zeros(1, dtype=int), np.zeros(1, dtype=int), seed=1)[0], seen[0])
+    assert not torch.equal(sample_views(ramp, np.zeros(1, dtype=int), np.zeros(1, dtype=int), seed=1)[0], seen[0])
 
 
 def test_small_views_show_the_same(ramp: Pictures) -> None:
@@ -141,7 +141,7 @@ def test_views_mirror_crop_and_frame(ramp: Pictures) -> None:
 
 
 def test_whole_is_the_photo_scaled(ramp: Pictures) -> None:
-    found = whole(ramp, np.array([0]))
+    found = resize_pictures(ramp, np.array([0]))
     assert (found.shape, found.dtype) == ((1, 224, 224, 3), np.uint8)
     expected = np.asarray(
         Image.fromarray(ramp.squares[0].permute(1, 2, 0).numpy()).resize((224, 224), Image.Resampling.BILINEAR)
@@ -181,15 +181,15 @@ def test_resumed_run_is_the_undisturbed_run(folder: Path, tmp_path: Path, teache
     tensors = load_file(config.out / "visual.safetensors")
     assert {value.dtype for value in tensors.values()} == {torch.float16}
     encoder = VisualEncoder(config.student, weights=config.out / "visual.safetensors", device="cpu")
-    assert np.isfinite(encoder.encode(whole(load_pictures([folder]), np.arange(2)))).all()
+    assert np.isfinite(encoder.encode(resize_pictures(load_pictures([folder]), np.arange(2)))).all()
 
     stopped = replace(config, out=tmp_path / "stopped")
     stopped.out.mkdir()
     pictures = load_pictures([folder])
-    lessons = teach(teacher, pictures, np.arange(6), out=stopped.out, variants=2, blends=1, seed=0)
+    outputs = run_teacher(teacher, pictures, np.arange(6), out=stopped.out, variants=2, blends=1, seed=0)
     run = begin(stopped)
     untrained = run.student.swin.state_dict()["norm.weight"].clone()
-    take_step(run, stopped, pictures, lessons)
+    take_step(run, stopped, pictures, outputs)
     run.save(stopped.out)
     distill(stopped)
     assert json.loads((stopped.out / "distill.json").read_text())["steps"] == 3
@@ -199,7 +199,7 @@ def test_resumed_run_is_the_undisturbed_run(folder: Path, tmp_path: Path, teache
     assert not torch.equal(tensors["norm.weight"], untrained.half())
 
     with pytest.raises(LabelError, match="other pictures"):
-        teach(teacher, pictures, np.arange(5), out=stopped.out, variants=2, blends=1, seed=0)
+        run_teacher(teacher, pictures, np.arange(5), out=stopped.out, variants=2, blends=1, seed=0)
 
 
 def test_blends_show_two_pictures(teacher: Teacher, tmp_path: Path) -> None:
@@ -207,31 +207,31 @@ def test_blends_show_two_pictures(teacher: Teacher, tmp_path: Path) -> None:
     names = ("a/0.jpg", "a/1.jpg", "a/2.jpg")
     flat = Pictures(levels[:, None, None, None].expand(3, 3, 256, 256), torch.ones(3), names)
     chosen, variants = np.zeros(400, dtype=int), np.arange(400)
-    pure = views(flat, chosen, variants, others=chosen, seed=0, size=32)
+    pure = sample_views(flat, chosen, variants, others=chosen, seed=0, size=32)
     assert (pure == 0).all()
-    blended = views(flat, chosen, variants, others=np.full(400, 2), seed=0, size=32).amax(dim=(1, 2, 3))
+    blended = sample_views(flat, chosen, variants, others=np.full(400, 2), seed=0, size=32).amax(dim=(1, 2, 3))
     assert 0.1 < (blended < 0.25).float().mean() < 0.4  # the share is even, brightness scales it
     assert 0.1 < (blended > 0.75).float().mean() < 0.4
 
-    lessons = teach(teacher, flat, np.array([0, 2]), out=tmp_path, variants=2, blends=30, seed=0)
-    assert lessons.pictures.tolist() == [0, 2] * 32
-    assert lessons.others[:4].tolist() == [0, 2, 0, 2]
-    assert set(lessons.others) == {0, 2}  # picture 1 was not chosen
-    assert (lessons.others[4:] != lessons.pictures[4:]).any()
-    assert lessons.variants.tolist() == [variant for variant in range(32) for _ in range(2)]
-    more = teach(teacher, flat, np.array([0, 2]), out=tmp_path, variants=3, blends=29, seed=0)
+    outputs = run_teacher(teacher, flat, np.array([0, 2]), out=tmp_path, variants=2, blends=30, seed=0)
+    assert outputs.pictures.tolist() == [0, 2] * 32
+    assert outputs.others[:4].tolist() == [0, 2, 0, 2]
+    assert set(outputs.others) == {0, 2}  # picture 1 was not chosen
+    assert (outputs.others[4:] != outputs.pictures[4:]).any()
+    assert outputs.variants.tolist() == [variant for variant in range(32) for _ in range(2)]
+    more = run_teacher(teacher, flat, np.array([0, 2]), out=tmp_path, variants=3, blends=29, seed=0)
     assert more.others[:6].tolist() == [0, 2] * 3
-    torch.testing.assert_close(more.features[6:], lessons.features[6:], atol=0, rtol=0)
+    torch.testing.assert_close(more.features[6:], outputs.features[6:], atol=0, rtol=0)
 
 
 def test_student_learns(folder: Path, tmp_path: Path, teacher: Teacher) -> None:
     config = DistillConfig((folder,), tmp_path, steps=30, batch=4, variants=1)
     pictures = load_pictures([folder])
-    lessons = teach(teacher, pictures, np.arange(6), out=tmp_path, variants=1, blends=0, seed=0)
-    torch.testing.assert_close(lessons.mean, lessons.features.float().mean(0))
+    outputs = run_teacher(teacher, pictures, np.arange(6), out=tmp_path, variants=1, blends=0, seed=0)
+    torch.testing.assert_close(outputs.mean, outputs.features.float().mean(0))
     run = begin(config)
     run.student.train()
-    losses = [sum(take_step(run, config, pictures, lessons)) for _ in range(18)]
+    losses = [sum(take_step(run, config, pictures, outputs)) for _ in range(18)]
     assert np.mean(losses[-5:]) < 0.7 * np.mean(losses[:3])
 
 
@@ -240,7 +240,7 @@ def test_student_learns_what_drawings_show(
 ) -> None:
     """Through the whole command: bright frames are of scene 1 and have gifts, dark ones are idle."""
     bright = np.arange(40) % 2
-    told = Drawings(
+    told = LabelledFrames(
         frames=torch.from_numpy((60 + 130 * bright).astype(np.uint8)).view(-1, 1, 1, 1).expand(40, 3, 128, 128),
         scene=torch.from_numpy(np.where(bright == 1, 1, IDLE)),
         intensity=torch.full((40,), torch.nan),
@@ -248,11 +248,11 @@ def test_student_learns_what_drawings_show(
     )
     asked = {}
 
-    def draw_rooms(count: int, **settings: object) -> Drawings:
+    def draw_training_frames(count: int, **settings: object) -> LabelledFrames:
         asked.update(settings, count=count)
         return told
 
-    monkeypatch.setattr("train.distill.draw_rooms", draw_rooms)
+    monkeypatch.setattr("train.distill.draw_training_frames", draw_training_frames)
     config = DistillConfig((folder,), tmp_path, steps=40, batch=8, variants=1, told=1800)
     distill(config)
     assert asked == {"count": 1800, "side": 128, "scenes": None, "without": frozenset(), "workers": 2}
@@ -262,7 +262,7 @@ def test_student_learns_what_drawings_show(
     assert (step, len(losses)) == (40, 3)
     run = begin(config)
     with torch.inference_mode():
-        shown = run.student.eval()(told.whole(np.arange(40), size=64))[2]
+        shown = run.student.eval()(told.resize(np.arange(40), size=64))[2]
     assert (shown[:, :SCENES].argmax(1) == told.scene).float().mean() > 0.9
     assert np.corrcoef(shown[:, SCENES + 1], told.gifts)[0, 1] > 0.9
 
@@ -305,7 +305,7 @@ def test_probe_tells_colours_apart(tmp_path: Path, teacher: Teacher) -> None:
     squares = torch.stack([torch.from_numpy(np.array(image)).permute(2, 0, 1) for image in images])
     pictures = Pictures(squares, torch.ones(12), tuple(f"{name}/{i}.jpg" for name in COLOURS for i in range(6)))
     odd = np.arange(12) % 2 == 1
-    found = probe(config, teacher, pictures, Split(np.arange(12), np.flatnonzero(odd), np.flatnonzero(~odd)))
+    found = probe(config, teacher, pictures, PhotoSplit(np.arange(12), np.flatnonzero(odd), np.flatnonzero(~odd)))
     assert (found.classes, found.train_photos, found.test_photos) == (2, 6, 6)
     assert found.teacher_accuracy == 1
     assert found.student_accuracy == 1
