@@ -111,14 +111,14 @@ def test_the_summary_fits_the_terminal_and_shows_what_matters(predictor, capsys,
     assert f"{sum(s.comments for s in prediction.segments)} comments" in labelled["inputs"]
     assert "unknown" in labelled["streamer"]
     assert "3,000 simulated rooms" in labelled["checkpoint"]
-    assert labelled["forecast"].startswith(f"{prediction.next_score:.1%}")
+    assert labelled["forecast"].startswith(f"LVTR {prediction.next_score:.1%}")
     assert labelled["skipped"].startswith("3 × ")
     assert "66 × real time" in labelled["time"]
     assert f"stream-kuaihl: {WRITTEN}" in " ".join(out.split())
-    row = next(line for line in lines if line.startswith("1 ")).split()
+    first = next(i for i, line in enumerate(lines) if line.startswith(" 1  "))
     spoken = prediction.segments[int(best.start_s // 30)].speech
-    assert row[1:3] == [span_text(best.start_s, best.end_s), f"{best.score:.1%}"]
-    assert row[3:6] == spoken.split()[:3]
+    assert lines[first] == f" 1  {span_text(best.start_s, best.end_s)}  {best.strength}: {best.why}"
+    assert lines[first + 1].split()[:3] == f"“{spoken}".split()[:3]
 
 
 def test_predict_cuts_clips_and_names_those_that_begin_early(predictor, capsys, monkeypatch):
@@ -178,7 +178,7 @@ def test_summary_without_highlights_or_pictures(predictor, capsys):
     text = capsys.readouterr().out
     assert "0:11:47, mp4, aac\n" in text
     assert "inputs         speech\n" in text
-    assert "no highlights" in text
+    assert "nothing stands out" in text
 
 
 def test_control_characters_are_not_printed(predictor, capsys):
