@@ -38,9 +38,9 @@ def filled(out_dir: Path) -> Iterator[Path]:
     check_writable(out_dir)
     with _user_errors(out_dir):
         # Beside the results, or among them if they exist: a move is atomic only within one file system.
-        beside = out_dir if out_dir.is_dir() else out_dir.absolute().parent
-        beside.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".kuaihl-", dir=beside, ignore_cleanup_errors=True) as scratch:
+        parent = out_dir if out_dir.is_dir() else out_dir.absolute().parent
+        parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".kuaihl-", dir=parent, ignore_cleanup_errors=True) as scratch:
             new, old = Path(scratch, "new"), Path(scratch, "old")
             new.mkdir()
             yield new

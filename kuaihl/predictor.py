@@ -66,7 +66,7 @@ class Predictor:
     model
         In evaluation mode.
     visual_encoder, text_encoder
-        Those whose features the model was trained on.
+        The encoders that the model was trained with.
     checkpoint
         What the weights are, for the result.
     device
@@ -127,12 +127,12 @@ class Predictor:
 
     @property
     def config(self) -> KuaiHLConfig:
-        """The model's configuration: what it was trained on and for, its streamers and encoders."""
+        """The configuration of the model."""
         return self.model.config
 
     @cached_property
     def recognizer(self) -> SpeechRecognizer:
-        """Loaded when a recording first needs it: one with a transcript does not."""
+        """The speech recognizer, loaded when it is first needed."""
         return SpeechRecognizer(self.config.speech_model, device=self.device)
 
     def predict(

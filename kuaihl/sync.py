@@ -209,7 +209,7 @@ def lag_text(lag: Lag | None, *, current_s: float = 0.0) -> str:
     if lag is None:
         return "There is too little sound or chat to compare the two."
     if lag.offset_s is None:
-        return "Sound and comments do not tell the offset of the log: none stands out."
+        return "Sound and comments do not show the offset of the log: no offset is clearly better than the others."
     confidence = f" ({lag.score:.1f} standard deviations better than elsewhere)"
     if abs(lag.offset_s) <= TOLERANCE_S:
         return f"The comments follow the sound as they should{confidence}."

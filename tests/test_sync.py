@@ -1,4 +1,4 @@
-"""Whether a log fits its recording: what is told, and that it is moved without being read again."""
+"""Whether a log matches its recording, and that it is shifted without being read again."""
 
 import json
 
@@ -53,11 +53,11 @@ def test_length_alone_proposes_where_sound_tells_nothing(short_recording):
 
 
 def test_told_as_json(late):
-    told = json.loads(json.dumps(late.as_dict()))
-    assert told["log"] == "late.csv"
-    assert told["lag"]["offset_s"] == late.lag.offset_s
-    assert told["mismatch"] is None
-    assert told["comments"] == len(late.log.comments)
+    document = json.loads(json.dumps(late.as_dict()))
+    assert document["log"] == "late.csv"
+    assert document["lag"]["offset_s"] == late.lag.offset_s
+    assert document["mismatch"] is None
+    assert document["comments"] == len(late.log.comments)
 
 
 def test_without_a_recording_there_is_nothing_to_fit(late):
