@@ -191,7 +191,7 @@ def test_features_of_another_encoder_are_refused(simulated_rooms: Path, tmp_path
     file = tmp_path / "copy" / "dataset.json"
     info = json.loads(file.read_text())
     file.write_text(json.dumps({**info, "encoders": dict.fromkeys(info["encoders"], "0" * 64)}))
-    with pytest.raises(CheckpointError, match="Run train.prepare with this checkpoint"):
+    with pytest.raises(CheckpointError, match=r"Run train\.prepare with this checkpoint"):
         evaluate(DEFAULT_CHECKPOINT, tmp_path / "copy")
 
 
