@@ -144,7 +144,7 @@ def _sent_s(element: Element) -> float | None:
 
 
 def _parse_biliup(source: Source, report: Report) -> Iterator[Comment]:
-    """Read the XML of biliup: gifts and super chats have epochs, which a comment with both times relates to the rest."""
+    """Read the XML of biliup: gifts and super chats have epochs; a comment with both times links them to the rest."""
     zero_s: float | None = None
     waiting: list[Element] = []
     for element in elements(source, report, ("d", "s")):
