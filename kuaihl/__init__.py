@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from kuaihl.attribution import explain
     from kuaihl.comments.reader import read as read_comments
     from kuaihl.errors import KuaiHLError
-    from kuaihl.export.saving import write_prediction as save_prediction
+    from kuaihl.export.saving import save_prediction
     from kuaihl.media.recording import open_recording
     from kuaihl.model.config import KuaiHLConfig
     from kuaihl.model.kuaihl import KuaiHL
@@ -52,7 +52,7 @@ _HOMES = {
     "explain": "attribution:explain",
     "open_recording": "media.recording:open_recording",
     "read_comments": "comments.reader:read",
-    "save_prediction": "export.saving:write_prediction",
+    "save_prediction": "export.saving:save_prediction",
 }
 
 
