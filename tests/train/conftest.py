@@ -39,3 +39,14 @@ def trained(rooms: Path, chats: Path, tmp_path_factory: pytest.TempPathFactory) 
     fit(config((rooms, chats), out, epochs=20, log_every=1))
     torch.set_num_threads(threads)
     return out
+
+
+@pytest.fixture(scope="session")
+def simulated_rooms(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A dataset of the rooms of `SIMULATION`."""
+    from tests.fixtures.small_dataset import SIMULATION
+    from train.data.simulated_rooms import RoomsConfig, prepare_rooms
+
+    path = tmp_path_factory.mktemp("simulated")
+    prepare_rooms(RoomsConfig(size="tiny", out=path), SIMULATION)
+    return path

@@ -10,7 +10,7 @@ from scipy.stats import kendalltau
 
 from train.baselines.tabular import activity_table, labels_of
 from train.baselines.word_counts import Words
-from train.data.chat_logs import prepare_chat
+from train.data.chat_logs import ChatConfig, prepare_chat
 from train.dataset import Room, Segments
 from train.experiments import leaderboard
 from train.experiments.standings import Task, open_task
@@ -33,7 +33,7 @@ def task(tmp_path_factory: pytest.TempPathFactory) -> Task:
     pq.write_table(
         pa.table(dict(zip(("vod", "channel", "time_s", "chatter", "text"), columns, strict=True))), folder / "c.parquet"
     )
-    prepare_chat(folder / "c.parquet", folder / "dataset", text=False)
+    prepare_chat(ChatConfig(folder / "c.parquet", folder / "dataset", text=False))
     return open_task(folder / "dataset")
 
 
@@ -73,6 +73,6 @@ def test_chats_without_a_word(tmp_path: Path) -> None:
             for name, value in zip(rows, ("1", "red", 30 * t, who, " "), strict=True):
                 rows[name].append(value)
     pq.write_table(pa.table(rows), tmp_path / "c.parquet")
-    prepare_chat(tmp_path / "c.parquet", tmp_path / "out", text=False)
+    prepare_chat(ChatConfig(tmp_path / "c.parquet", tmp_path / "out", text=False))
     segments = Segments(tmp_path / "out")
     assert not Words(segments, segments.rooms)

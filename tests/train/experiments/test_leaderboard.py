@@ -28,7 +28,7 @@ from train.baselines.tabular import (
     scored_of,
     whole_activity_table,
 )
-from train.data.chat_logs import prepare_chat
+from train.data.chat_logs import ChatConfig, prepare_chat
 from train.dataset import ENCODER_FILES, Room, Segments
 from train.experiments import leaderboard
 from train.experiments.standings import Entry, Task, enter_checkpoint, markdown, open_task, rank
@@ -39,7 +39,7 @@ from train.scoring import score
 def chats(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("chats")
     write_chats(folder / "chats.parquet")
-    prepare_chat(folder / "chats.parquet", folder / "dataset", text=False)
+    prepare_chat(ChatConfig(folder / "chats.parquet", folder / "dataset", text=False))
     return folder / "dataset"
 
 
@@ -265,7 +265,7 @@ def test_checkpoints_that_cannot_be_compared_are_refused(
 
 def test_a_dataset_without_labels_is_refused(tmp_path: Path) -> None:
     write_chats(tmp_path / "chats.parquet", streams=3)
-    prepare_chat(tmp_path / "chats.parquet", tmp_path / "out", text=False)
+    prepare_chat(ChatConfig(tmp_path / "chats.parquet", tmp_path / "out", text=False))
     assert len(Segments(tmp_path / "out").rooms) == 3
     with pytest.raises(LabelError, match="has no 'validation' rooms"):
         open_task(tmp_path / "out")
