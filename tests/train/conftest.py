@@ -39,3 +39,15 @@ def trained(rooms: Path, chats: Path, tmp_path_factory: pytest.TempPathFactory) 
     fit(config((rooms, chats), out, epochs=20, log_every=1))
     torch.set_num_threads(threads)
     return out
+
+
+@pytest.fixture(scope="session")
+def real_chats(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A dataset of chat logs: 12 streams of two channels."""
+    from tests.fixtures.chats import write_chats
+    from train.data.chat_logs import ChatConfig, prepare_chat
+
+    folder = tmp_path_factory.mktemp("logs")
+    write_chats(folder / "chats.parquet")
+    prepare_chat(ChatConfig(logs=folder / "chats.parquet", out=folder / "dataset", text=False))
+    return folder / "dataset"
