@@ -18,6 +18,7 @@ from kuaihl.errors import KuaiHLError
 if TYPE_CHECKING:
     from kuaihl.highlights import HighlightOptions
 
+By = Literal["auto", "reaction", "forecast"]
 Source = Literal["pictures", "speech", "comments"]
 Kind = Literal["message", "command", "paid", "gift", "bot", "notice"]
 """Those of `kuaihl.features.embeddings` and `kuaihl.comments.selection`, whose imports would slow down ``--help``."""
@@ -89,7 +90,7 @@ class Request(StreamRequest):
     highlights: Annotated[int, Doc("Maximum number of highlights.")] = 5
     min_gap_s: Annotated[float, Doc("Minimum gap between two highlights, in seconds.")] = 60.0
     by: Annotated[
-        Literal["auto", "reaction", "forecast"],
+        By,
         Doc("Rank moments by the reaction of the chat, by the forecast of the model, or by the reaction if the log "
             "has enough chat (auto)."),
     ] = "auto"  # fmt: skip
@@ -104,7 +105,6 @@ class Request(StreamRequest):
             value = getattr(self, name)
             if not (math.isfinite(value) and value >= minimum):
                 raise KuaiHLError(f"{name} must be at least {minimum}, not {value:g}.")
-
         if self.max_length_s < self.min_length_s:
             raise KuaiHLError(f"max_length_s ({self.max_length_s:g}) must not be below min_length_s.")
         if self.budget_s is not None and not self.budget_s > 0:

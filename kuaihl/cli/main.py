@@ -111,7 +111,7 @@ def demo(*, mcp: Annotated[bool, SWITCH] = False) -> None:
     mcp
         Serve the endpoints to assistants too, as an MCP server.
     """
-    from kuaihl.demo.serve import serve
+    from kuaihl.demo.server import serve
 
     logging.disable(logging.NOTSET)
     serve(mcp=mcp)

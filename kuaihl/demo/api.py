@@ -20,14 +20,16 @@ from kuaihl.demo.forms import report_errors, request_from, user_error
 from kuaihl.demo.layout import DOWNLOADS
 from kuaihl.demo.service import Service
 from kuaihl.progress import Progress
-from kuaihl.request import MINIMUM, Kind, LogRequest, Request, Source, help_texts
+from kuaihl.request import MINIMUM, By, Kind, LogRequest, Request, Source, help_texts
 
 if TYPE_CHECKING:
     from kuaihl.demo.jobs import Job
     from kuaihl.demo.pipeline import Encoded, Files, OpenedFiles
     from kuaihl.predictor import Predictor
 
-_CHOICES = {"sources": get_args(Source), "counted": get_args(Kind)}
+_CHOICES = {"sources": get_args(Source), "counted": get_args(Kind), "by": get_args(By)}
+_NUMBERS = {"budget_s"}
+"""Numbers without a default."""
 _FILES = {"recording", "comments", "transcript", "log"}
 _HELP = {
     "recording": "Video or sound file: MP4, MOV, MKV, WebM, FLV, MPEG-TS.",
@@ -220,9 +222,11 @@ def _component(name: str, default: Any, description: str) -> Component:
         component.async_move_resource_to_block_cache = partial(_accept_file, component)
     elif name == "at":
         component = gr.JSON([], label=name)
-    elif name in _CHOICES:
+    elif name in _CHOICES and isinstance(default, tuple):
         component = gr.CheckboxGroup([*_CHOICES[name]], value=[*default], label=name)
-    elif isinstance(default, int | float):
+    elif name in _CHOICES:
+        component = gr.Radio([*_CHOICES[name]], value=default, label=name)
+    elif isinstance(default, int | float) or name in _NUMBERS:
         precision = 0 if isinstance(default, int) else None
         component = gr.Number(default, precision=precision, minimum=MINIMUM.get(name), label=name)
     else:

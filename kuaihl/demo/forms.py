@@ -85,7 +85,9 @@ def _convert(name: str, value: Any) -> Any:
     if name == "transcript":
         return Path(value)
     default = getattr(_DEFAULTS, name)
-    return value.strip() if default is None else type(default)(value)
+    if default is not None:
+        return type(default)(value)
+    return value.strip() if isinstance(value, str) else value
 
 
 def request_values(request: Request) -> dict[str, Any]:

@@ -2,13 +2,13 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, TypedDict, get_args
 
 import gradio as gr
 from gradio.data_classes import FileData
 
 from kuaihl.paths import assets_folder
-from kuaihl.request import MINIMUM, Request, help_texts
+from kuaihl.request import MINIMUM, By, Request, help_texts
 
 ASSETS = assets_folder()
 EXAMPLE = [str(ASSETS / "example" / name) for name in ("recording.mp4", "comments.json")]
@@ -67,21 +67,14 @@ class Form:
             self.target = gr.Dropdown([], label="Predict", visible=False, elem_id="target")
             sources = [(source.capitalize(), source) for source in _DEFAULTS.sources]
             self.sources = gr.CheckboxGroup(sources, value=[*_DEFAULTS.sources], label="Predict from")
-            self.highlights = gr.Slider(
-                MINIMUM["highlights"], 20, _DEFAULTS.highlights, step=1, label="Number of highlights",
-                info=_HELP["highlights"],
-            )  # fmt: skip
-            self.min_gap_s = gr.Slider(
-                MINIMUM["min_gap_s"], 600, _DEFAULTS.min_gap_s, step=30, label="Minimum gap (s)",
-                info=_HELP["min_gap_s"],
-            )  # fmt: skip
-            self.max_length_s = gr.Slider(
-                MINIMUM["max_length_s"], 600, _DEFAULTS.max_length_s, step=30, label="Max length (s)",
-                info=_HELP["max_length_s"],
-            )  # fmt: skip
-            self.padding_s = gr.Slider(
-                MINIMUM["padding_s"], 60, _DEFAULTS.padding_s, step=5, label="Padding (s)", info=_HELP["padding_s"]
-            )
+            by = [(name.capitalize(), name) for name in get_args(By)]
+            self.by = gr.Radio(by, value=_DEFAULTS.by, label="Rank by", info=_HELP["by"])
+            self.highlights = _slider("highlights", "Number of highlights", maximum=20, step=1)
+            self.budget_s = gr.Number(_DEFAULTS.budget_s, label="Max total length (s)", info=_HELP["budget_s"])
+            self.min_gap_s = _slider("min_gap_s", "Minimum gap (s)", maximum=600, step=30)
+            self.min_length_s = _slider("min_length_s", "Min length (s)", maximum=300, step=5)
+            self.max_length_s = _slider("max_length_s", "Max length (s)", maximum=600, step=5)
+            self.padding_s = _slider("padding_s", "Padding (s)", maximum=60, step=5)
             self.streamer = gr.Dropdown(
                 [UNKNOWN_STREAMER], value="", label="Streamer", info=_HELP["streamer"], elem_id="streamer"
             )
@@ -161,6 +154,10 @@ class Results:
                 self.downloads = {name: gr.DownloadButton(name, size="sm", min_width=96) for name in DOWNLOADS}
                 self.cut = gr.Button("Cut clips", size="sm", min_width=96, elem_id="cut")
                 self.clips = gr.DownloadButton("clips.zip", size="sm", min_width=96, visible=False, elem_id="clips")
+
+
+def _slider(name: str, label: str, *, maximum: float, step: float) -> gr.Slider:
+    return gr.Slider(MINIMUM[name], maximum, getattr(_DEFAULTS, name), step=step, label=label, info=_HELP[name])
 
 
 def _postprocess_video(value: str | Path | None) -> FileData | None:

@@ -129,13 +129,9 @@ class Page:
         checked, applied = self.timing.connect(self.dark, js=_SET_DARK)
         chosen = self.choice.connect(self.blocks)
         settings = {"run": self.run, **form.request}
-        changes = [  # also of a slider "input": with a keyboard there is no release
-            part.input
-            for part in (
-                form.sources, form.highlights, form.min_gap_s, form.max_length_s, form.padding_s, form.streamer,
-                form.comment_offset_s, form.counted,
-            )
-        ]  # fmt: skip
+        # The event is "input" for sliders too: with a keyboard there is no "release".
+        others = {"transcript", "stream_start", "checkpoint", "target"}
+        changes = [part.input for name, part in form.request.items() if name not in others]
         changed = gr.on(
             changes, self.change, None, self.run, inputs_kwargs=settings, trigger_mode="always_last", **HIDDEN
         )

@@ -57,7 +57,7 @@ def streamer_name(name: str) -> str:
 
 
 def highlights_html(prediction: Prediction, stills: Sequence[str]) -> str:
-    """Return the highlights as rows of buttons: picture (of ``stills``, data URIs or ""), time range, score."""
+    """Return the highlights as rows of buttons: picture (``stills``: data URIs or ""), time, strength, evidence."""
     if not prediction.highlights:
         return NO_HIGHLIGHTS
     rows = []
@@ -66,11 +66,10 @@ def highlights_html(prediction: Prediction, stills: Sequence[str]) -> str:
         span = f"{clock(highlight.start_s)} – {clock(highlight.end_s)}"
         rows.append(
             f'<li><button type="button" data-rank="{highlight.rank}" aria-pressed="{str(not rows).lower()}">{picture}'
-            f'<span class="when">{span} <b>{percent(highlight.score)}</b></span>'
-            f'<span class="bar"><i style="width:{highlight.score:.0%}"></i></span></button></li>'
+            f'<span class="when">{span} <b>{highlight.strength}</b></span>'
+            f'<span class="why">{escape(highlight.why)}</span></button></li>'
         )
-    name = escape(target_name(prediction.target))
-    return f"<h3>Highlights <small>predicted {name}; click to play</small></h3><ol>{''.join(rows)}</ol>"
+    return f"<h3>Highlights <small>by {prediction.highlights_by}; click to play</small></h3><ol>{''.join(rows)}</ol>"
 
 
 def still_html(recording: RecordingInfo, still: str, *, start_s: float) -> str:
@@ -140,6 +139,6 @@ def timing_html(check: LogCheck, *, offset_s: float) -> str:
     """Return what a comment log contains, and whether it fits its recording when moved by ``offset_s``."""
     texts = [f"{check.summary.comments:,} comments, {check.summary.inside or 0:,} of them in the recording."]
     if check.mismatch:
-        texts.append(check.mismatch.told)
-    texts.append(lag_text(check.lag, given_s=offset_s))
+        texts.append(check.mismatch.message)
+    texts.append(lag_text(check.lag, current_s=offset_s))
     return "".join(f"<p>{escape(text)}</p>" for text in texts)

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from kuaihl.plots.style import clock, target_name, wrap
+from kuaihl.plots.style import clock, strength_and_why, wrap
 from kuaihl.records import Highlight, Prediction
 
 MIN_CHAPTER_S, MIN_CHAPTERS = 10, 3
@@ -99,11 +99,10 @@ def to_webvtt(prediction: Prediction) -> str:
 
 
 def to_srt(prediction: Prediction) -> str:
-    """Return the highlights as subtitles in order of time: title and predicted score."""
-    name = plain(target_name(prediction.target))
+    """Return the highlights as subtitles in order of time: title, strength and evidence."""
     return _cues(
         (
-            (h.start_s, h.end_s, f"{title_of(prediction, h)}\npredicted {name} {h.score:.1%}")
+            (h.start_s, h.end_s, f"{title_of(prediction, h)}\n{plain(strength_and_why(h))}")
             for h in sorted(prediction.highlights, key=lambda h: h.start_s)
         ),
         ",",

@@ -144,7 +144,7 @@ def _highlights(prediction: Prediction, stills: Sequence[str]) -> str:
     if not prediction.highlights:
         return NO_HIGHLIGHTS
     return (
-        f"<h3>Highlights <small>by predicted {escape(target_name(prediction.target))}</small></h3><ol>"
+        f"<h3>Highlights <small>by {prediction.highlights_by}</small></h3><ol>"
         + "".join(_card(prediction, h, picture) for h, picture in zip(prediction.highlights, stills, strict=True))
         + "</ol>"
     )
@@ -156,8 +156,8 @@ def _card(prediction: Prediction, highlight: Highlight, picture: str) -> str:
     quote = f"<q>{escape(' '.join(speech))}</q>" if speech else ""
     span = f"{clock(highlight.start_s)} – {clock(highlight.end_s)}"
     return (
-        f'<li>{image}<span class="when"><span>{highlight.rank}. {span}</span> <b>{percent(highlight.score)}</b></span>'
-        f"{quote}</li>"
+        f'<li>{image}<span class="when"><span>{highlight.rank}. {span}</span> <b>{highlight.strength}</b></span>'
+        f"<small>{escape(highlight.why)}</small>{quote}</li>"
     )
 
 

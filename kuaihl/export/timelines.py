@@ -10,7 +10,7 @@ import opentimelineio as otio
 from opentimelineio.opentime import RationalTime, TimeRange, from_timecode, to_timecode
 
 from kuaihl.export.chapters import plain, title_of
-from kuaihl.plots.style import target_name
+from kuaihl.plots.style import strength_and_why
 from kuaihl.records import Highlight, Prediction
 
 DROP_FRAME_HZ = (Fraction(30000, 1001), Fraction(60000, 1001))
@@ -47,7 +47,7 @@ def to_edl(prediction: Prediction, *, rate_hz: Fraction) -> str:
         lines += [
             f"{number:03}  AX       {channels:<6}C        {codes}",
             f"* FROM CLIP NAME: {name}",
-            f"* COMMENT: {title_of(prediction, highlight)} ({_score(prediction, highlight)})",
+            f"* COMMENT: {title_of(prediction, highlight)} ({plain(strength_and_why(highlight))})",
             "",
         ]
         record_start = record_end
@@ -74,11 +74,11 @@ def to_otio(prediction: Prediction, *, rate_hz: Fraction) -> str:
                 title_of(prediction, highlight),
                 media_reference=otio.schema.ExternalReference(quote(os.fsencode(recording.name)), available),
                 source_range=_range(highlight, rate_hz),
-                metadata={"kuaihl": {"rank": highlight.rank, "target": prediction.target, "score": highlight.score}},
+                metadata={"kuaihl": {"rank": highlight.rank, "source": highlight.source, "score": highlight.score}},
             )
             if kind == kinds[0]:
                 peak = TimeRange(RationalTime(int(highlight.peak_s * rate_hz), rate), RationalTime(1, rate))
-                clip.markers.append(otio.schema.Marker(_score(prediction, highlight), peak, "ORANGE"))
+                clip.markers.append(otio.schema.Marker(plain(strength_and_why(highlight)), peak, "ORANGE"))
             track.append(clip)
         timeline.tracks.append(track)
     return timeline.to_json_string(indent=1) + "\n"
@@ -86,10 +86,6 @@ def to_otio(prediction: Prediction, *, rate_hz: Fraction) -> str:
 
 def _in_time(prediction: Prediction) -> list[Highlight]:
     return sorted(prediction.highlights, key=lambda highlight: highlight.start_s)
-
-
-def _score(prediction: Prediction, highlight: Highlight) -> str:
-    return f"predicted {plain(target_name(prediction.target))} {highlight.score:.1%}"
 
 
 def _start(rate_hz: Fraction) -> RationalTime:

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
+from kuaihl.records import Highlight
+
 # Okabe and Ito's palette. Vermilion and green have a contrast of 3 or more on white and on near-black.
 BLUE, SKY_BLUE, VERMILION, GREEN, ORANGE, PURPLE = "#0072B2", "#56B4E9", "#D55E00", "#009E73", "#E69F00", "#CC79A7"
 GREY = "#808080"
@@ -50,6 +52,11 @@ def target_name(target: str) -> str:
 def percent(score: float | None) -> str:
     """Format a score, or a dash where there is none."""
     return "–" if score is None else f"{score:.1%}"
+
+
+def strength_and_why(highlight: Highlight) -> str:
+    """Return how much a highlight stands out, and the evidence."""
+    return f"{highlight.strength}: {highlight.why}" if highlight.why else highlight.strength
 
 
 def dates(times_s: Iterable[float]) -> np.ndarray:

@@ -51,3 +51,14 @@ def real_chats(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_chats(folder / "chats.parquet")
     prepare_chat(ChatConfig(logs=folder / "chats.parquet", out=folder / "dataset", text=False))
     return folder / "dataset"
+
+
+@pytest.fixture(scope="session")
+def simulated_rooms(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A dataset of the rooms of `SIMULATION`."""
+    from tests.fixtures.small_dataset import SIMULATION
+    from train.data.simulated_rooms import RoomsConfig, prepare_rooms
+
+    path = tmp_path_factory.mktemp("simulated")
+    prepare_rooms(RoomsConfig(size="tiny", out=path), SIMULATION)
+    return path

@@ -57,7 +57,7 @@ def open_dataset(
     ignored = {"made_by", "parameters", *changeable}
     if (out / DATASET_FILE).exists():
         fields, known = (asdict(x) | x.parameters for x in (info, read_info(out)))
-        if any(fields.get(name) != known.get(name) for name in fields.keys() | known.keys() - ignored):
+        if any(fields.get(name) != known.get(name) for name in (fields.keys() | known.keys()) - ignored):
             raise LabelError(f"{out} has another dataset, or one of other encoders. Choose another folder.")
     (out / "rooms").mkdir(parents=True, exist_ok=True)
     copy_encoder(find_visual_encoder(config.visual_encoder, checkpoint=checkpoint).parent, out)

@@ -12,16 +12,16 @@ CONFIG = SimulatorConfig(size="tiny", min_segments=100, max_segments=100, noise_
 
 
 @pytest.fixture(scope="session")
-def simulated_rooms() -> dict[str, Room]:
+def oracle_rooms() -> dict[str, Room]:
     return {name: simulate_room(CONFIG, index) for index, name in enumerate(room_ids(CONFIG))}
 
 
 @pytest.fixture(scope="session")
-def simulated_dataset(simulated_rooms: dict[str, Room], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def oracle_dataset(oracle_rooms: dict[str, Room], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The rooms as a dataset without pictures and text."""
     from tests.fixtures.small_dataset import write_simulated
 
     folder = tmp_path_factory.mktemp("datasets") / "rooms"
-    write_simulated(folder, CONFIG, simulated_rooms)
+    write_simulated(folder, CONFIG, oracle_rooms)
     (folder / "distill.json").write_text("{}")
     return folder

@@ -19,10 +19,10 @@ from train.simulator.settings import TALENTS
 
 
 @pytest.fixture(scope="module")
-def foreseen(simulated_dataset: Path) -> Path:
+def foreseen(oracle_dataset: Path) -> Path:
     """The dataset with the labels of an observer."""
-    out = simulated_dataset.with_name("foreseen")
-    tau = foresee(ForeseeConfig(simulated_dataset, out, rooms=60))
+    out = oracle_dataset.with_name("foreseen")
+    tau = foresee(ForeseeConfig(oracle_dataset, out, rooms=60))
     assert tau.segments == 2 * 99
     return out
 
@@ -33,12 +33,10 @@ def training_labels(dataset: Path) -> np.ndarray:
     return np.concatenate([segments.scalar("label", room.start + 1, room.stop) for room in rooms])
 
 
-def test_only_the_labels_of_training_rooms_change(simulated_dataset: Path, foreseen: Path) -> None:
+def test_only_the_labels_of_training_rooms_change(oracle_dataset: Path, foreseen: Path) -> None:
     assert (foreseen / "distill.json").read_text() == "{}"
     for name in room_ids(CONFIG):
-        before, after = (
-            pq.read_table(folder / "rooms" / f"{name}.parquet") for folder in (simulated_dataset, foreseen)
-        )
+        before, after = (pq.read_table(folder / "rooms" / f"{name}.parquet") for folder in (oracle_dataset, foreseen))
         after = after.drop(list(HINTS))
         if not name.startswith("train"):
             assert after.equals(before)
@@ -50,19 +48,19 @@ def test_only_the_labels_of_training_rooms_change(simulated_dataset: Path, fores
     info = read_info(foreseen)
     assert info.source.startswith("simulated rooms: tiny; labels of training rooms foreseen")
     assert info.made_by.splitlines() == [
-        read_info(simulated_dataset).made_by,
+        read_info(oracle_dataset).made_by,
         "python -m train.experiments.foresee --dataset rooms --out foreseen --rooms 60",
     ]
 
 
-def test_labels_lose_their_random_part(simulated_dataset: Path, foreseen: Path) -> None:
-    before, after = training_labels(simulated_dataset), training_labels(foreseen)
+def test_labels_lose_their_random_part(oracle_dataset: Path, foreseen: Path) -> None:
+    before, after = training_labels(oracle_dataset), training_labels(foreseen)
     assert ((after > 0) & (after < 1)).all()
     assert after.std() < before.std()
     assert kendalltau(after, before).statistic > 0.3
 
 
-def test_hints_are_content_and_the_state_of_the_observer(foreseen: Path, simulated_rooms: dict[str, Room]) -> None:
+def test_hints_are_content_and_the_state_of_the_observer(foreseen: Path, oracle_rooms: dict[str, Room]) -> None:
     segments = Segments(foreseen)
     train = [room for room in segments.rooms if room.split == "train"]
     assert tuple(segments.info.hints) == HINTS
@@ -72,7 +70,7 @@ def test_hints_are_content_and_the_state_of_the_observer(foreseen: Path, simulat
         assert (hint.std(0) < 1.02).all()
     for room in segments.rooms:
         content = segments.array("shown", room.start, room.stop)
-        talents = np.array([TALENTS.index(truth.talent) for truth in simulated_rooms[room.name].truth])
+        talents = np.array([TALENTS.index(truth.talent) for truth in oracle_rooms[room.name].truth])
         for talent in set(talents):  # the first columns are the talent
             assert content[talents == talent, talent].min() > content[talents != talent, talent].max(initial=-9)
         assert not segments.array("remembered", room.start, room.start + 1).any()
@@ -88,11 +86,11 @@ def test_hints_are_content_and_the_state_of_the_observer(foreseen: Path, simulat
     assert unexplained(state) < 0.5 * unexplained(np.roll(state, 1, axis=0))
 
 
-def test_wrong_use_is_refused(simulated_dataset: Path, foreseen: Path, tmp_path: Path) -> None:
+def test_wrong_use_is_refused(oracle_dataset: Path, foreseen: Path, tmp_path: Path) -> None:
     with pytest.raises(LabelError, match="is not empty"):
-        foresee(ForeseeConfig(simulated_dataset, foreseen, rooms=2))
+        foresee(ForeseeConfig(oracle_dataset, foreseen, rooms=2))
     with pytest.raises(LabelError, match="from 0 rooms"):
-        foresee(ForeseeConfig(simulated_dataset, tmp_path / "out", rooms=0))
+        foresee(ForeseeConfig(oracle_dataset, tmp_path / "out", rooms=0))
     write_dataset(tmp_path / "random")
     with pytest.raises(LabelError, match="but of random numbers"):
         foresee(ForeseeConfig(tmp_path / "random", tmp_path / "out", rooms=2))

@@ -25,9 +25,9 @@ def content_of(dataset: Path, name: str, room: Room) -> Content:
 
 
 @pytest.mark.parametrize("name", ["train-0001", "test-0007"])
-def test_content_is_the_truth(simulated_dataset: Path, simulated_rooms: dict[str, Room], name: str) -> None:
-    room = simulated_rooms[name]
-    content, count = content_of(simulated_dataset, name, room), len(room.truth)
+def test_content_is_the_truth(oracle_dataset: Path, oracle_rooms: dict[str, Room], name: str) -> None:
+    room = oracle_rooms[name]
+    content, count = content_of(oracle_dataset, name, room), len(room.truth)
     columns = zip(content.talent, content.idle, content.hype, strict=True)
     assert [*columns] == [(TALENTS.index(t.talent), t.idle, t.hype) for t in room.truth]
     moving = np.reshape(room.visuals.state, (count, 3)) != STUCK
@@ -49,13 +49,13 @@ def test_content_is_the_truth(simulated_dataset: Path, simulated_rooms: dict[str
     assert np.count_nonzero(content.announced) <= sum(e.announced is not None for e in room.plan.episodes)
 
 
-def test_stuck_pictures_and_photos_hide_content(simulated_dataset: Path, simulated_rooms: dict[str, Room]) -> None:
-    room = simulated_rooms["train-0001"]
+def test_stuck_pictures_and_photos_hide_content(oracle_dataset: Path, oracle_rooms: dict[str, Room]) -> None:
+    room = oracle_rooms["train-0001"]
     count = len(room.truth)
     state = np.zeros((count, 3), dtype=int)
     state[7], state[8, 1:] = STUCK, STUCK
     stuck = replace(room, visuals=replace(room.visuals, state=tuple(state.ravel().tolist())))
-    content = content_of(simulated_dataset, "train-0001", stuck)
+    content = content_of(oracle_dataset, "train-0001", stuck)
     gifts = room.visuals.gifts
     assert np.flatnonzero(np.isnan(content.intensity)).tolist() == [7]
     assert content.stuck.tolist() == [0] * 7 + [3, 2] + [0] * (count - 9)
@@ -63,7 +63,7 @@ def test_stuck_pictures_and_photos_hide_content(simulated_dataset: Path, simulat
 
     photos = replace(room, visuals=replace(room.visuals, photos=()))
     drawn, hidden = (
-        make_observation(content_of(simulated_dataset, "train-0001", some), room.lvtr) for some in (room, photos)
+        make_observation(content_of(oracle_dataset, "train-0001", some), room.lvtr) for some in (room, photos)
     )
     changed = (drawn.inputs != hidden.inputs).any(0)
     assert hidden.inputs[:, changed].tolist() == [[1.0, 0.0]] * count
@@ -72,8 +72,8 @@ def test_stuck_pictures_and_photos_hide_content(simulated_dataset: Path, simulat
     assert hidden.streamer == 1 + room.host.index
 
 
-def test_a_table_has_the_past_only(simulated_dataset: Path, simulated_rooms: dict[str, Room]) -> None:
-    content, t = content_of(simulated_dataset, "train-0002", simulated_rooms["train-0002"]), 40
+def test_a_table_has_the_past_only(oracle_dataset: Path, oracle_rooms: dict[str, Room]) -> None:
+    content, t = content_of(oracle_dataset, "train-0002", oracle_rooms["train-0002"]), 40
     names = [field.name for field in fields(Content)]
     before = make_table(content, names)
     assert before.shape == (len(content.hype), 1 + LOOKBACK * (len(names) - 1))
@@ -89,14 +89,14 @@ def test_a_table_has_the_past_only(simulated_dataset: Path, simulated_rooms: dic
 
 
 def test_more_knowledge_predicts_better(
-    simulated_dataset: Path, simulated_rooms: dict[str, Room], capsys: pytest.CaptureFixture[str]
+    oracle_dataset: Path, oracle_rooms: dict[str, Room], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    results = score_oracles(OracleConfig(simulated_dataset, gru_epochs=150))  # an epoch is one step
+    results = score_oracles(OracleConfig(oracle_dataset, gru_epochs=150))  # an epoch is one step
     pooled = [tau.pooled for tau in results.values()]
     speech, comments, excited, gifts, hype, gru, persistence, ceiling = pooled[3:]
     assert max(*pooled[:3], speech) + 0.05 < comments < excited < gifts < hype < ceiling
     assert hype > gru > max(pooled[:3])  # four rooms are few to learn from
-    tests = [room for room in simulated_rooms.values() if room.split == "test"]
+    tests = [room for room in oracle_rooms.values() if room.split == "test"]
     label, appeal = (np.concatenate([getattr(room, name)[1:] for room in tests]) for name in ("lvtr", "appeal"))
     before = np.concatenate([room.appeal[:-1] for room in tests])
     assert ceiling == pytest.approx(kendalltau(appeal, label).statistic, abs=1e-6)
@@ -108,7 +108,7 @@ def test_more_knowledge_predicts_better(
 
 
 def test_the_dataset_must_be_of_the_same_simulation(
-    simulated_dataset: Path, simulated_rooms: dict[str, Room], tmp_path: Path
+    oracle_dataset: Path, oracle_rooms: dict[str, Room], tmp_path: Path
 ) -> None:
     info = simulated(SimulatorConfig())
 
@@ -127,4 +127,4 @@ def test_the_dataset_must_be_of_the_same_simulation(
     with pytest.raises(LabelError, match=r"chat of chat\.parquet.*--comment-bank"):
         open_made_by(" --comment-bank chat.parquet")
     with pytest.raises(LabelError, match="another version"):
-        content_of(simulated_dataset, "train-0001", simulated_rooms["train-0002"])
+        content_of(oracle_dataset, "train-0001", oracle_rooms["train-0002"])
