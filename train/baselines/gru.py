@@ -118,10 +118,10 @@ def train_gru(
         for start in range(0, len(order), batch):
             (drawn,) = windows.__getitems__(order[start : start + batch].tolist())
             loss = F.binary_cross_entropy_with_logits(
-                model.decode(model.embed(drawn.features)), drawn.label, weight=drawn.labelled.float(), reduction="sum"
+                model.decode(model.embed(drawn.features)), drawn.label, weight=drawn.label_mask.float(), reduction="sum"
             )
             optimizer.zero_grad()
-            (loss / drawn.labelled.sum().clamp(min=1)).backward()
+            (loss / drawn.label_mask.sum().clamp(min=1)).backward()
             nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
         tau = _validate(model.eval(), segments, validation)

@@ -150,7 +150,7 @@ def test_the_numbers_are_those_of_the_checkpoints(dataset: Path, whole: Path) ->
 
 def test_rows_of_other_settings_or_data_are_refused(dataset: Path, tmp_path: Path) -> None:
     ablate.ablate(config(dataset, tmp_path / "out", seeds=1, epochs=1))
-    with pytest.raises(LabelError, match=r"point-seed0.json was trained with other settings \(epochs, rate\)"):
+    with pytest.raises(LabelError, match=r"point-seed0.json was trained with other settings \(epochs, learning_rate\)"):
         ablate.ablate(config(dataset, tmp_path / "out", seeds=1, epochs=2, learning_rate=1e-3))
     write_dataset(tmp_path / "other")
     write_info(tmp_path / "other", replace(read_info(dataset), source="others"))
@@ -175,7 +175,9 @@ def test_every_run_is_another_training(dataset: Path, tmp_path: Path) -> None:
     assert [run for run, one in rooms if one.activity] == ["activity", "words"]
     assert [run for run, one in rooms if one.words] == ["words"]
     regions = {line.run: ablate.fit_config(config(dataset, tmp_path), line.run, 0) for line in TABLES["table2"]}
-    assert [(run, one.region, one.positive) for run, one in regions.items() if one.pair and one.align] == [
+    assert [
+        (run, one.region, one.positive) for run, one in regions.items() if one.pair_weight and one.align_weight
+    ] == [
         ("L1-plain", "border", "plain"),
         ("full", "border", "swap"),
     ]

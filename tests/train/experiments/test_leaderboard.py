@@ -264,8 +264,8 @@ def test_checkpoints_that_cannot_be_compared_are_refused(
 
 
 def test_a_dataset_without_labels_is_refused(tmp_path: Path) -> None:
-    write_chats(tmp_path / "chats.parquet", streams=3)
+    write_chats(tmp_path / "chats.parquet", streams=2)
     prepare_chat(ChatConfig(tmp_path / "chats.parquet", tmp_path / "out", text=False))
-    assert len(Segments(tmp_path / "out").rooms) == 3
-    with pytest.raises(LabelError, match="has no 'validation' rooms"):
+    assert len(Segments(tmp_path / "out").rooms) == 2
+    with pytest.raises(LabelError, match="has no 'test' rooms"):
         open_task(tmp_path / "out")
