@@ -1,7 +1,10 @@
 # make demo | test | lint | bench | setup | clean. Each installs what it needs into .venv, once.
 PYTHON ?= python3
 BIN := .venv/bin
-# What the benchmarks hear and see.
+INSTALL := $(BIN)/pip install -c constraints.txt
+# Parallel test workers
+WORKERS ?= 2
+# Recording that the benchmarks read
 RECORDING ?= assets/example/recording.mp4
 
 .PHONY: demo setup test lint bench clean
@@ -12,11 +15,12 @@ demo: .venv/setup.done
 setup: .venv/setup.done
 
 test: .venv/test.done lint
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --cov --cov-fail-under=90
 
 lint: .venv/test.done
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/basedpyright
 
 bench: .venv/bench.done
 	$(BIN)/python -m tests.benchmarks.bench_alignment
@@ -26,17 +30,17 @@ bench: .venv/bench.done
 	$(BIN)/python -m tests.benchmarks.bench_training
 
 clean:
-	rm -rf .venv build *.egg-info .pytest_cache .ruff_cache
+	rm -rf .venv build dist *.egg-info .coverage .pytest_cache .ruff_cache
 
-.venv/setup.done: requirements.txt
+.venv/setup.done: requirements.txt constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install -r requirements.txt
+	$(INSTALL) -r requirements.txt
 	touch $@
 
 .venv/test.done: .venv/setup.done pyproject.toml
-	$(BIN)/pip install -e '.[test]'
+	$(INSTALL) -e '.[test]'
 	touch $@
 
 .venv/bench.done: .venv/test.done
-	$(BIN)/pip install -e '.[bench]'
+	$(INSTALL) -e '.[bench]'
 	touch $@

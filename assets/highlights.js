@@ -1,4 +1,4 @@
-// A click on a row of the highlights marks it and tells the page its rank.
+// A click on a highlight marks its row and triggers the event "seek" with its rank.
 element.addEventListener('click', (event) => {
   const row = event.target.closest('button[data-rank]');
   if (!row) return;

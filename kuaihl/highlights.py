@@ -1,155 +1,223 @@
-"""From the curve to its highlights: peaks widened to their shoulders, ranked by the LVTR predicted at the peak."""
+"""Highlights: rank the moments of a recording by the reaction of its audience, or by the forecast of the model."""
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
-from scipy.signal import find_peaks, peak_widths
+from scipy.signal import find_peaks
 
-from kuaihl.records import Highlight, Segment
+from kuaihl.reaction import Reaction
+from kuaihl.records import Highlight, Segment, Strength
+
+By = Literal["auto", "reaction", "forecast"]
+MIN_PROMINENCE = 0.02
+"""Least rise of a peak of the forecast above its surroundings."""
+SNAP_S = 3.0
+"""Starts and ends move to a sentence boundary or a cut that is at most this far away."""
+_SHOULDER = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HighlightOptions:
-    """How highlights are picked.
+    """Which highlights to select.
 
-    At most ``top_k`` of them, at least ``min_gap_s`` apart before ``padding_s`` is added on both sides, and no longer
-    than ``max_length_s`` without it (though a segment at least). A peak counts where it rises ``min_prominence`` (LVTR)
-    above its surroundings and does not lie below the mean of the curve: the top of a trough is none. Its shoulders are
-    where the curve has fallen by the share ``shoulder`` of that rise.
+    Attributes
+    ----------
+    top_k
+        How many at most.
+    by
+        ``"reaction"``, ``"forecast"``, or ``"auto"``: the reaction if the log has enough chat
+        (see `kuaihl.reaction.Reaction.too_little`), otherwise the forecast.
+    min_length_s, max_length_s
+        Length of a highlight. One from the forecast covers at least the segment that caused its peak.
+    budget_s
+        Total length of all highlights; unlimited if None. A highlight that does not fit is left out.
+    min_gap_s
+        Least distance between two peaks.
+    padding_s
+        Added at both ends, where it does not reach into another highlight.
 
     Raises
     ------
     ValueError
-        An option out of its range.
+        An option is out of range.
     """
 
     top_k: int = 5
+    by: By = "auto"
+    min_length_s: float = 15.0
+    max_length_s: float = 60.0
+    budget_s: float | None = None
     min_gap_s: float = 60.0
     padding_s: float = 0.0
-    max_length_s: float = 300.0
-    min_prominence: float = 0.001
-    shoulder: float = 0.5
 
     def __post_init__(self) -> None:
         if self.top_k < 1:
             raise ValueError(f"top_k must be at least 1, not {self.top_k}")
-        for name in ("min_gap_s", "padding_s"):
+        if self.by not in ("auto", "reaction", "forecast"):
+            raise ValueError(f"by must be auto, reaction or forecast, not {self.by!r}")
+        for name in ("min_length_s", "min_gap_s", "padding_s"):
             value = getattr(self, name)
             if not (math.isfinite(value) and value >= 0):
                 raise ValueError(f"{name} must be a number from 0 up, not {value}")
-        for name in ("max_length_s", "min_prominence"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be above 0, not {getattr(self, name)}")
-        if not 0 < self.shoulder <= 1:
-            raise ValueError(f"shoulder must be above 0 and at most 1, not {self.shoulder}")
-
-
-@dataclass(frozen=True, slots=True)
-class _Peak:
-    """A peak of the curve: its segment, and the first and the last segment between its shoulders."""
-
-    index: int
-    first: int
-    last: int
-    score: float
+        for name in ("max_length_s", "budget_s"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ValueError(f"{name} must be above 0, not {value}")
+        if self.max_length_s < self.min_length_s:
+            raise ValueError(f"max_length_s {self.max_length_s} must not be below min_length_s {self.min_length_s}")
 
 
 def select(
-    segments: Sequence[Segment], lvtr: Sequence[float | None], *, options: HighlightOptions
+    *,
+    forecast: Sequence[float | None] | None = None,
+    segments: Sequence[Segment] = (),
+    reaction: Reaction | None = None,
+    boundaries_s: Sequence[float] = (),
+    noise: float = 0.0,
+    options: HighlightOptions = HighlightOptions(),
 ) -> tuple[Highlight, ...]:
-    """Pick the highlights of a curve, best first.
-
-    Whole segments are taken. A peak may be a plateau, whose middle then stands for it, or the curve's first or last
-    value. A segment without a value (``None``, NaN) ends a highlight; a flat curve has none. ``padding_s`` stops at the
-    recording's ends and half-way to a neighbour.
+    """Select the highlights of a recording, best first; empty if nothing stands out.
 
     Parameters
     ----------
-    segments
-        The recording's segments, in order.
-    lvtr : (segments,)
-        Predicted LVTR of each.
+    forecast, segments
+        Predicted score of each segment, and the segments: (segments,) both. None and NaN mean no prediction.
+    reaction
+        From `kuaihl.reaction.measure`.
+    boundaries_s
+        Times at which a highlight may well begin or end, such as ends of sentences and cuts, in any order.
+    noise
+        How far the forecast strays from its median on still input. Peaks of the forecast that rise less than twice
+        this, or less than `MIN_PROMINENCE`, are left out.
 
     Raises
     ------
     ValueError
-        The two differ in length.
+        ``forecast`` and ``segments`` differ in length, or the options ask for a curve that is missing.
     """
-    if len(segments) != len(lvtr):
-        raise ValueError(f"{len(segments)} segments, but {len(lvtr)} values")
-    curve = np.array([np.nan if value is None else value for value in lvtr], dtype=np.float64)
-    chosen: list[_Peak] = []
-    for peak in sorted(_peaks(curve, options), key=lambda peak: (-peak.score, peak.index)):
-        trimmed = _trimmed(peak, segments, curve, options.max_length_s)
-        if all(_gap_s(trimmed, other, segments) >= options.min_gap_s for other in chosen):
-            chosen.append(trimmed)
-        if len(chosen) == options.top_k:
-            break
-    return _highlights(chosen, segments, options.padding_s)
+    if forecast is not None and len(forecast) != len(segments):
+        raise ValueError(f"{len(segments)} segments, but {len(forecast)} scores")
+    if choose_source(reaction, options.by) == "reaction":
+        if reaction is None:
+            raise ValueError("highlights by reaction need a reaction")
+        candidates = _from_reaction(reaction, options)
+    else:
+        if forecast is None:
+            raise ValueError("highlights by forecast need a forecast")
+        scores = np.array([np.nan if value is None else value for value in forecast], dtype=np.float64)
+        candidates = _from_forecast(scores, segments, max(MIN_PROMINENCE, 2 * noise), options)
+    end_s = segments[-1].end_s if segments else math.inf
+    return _place(candidates, np.sort(np.asarray(boundaries_s, np.float64)), end_s, options)
 
 
-def _peaks(curve: np.ndarray, options: HighlightOptions) -> Iterator[_Peak]:
-    """Find the peaks of each unbroken run of the curve."""
-    known = np.isfinite(curve)
+def choose_source(reaction: Reaction | None, by: By = "auto") -> Literal["reaction", "forecast"]:
+    """Return the curve that highlights come from."""
+    if by != "auto":
+        return by
+    return "reaction" if reaction is not None and reaction.too_little is None else "forecast"
+
+
+def _from_reaction(reaction: Reaction, options: HighlightOptions) -> Iterator[Highlight]:
+    """Yield the moments that stand out, best first."""
+    for moment in reaction.moments(min_gap_s=options.min_gap_s):
+        start_s, end_s = _limit(moment.start_s, moment.end_s, moment.time_s, options)
+        why = reaction.evidence(moment.start_s, moment.end_s).summary
+        yield Highlight(0, start_s, end_s, moment.time_s, moment.score, moment.strength or "weak", why, "reaction")
+
+
+def _limit(start_s: float, end_s: float, peak_s: float, options: HighlightOptions) -> tuple[float, float]:
+    """Bring a span to an allowed length; a third of the longest highlight lies before the peak."""
+    if end_s - start_s <= options.max_length_s:
+        return start_s, max(end_s, start_s + options.min_length_s)
+    start_s = max(start_s, peak_s - options.max_length_s / 3)
+    return start_s, min(end_s, start_s + options.max_length_s)
+
+
+def _from_forecast(
+    scores: np.ndarray, segments: Sequence[Segment], floor: float, options: HighlightOptions
+) -> Iterator[Highlight]:
+    """Yield the peaks of the forecast, best first, each with the segment before it, which caused it."""
+    known = np.isfinite(scores)
     if not known.any():
         return
-    floor, mean = curve[known].min(), curve[known].mean()
-    steps = np.flatnonzero(np.diff(known.astype(np.int8), prepend=0, append=0))
-    for start, stop in steps.reshape(-1, 2):
-        # Beyond its ends a run counts as low as the curve ever is: its first and last value can then be peaks, while a
-        # flat curve still has none.
-        run = np.pad(curve[start:stop], 1, constant_values=floor)
-        tops, found = find_peaks(run, prominence=options.min_prominence)
-        data = (found["prominences"], found["left_bases"], found["right_bases"])
-        _, _, left, right = peak_widths(run, tops, rel_height=options.shoulder, prominence_data=data)
-        # The shoulders lie between two segments: the inner ones are on the peak. Padding shifted all of them by one.
-        first = np.clip(np.ceil(left), 1, tops).astype(int) - 1 + start
-        last = np.clip(np.floor(right), tops, len(run) - 2).astype(int) - 1 + start
-        for top, begin, end in zip(tops - 1 + start, first, last, strict=True):
-            if curve[top] >= mean:
-                yield _Peak(int(top), int(begin), int(end), float(curve[top]))
+    usual = float(scores[known].mean())
+    peaks: list[tuple[float, int, int, float]] = []
+    runs = np.flatnonzero(np.diff(known.astype(np.int8), prepend=0, append=0))
+    for start, stop in runs.reshape(-1, 2):
+        run = scores[start:stop]
+        # Padded, so that the first and last value can be peaks; the middle of a plateau is its peak.
+        for top in find_peaks(np.pad(run, 1, constant_values=run.min() - 1))[0] - 1:
+            rise = _rise(run, int(top))
+            if rise >= floor and run[top] >= usual:
+                below = np.flatnonzero(run[top:] < run[top] - rise * _SHOULDER)
+                last = top + int(below[0]) - 1 if len(below) else len(run) - 1
+                peaks.append((float(run[top]), start + int(top), start + last, rise))
+    for score, index, last, rise in sorted(peaks, key=lambda peak: (-peak[0], peak[1])):
+        cause, peak = segments[max(index - 1, 0)], segments[index]
+        end_s = max(cause.end_s, min(segments[last].end_s, cause.start_s + options.max_length_s))
+        strength: Strength = "strong" if rise >= 3 * floor else "medium" if rise >= 2 * floor else "weak"
+        why = f"predicted {score:.0%}, usually {usual:.0%}"
+        yield Highlight(0, cause.start_s, end_s, (peak.start_s + peak.end_s) / 2, score, strength, why, "forecast")
 
 
-def _trimmed(peak: _Peak, segments: Sequence[Segment], curve: np.ndarray, max_length_s: float) -> _Peak:
-    """Cut a peak to a length by dropping the lower of its two outermost segments, again and again."""
-    first, last = peak.first, peak.last
-    while first < last and segments[last].end_s - segments[first].start_s > max_length_s:
-        # Of equals, as on a plateau, the one further from the peak goes; the peak itself never.
-        left_is_lower = (curve[first], first - peak.index) < (curve[last], peak.index - last)
-        if last == peak.index or (first < peak.index and left_is_lower):
-            first += 1
-        else:
-            last -= 1
-    return _Peak(peak.index, first, last, peak.score)
+def _rise(run: np.ndarray, top: int) -> float:
+    """Return the prominence of a peak; the first and last value rise above their only side."""
+    higher = np.flatnonzero(run > run[top])
+    start = int(higher[higher < top].max(initial=-1)) + 1
+    stop = int(higher[higher > top].min(initial=len(run)))
+    sides = [side.min() for side in (run[start:top], run[top + 1 : stop]) if len(side)]
+    return float(run[top] - max(sides)) if sides else 0.0
 
 
-def _gap_s(one: _Peak, other: _Peak, segments: Sequence[Segment]) -> float:
-    """Tell how far apart two peaks are (negative where they overlap)."""
-    early, late = sorted((one, other), key=lambda peak: peak.index)
-    return segments[late.first].start_s - segments[early.last].end_s if early.last < late.first else -1.0
-
-
-def _highlights(chosen: Sequence[_Peak], segments: Sequence[Segment], padding_s: float) -> tuple[Highlight, ...]:
-    """Pad the chosen peaks, which are in order of rank, without letting two of them meet."""
-    in_time = sorted(chosen, key=lambda peak: peak.index)
-    spans = [(segments[peak.first].start_s, segments[peak.last].end_s) for peak in in_time]
-    # Where padding has to stop: the recording's ends, and between two neighbours the middle.
-    middles = [(end + start) / 2 for (_, end), (start, _) in pairwise(spans)]
-    stops = [segments[0].start_s, *middles, segments[-1].end_s] if spans else []
-    padded = {
-        peak: (max(start - padding_s, stops[i]), min(end + padding_s, stops[i + 1]))
-        for i, (peak, (start, end)) in enumerate(zip(in_time, spans, strict=True))
-    }
-    return tuple(
-        Highlight(
-            rank=rank,
-            start_s=padded[peak][0],
-            end_s=padded[peak][1],
-            peak_s=(segments[peak.index].start_s + segments[peak.index].end_s) / 2,
-            score=peak.score,
+def _place(
+    candidates: Iterator[Highlight], boundaries_s: np.ndarray, end_s: float, options: HighlightOptions
+) -> tuple[Highlight, ...]:
+    """Snap, space and rank candidates, which come best first; ``end_s`` is the end of the recording."""
+    chosen: list[Highlight] = []
+    left_s = math.inf if options.budget_s is None else options.budget_s
+    for candidate in candidates:
+        highlight = _snap(candidate, boundaries_s, options)
+        length_s = highlight.end_s - highlight.start_s
+        apart = all(
+            abs(highlight.peak_s - other.peak_s) >= options.min_gap_s
+            and (highlight.end_s <= other.start_s or other.end_s <= highlight.start_s)
+            for other in chosen
         )
-        for rank, peak in enumerate(chosen, 1)
-    )
+        if apart and length_s <= left_s:
+            left_s -= length_s
+            chosen.append(replace(highlight, rank=len(chosen) + 1))
+        if len(chosen) == options.top_k:
+            break
+    return tuple(_pad(highlight, chosen, options.padding_s, end_s) for highlight in chosen)
+
+
+def _snap(highlight: Highlight, boundaries_s: np.ndarray, options: HighlightOptions) -> Highlight:
+    """Move start and end to the nearest boundary within `SNAP_S`, if the length stays allowed."""
+    start_s, end_s = highlight.start_s, highlight.end_s
+    longest_s = max(options.max_length_s, end_s - start_s)
+    for near_s in _near(boundaries_s, start_s):
+        if near_s < highlight.peak_s and options.min_length_s <= end_s - near_s <= longest_s:
+            start_s = near_s
+            break
+    for near_s in _near(boundaries_s, end_s):
+        if near_s > highlight.peak_s and options.min_length_s <= near_s - start_s <= longest_s:
+            end_s = near_s
+            break
+    return replace(highlight, start_s=start_s, end_s=end_s)
+
+
+def _near(boundaries_s: np.ndarray, time_s: float) -> list[float]:
+    low, high = np.searchsorted(boundaries_s, [time_s - SNAP_S, time_s + SNAP_S], side="left")
+    return sorted(map(float, boundaries_s[low:high]), key=lambda near_s: abs(near_s - time_s))
+
+
+def _pad(highlight: Highlight, chosen: Sequence[Highlight], padding_s: float, recording_s: float) -> Highlight:
+    """Widen a highlight, at most to the ends of the recording and half-way to its neighbours."""
+    before_s = max((h.end_s for h in chosen if h.end_s <= highlight.start_s), default=-highlight.start_s)
+    after_s = min((h.start_s for h in chosen if h.start_s >= highlight.end_s), default=math.inf)
+    start_s = max(highlight.start_s - padding_s, (before_s + highlight.start_s) / 2)
+    end_s = min(highlight.end_s + padding_s, (after_s + highlight.end_s) / 2, max(recording_s, highlight.end_s))
+    return replace(highlight, start_s=start_s, end_s=end_s)

@@ -21,29 +21,36 @@ from kuaihl.features.embeddings import SOURCES, Embeddings, Footage, Source, seg
 from kuaihl.features.pretrained import find_text_encoder, find_visual_encoder
 from kuaihl.features.text import TextEncoder
 from kuaihl.features.vision import VisualEncoder
-from kuaihl.highlights import HighlightOptions, select
+from kuaihl.highlights import HighlightOptions, choose_source, select
 from kuaihl.media.recording import Recording, open_recording
 from kuaihl.model.config import KuaiHLConfig
 from kuaihl.model.inputs import ModelInputs, build_inputs
 from kuaihl.model.kuaihl import KuaiHL, load, sha256_of
 from kuaihl.model.targets import check_sources, sources_of
+from kuaihl.paths import assets_folder
 from kuaihl.progress import SILENT, Progress
+from kuaihl.reaction import measure
+from kuaihl.reaction_counts import BIN_S
 from kuaihl.records import (
     PICTURES_PER_SEGMENT,
+    SEGMENT_S,
     Alignment,
     CheckpointInfo,
     CommentLog,
     Modalities,
     Prediction,
+    ReactionCurve,
+    RecordingInfo,
     SegmentPrediction,
     Skipped,
+    segments_of,
 )
 from kuaihl.speech.recognizer import SpeechRecognizer
 from kuaihl.speech.transcripts import read_transcript
 
 logger = logging.getLogger(__name__)
 
-DEFAULT_CHECKPOINT = Path(__file__).parent.parent / "assets" / "checkpoint"
+DEFAULT_CHECKPOINT = assets_folder() / "checkpoint"
 """The checkpoint that comes with the project."""
 STAGES = ("opening", "listening", "looking", "reading", "predicting")
 ALIGNMENT_BAND = 20
@@ -59,7 +66,7 @@ class Predictor:
     model
         In evaluation mode.
     visual_encoder, text_encoder
-        Those whose features the model was trained on.
+        The encoders that the model was trained with.
     checkpoint
         What the weights are, for the result.
     device
@@ -79,6 +86,7 @@ class Predictor:
         self.visual_encoder, self.text_encoder = visual_encoder, text_encoder
         self.device = device
         self.checkpoint = checkpoint
+        self._noise: dict[int, float] = {}
 
     @classmethod
     def from_pretrained(
@@ -119,12 +127,12 @@ class Predictor:
 
     @property
     def config(self) -> KuaiHLConfig:
-        """The model's configuration: what it was trained on and for, its streamers and encoders."""
+        """The configuration of the model."""
         return self.model.config
 
     @cached_property
     def recognizer(self) -> SpeechRecognizer:
-        """Loaded when a recording first needs it: one with a transcript does not."""
+        """The speech recognizer, loaded when it is first needed."""
         return SpeechRecognizer(self.config.speech_model, device=self.device)
 
     def predict(
@@ -275,9 +283,13 @@ class Predictor:
                 text=text,
                 progress=stage.part(0.9, 1.0),
             )
+            reaction = None
+            if log is not None:
+                halves = np.random.default_rng(0)
+                reaction = measure(log.comments, duration_s=footage.recording.duration_s, generator=halves)
         if log is not None:
             skipped += [*log.skipped, *selection.outside(log.comments, segments)]
-        return Embeddings(footage.recording, segments, speech, comments, features, tuple(skipped), timings)
+        return Embeddings(footage.recording, segments, speech, comments, features, tuple(skipped), timings, reaction)
 
     def _encode_pictures(self, recording: Recording, *, progress: Progress) -> tuple[np.ndarray, tuple[Skipped, ...]]:
         """Encode the pictures, a few segments at a time: (segments, 3, picture_dim) float16, and what was skipped."""
@@ -317,6 +329,9 @@ class Predictor:
             scores = self.model.sweep(inputs, target=row, progress=stage).tolist()
             curve = [None, *scores[1:-1]]
             alignment = self._align(inputs)
+        reaction = embeddings.reaction if "comments" in sources else None
+        by_segment = [None] * len(curve) if reaction is None else reaction.by_segment(embeddings.segments).tolist()
+        sentence_ends_s = [u.end_s for utterances in embeddings.speech or () for u in utterances]
         speech = embeddings.speech if "speech" in used else None
         comments = embeddings.comments if "comments" in used else None
         return Prediction(
@@ -332,15 +347,48 @@ class Predictor:
                     score,
                     speech="" if speech is None else " ".join(u.text for u in speech[i]),
                     comments=0 if comments is None else len(comments[i]),
+                    reaction=by_segment[i],
                 )
                 for i, (segment, score) in enumerate(zip(embeddings.segments, curve, strict=True))
             ),
             next_score=scores[-1],
-            highlights=select(embeddings.segments, curve, options=options),
+            highlights=select(
+                forecast=curve,
+                segments=embeddings.segments,
+                reaction=reaction,
+                boundaries_s=sentence_ends_s,
+                noise=self.noise(target),
+                options=options,
+            ),
+            highlights_by=choose_source(reaction, options.by),
+            reaction=reaction
+            and ReactionCurve(BIN_S, tuple(reaction.score.tolist()), reaction.reliability, reaction.too_little),
             alignment=alignment,
             skipped=embeddings.skipped,
             timings_s=timings,
         )
+
+    def noise(self, target: str | None = None) -> float:
+        """Measure, once, how far the scores stray from their median on half an hour of black pictures and silence."""
+        row = self.config.target_index(target)
+        if row not in self._noise:
+            self._noise[row] = self._measure_noise(target, row)
+        return self._noise[row]
+
+    def _measure_noise(self, target: str | None, row: int) -> float:
+        segments = segments_of(60 * SEGMENT_S)
+        black = self.visual_encoder.encode(np.zeros((1, 128, 128, 3), np.uint8))
+        footage = Footage(
+            recording=RecordingInfo("still", segments[-1].end_s, "", None, None, None, None),
+            segments=tuple(segments),
+            speech=[()] * len(segments),
+            pictures=np.tile(black, (len(segments), PICTURES_PER_SEGMENT, 1)),
+            skipped=(),
+            timings_s={},
+        )
+        inputs = self.build_inputs(self.encode_comments(footage, CommentLog("none", ())), target=target)
+        scores = self.model.sweep(inputs, target=row).numpy()[1:]
+        return float(np.abs(scores - np.median(scores)).max())
 
     def build_inputs(
         self,

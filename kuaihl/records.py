@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import numpy as np
 
@@ -83,28 +84,52 @@ class Utterance:
     text: str
 
 
+Strength = Literal["strong", "medium", "weak"]
+
+
 @dataclass(frozen=True, slots=True)
 class Highlight:
-    """A part of the recording with a high predicted score; ``score`` is the one at ``peak_s``."""
+    """A moment of the recording that stands out.
+
+    Attributes
+    ----------
+    rank
+        1 is the best.
+    start_s, end_s, peak_s
+        Where it lies, and where its curve is highest.
+    score
+        Value of the curve at the peak.
+    strength
+        How much it stands out.
+    why
+        Evidence, in one line.
+    source
+        The curve that it comes from: ``"reaction"`` or ``"forecast"``.
+    """
 
     rank: int
     start_s: float
     end_s: float
     peak_s: float
     score: float
+    strength: Strength = "medium"
+    why: str = ""
+    source: Literal["reaction", "forecast"] = "forecast"
 
 
 @dataclass(frozen=True, slots=True)
 class SegmentPrediction:
     """A segment, its score predicted from the segments before it (None for the first), and what it contains.
 
-    ``speech`` is the recognised text, ``comments`` the number of comments.
+    ``speech`` is the recognised text, ``comments`` the number of comments, ``reaction`` the highest reaction of the
+    audience in the segment, None if there was no log.
     """
 
     segment: Segment
     score: float | None
     speech: str
     comments: int
+    reaction: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +167,7 @@ class RecordingInfo:
 
 @dataclass(frozen=True, slots=True)
 class CheckpointInfo:
-    """Which weights predicted: the name that was asked for, the SHA-256 of the weights, and the encoders."""
+    """Which weights predicted: the given name, the SHA-256 of the weights, and the encoders."""
 
     name: str
     sha256: str
@@ -161,8 +186,30 @@ class Modalities:
 
 
 @dataclass(frozen=True, slots=True)
+class ReactionCurve:
+    """How strongly the audience reacted, measured from the chat with hindsight.
+
+    Attributes
+    ----------
+    bin_s, scores
+        Length of a bin, and the score of each bin (bins,).
+    reliability
+        Correlation between the scores of two random halves of the chatters, None if it cannot be measured.
+    too_little
+        Why the log has too little chat for the curve to be used, None if it has enough.
+    """
+
+    bin_s: float
+    scores: tuple[float, ...] = field(repr=False)
+    reliability: float | None
+    too_little: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Prediction:
-    """A curve of scores, its highlights, the alignment, and what they rest on.
+    """Two curves, the highlights, the alignment, and what they rest on.
+
+    The forecast is the score of each segment, predicted from the past only; the reaction is measured with hindsight.
 
     Attributes
     ----------
@@ -172,6 +219,10 @@ class Prediction:
         The name that was given; it has no influence unless the checkpoint knows it.
     next_score
         The score of the segment after the last.
+    highlights, highlights_by
+        Empty if nothing stands out; the curve that they come from.
+    reaction
+        None without a comment log.
     alignment
         None unless the recording has text and pictures throughout.
     timings_s
@@ -190,6 +241,8 @@ class Prediction:
     alignment: Alignment | None
     skipped: tuple[Skipped, ...]
     timings_s: dict[str, float]
+    reaction: ReactionCurve | None = None
+    highlights_by: Literal["reaction", "forecast"] = "forecast"
 
     @property
     def curve(self) -> Sequence[float | None]:

@@ -1,4 +1,4 @@
-"""What all tests share. Those that need a tool of the machine are skipped, and counted as such, where it is missing."""
+"""Shared fixtures. Tests that need a tool which is not installed are skipped, or fail in continuous integration."""
 
 import os
 import shutil
@@ -12,11 +12,13 @@ import pytest
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
+    from kuaihl.predictor import Predictor
+
 ROOT = Path(__file__).parent.parent
 
 
 def missing_tool(marker: str) -> str | None:
-    """Say what a marker's tests would need and this machine lacks."""
+    """Return what the tests of a marker need and this machine lacks, or None."""
     if marker == "browser":
         from tests.fixtures.serving import find_chromium
 
@@ -29,7 +31,7 @@ def missing_tool(marker: str) -> str | None:
 
 
 def pytest_configure() -> None:
-    """Hear Ctrl-C, and let what tests start hear it, even in a job of the background, whose shell says to ignore it."""
+    """Handle Ctrl-C here and in child processes, also in a background job, where the shell ignores it."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
@@ -43,7 +45,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @pytest.fixture
 def one_thread() -> Iterator[None]:
-    """A tiny model gains nothing from threads, and the order of a sum must not depend on them."""
+    """Use one thread: a tiny model gains nothing from more, and sums must not depend on them."""
     import torch
 
     threads = torch.get_num_threads()
@@ -69,7 +71,7 @@ def browser(chromium: str) -> "Iterator[Browser]":
 
 @pytest.fixture
 def page(browser: "Browser", app_url: str) -> "Iterator[Page]":
-    """A visitor with a fresh browser on a laptop; asking any other host for anything fails the test."""
+    """Open the page in a new browser context at 1440 x 900; a request to any other host fails the test."""
     from tests.fixtures.visitor import RUN_MS
 
     context, asked = browser.new_context(viewport={"width": 1440, "height": 900}), []
@@ -85,13 +87,13 @@ def page(browser: "Browser", app_url: str) -> "Iterator[Page]":
 
 @pytest.fixture(scope="session")
 def example() -> Path:
-    """The folder of the example: recording.mp4 and comments.json."""
+    """Return the folder of the example: recording.mp4 and comments.json."""
     return ROOT / "assets" / "example"
 
 
 @pytest.fixture(scope="session")
 def app_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of the running app; one process serves all tests."""
+    """Return the URL of the running app; one process serves all tests."""
     from tests.fixtures.serving import serve
 
     with serve(tmp_path_factory.mktemp("app")) as url:
@@ -99,8 +101,16 @@ def app_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
+def predictor() -> "Predictor":
+    """The shipped checkpoint on the CPU. Tests that change it work on a copy."""
+    from kuaihl.predictor import Predictor
+
+    return Predictor.from_pretrained(device="cpu")
+
+
+@pytest.fixture(scope="session")
 def short_recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Five segments, the last of 20 s, whose pictures tell their time."""
+    """Return a recording of five segments, the last 20 s long, whose frames encode their time."""
     from tests.fixtures.videos import write_recording
 
     return write_recording(tmp_path_factory.mktemp("recording") / "short.mp4", duration_s=140.0, fps=5)
@@ -108,13 +118,13 @@ def short_recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def media_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the recordings that tests make lie."""
+    """Return the folder of the recordings that tests make."""
     return tmp_path_factory.mktemp("recordings")
 
 
 @pytest.fixture(scope="session")
 def make_recording(media_folder: Path) -> Callable[..., Path]:
-    """Write a recording of 36 s, each only once."""
+    """Return a function that writes a recording of 36 s, each once."""
     from tests.fixtures.videos import write_recording
 
     def written(name: str, video: str | None = "libx264", audio: str | None = "aac") -> Path:
@@ -132,7 +142,7 @@ COMMENTS_PER_SEGMENT = [2, 1, 3, 0, 1]
 
 @pytest.fixture(scope="session")
 def short_log(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The comment log of the short recording: 2, 1, 3, 0 and 1 comments in its segments."""
+    """Return the comment log of the short recording: 2, 1, 3, 0 and 1 comments in its segments."""
     path = tmp_path_factory.mktemp("log") / "chat.csv"
     rows = [f"{time_s},viewer{number},what a nice pan" for number, time_s in enumerate(COMMENT_TIMES_S)]
     path.write_text("\n".join(["time,user,text", *rows]) + "\n", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Take the README's pictures of the running app: ``python -m tests.screenshots``."""
+"""Take the screenshots of the README: ``python -m tests.screenshots``."""
 
 import io
 import sys
@@ -17,7 +17,7 @@ RUN_MS = 600_000
 
 @dataclass(frozen=True)
 class Picture:
-    """One of the README's pictures: its file in assets, the size of the window, and light or dark."""
+    """A screenshot: its file in assets, the window size, and light or dark."""
 
     name: str
     width: int
@@ -48,7 +48,7 @@ def edge(page: Page, part: str, side: str) -> float:
 
 
 def take(browser: Browser, url: str, wanted: Picture) -> Image.Image:
-    """Take the page down to the end of curve and highlights; on a phone, from the result on."""
+    """Capture the page down to the end of the highlights; on a phone, from the result on."""
     context = browser.new_context(viewport={"width": wanted.width, "height": wanted.height})
     page = context.new_page()
     page.goto(f"{url}/?__theme={wanted.theme}")

@@ -51,14 +51,14 @@ def test_soft_dtw_ends_at_the_last_valid_segment() -> None:
     cost = torch.rand(4, 5, 5, dtype=torch.float64, generator=generator()).requires_grad_()
     lengths = [5, 3, 1, 0]
     valid = torch.arange(5) < torch.tensor(lengths).unsqueeze(1)
-    got = soft_dtw(cost, valid=valid)
+    got = soft_dtw(cost, mask=valid)
     for k, length in enumerate(lengths):
         expected = soft_dtw(cost[k : k + 1, :length, :length])[0] if length else torch.zeros((), dtype=torch.float64)
         torch.testing.assert_close(got[k], expected)
     got.sum().backward()
     assert not cost.grad[1, 3:].any()
     assert not cost.grad[3].any()
-    assert torch.autograd.gradcheck(lambda c: soft_dtw(c, smoothing=0.3, valid=valid), cost)
+    assert torch.autograd.gradcheck(lambda c: soft_dtw(c, smoothing=0.3, mask=valid), cost)
 
 
 def test_path_equals_librosa_and_tslearn() -> None:

@@ -27,10 +27,10 @@ from torch import Tensor, nn
 from kuaihl.errors import LabelError
 from kuaihl.features.vision import VisualEncoder
 from train.command import command_line, plain_errors
-from train.encoder.photos import Pictures, Split, load_pictures, split_for_probe, views, whole
-from train.encoder.student import Student, lesson_losses, telling_loss
-from train.encoder.teacher import Lessons, Teacher, teach
-from train.encoder.training_frames import Drawings, draw_rooms
+from train.encoder.photos import PhotoSplit, Pictures, load_pictures, resize_pictures, sample_views, split_for_probe
+from train.encoder.student import Student, content_loss, distillation_losses
+from train.encoder.teacher import Teacher, TeacherOutputs, run_teacher
+from train.encoder.training_frames import LabelledFrames, draw_training_frames
 from train.files import replacing, write_json
 
 logger = logging.getLogger(__name__)
@@ -172,7 +172,7 @@ def learning_rate(progress: float) -> float:
 
 
 def take_step(
-    run: Run, config: DistillConfig, pictures: Pictures, lessons: Lessons, drawings: Drawings | None = None
+    run: Run, config: DistillConfig, pictures: Pictures, outputs: TeacherOutputs, drawings: LabelledFrames | None = None
 ) -> tuple[float, ...]:
     """Take one step, on views that depend on seed and step only.
 
@@ -186,16 +186,16 @@ def take_step(
             group["lr"] = config.learning_rate * learning_rate(progress)
     size = config.side or next(size for until, size in SIZES if progress <= until)
     rng = np.random.default_rng([config.seed, run.step])
-    rows = rng.choice(len(lessons.pictures), size=min(config.batch_size, len(lessons.pictures)), replace=False)
-    keys = lessons.pictures[rows], lessons.variants[rows]
-    batch = views(pictures, *keys, others=lessons.others[rows], seed=config.seed, size=size)
+    rows = rng.choice(len(outputs.pictures), size=min(config.batch_size, len(outputs.pictures)), replace=False)
+    keys = outputs.pictures[rows], outputs.variants[rows]
+    batch = sample_views(pictures, *keys, others=outputs.others[rows], seed=config.seed, size=size)
     if drawings:
         frames = rng.choice(len(drawings), size=min(config.batch_size, len(drawings)), replace=False)
-        batch = torch.cat([batch, drawings.whole(frames, size=size)])
+        batch = torch.cat([batch, drawings.resize(frames, size=size)])
     features, logits, content = run.student(batch)
-    losses = lesson_losses(features[: len(rows)], logits[: len(rows)], lessons, rows)
+    losses = distillation_losses(features[: len(rows)], logits[: len(rows)], outputs, rows)
     if drawings:
-        losses = (*losses, telling_loss(content[len(rows) :], drawings, frames))
+        losses = (*losses, content_loss(content[len(rows) :], drawings, frames))
     run.student.zero_grad()
     sum(losses).backward()
     nn.utils.clip_grad_norm_(run.student.parameters(), 5.0)
@@ -206,7 +206,7 @@ def take_step(
 
 
 def train(
-    run: Run, config: DistillConfig, pictures: Pictures, lessons: Lessons, drawings: Drawings | None = None
+    run: Run, config: DistillConfig, pictures: Pictures, outputs: TeacherOutputs, drawings: LabelledFrames | None = None
 ) -> None:
     """Spend the rest of the budget."""
     run.student.train()
@@ -214,7 +214,7 @@ def train(
     start_s = time.monotonic() - run.elapsed_s
     recent: list[tuple[float, ...]] = []
     while run.progress(config) < 1:
-        recent.append(take_step(run, config, pictures, lessons, drawings))
+        recent.append(take_step(run, config, pictures, outputs, drawings))
         run.elapsed_s = time.monotonic() - start_s
         progress = run.progress(config)
         if run.step % LOG_EVERY == 0 or progress == 1:
@@ -234,7 +234,7 @@ def write_weights(weights: dict[str, Tensor], path: Path) -> None:
         save_file({name: value.half().contiguous() for name, value in weights.items()}, file)
 
 
-def probe(config: DistillConfig, teacher: Teacher, pictures: Pictures, split: Split) -> Probe:
+def probe(config: DistillConfig, teacher: Teacher, pictures: Pictures, split: PhotoSplit) -> Probe:
     """Compare the teacher with the saved student on whole photos: logistic regression on standardised features."""
     encoder = VisualEncoder(config.student, weights=config.out / WEIGHTS_FILE, device="cpu")
 
@@ -245,7 +245,9 @@ def probe(config: DistillConfig, teacher: Teacher, pictures: Pictures, split: Sp
     accuracy = []
     for encode in (encode_by_teacher, encoder.encode):
         train_features, test_features = (
-            np.concatenate([encode(whole(pictures, some)) for some in np.array_split(rows, -(-len(rows) // 32))])
+            np.concatenate(
+                [encode(resize_pictures(pictures, part)) for part in np.array_split(rows, -(-len(rows) // 32))]
+            )
             for rows in (split.probe_train, split.probe_test)
         )
         classifier = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=1000))
@@ -273,10 +275,10 @@ def distill(config: DistillConfig) -> None:
     logger.info("%d photos and %d drawings to distil from", len(split.distil), config.drawings)
     teacher = Teacher()
     variants, blends = config.variants, config.blends
-    lessons = teach(teacher, pictures, chosen, out=config.out, variants=variants, blends=blends, seed=config.seed)
+    outputs = run_teacher(teacher, pictures, chosen, out=config.out, variants=variants, blends=blends, seed=config.seed)
     run, drawings = start(config), None
     if config.content_frames and run.progress(config) < 1:
-        drawings = draw_rooms(
+        drawings = draw_training_frames(
             config.content_frames,
             side=config.side or SIZES[-1][1],
             scenes=config.scenes,
@@ -284,7 +286,7 @@ def distill(config: DistillConfig) -> None:
             workers=config.threads,
         )
         logger.info("%d frames to learn the content of", len(drawings))
-    train(run, config, pictures, lessons, drawings)
+    train(run, config, pictures, outputs, drawings)
     if config.keep:
         old = load_file(config.init)
         new = {name: x.lerp(old[name].to(x.dtype), config.keep) for name, x in run.student.swin.state_dict().items()}
@@ -299,7 +301,7 @@ def distill(config: DistillConfig) -> None:
             name: getattr(config, name) for name in ("drawings", "variants", "blends", "content_frames", "keep", "side")
         },
         "steps": run.step,
-        "batch_size": min(config.batch_size, len(lessons.pictures)),
+        "batch_size": min(config.batch_size, len(outputs.pictures)),
         "student_s": round(run.elapsed_s, 1),
         "losses": run.losses,
         "probe": asdict(probe(config, teacher, pictures, split)) if compared else None,
@@ -309,11 +311,11 @@ def distill(config: DistillConfig) -> None:
 
 
 def _read_earlier(init: Path | None) -> dict[str, object] | None:
-    """Return command, steps and seconds of the distillation of the weights that this one started from."""
+    """Return command, steps, seconds and probe of the distillation of the weights that this one started from."""
     if init is None or not (log := init.with_name(LOG_FILE)).exists():
         return None
     earlier = json.loads(log.read_text(encoding="utf-8"))
-    return {name: earlier.get(name) for name in ("command", "before", "steps", "student_s")}
+    return {name: earlier.get(name) for name in ("command", "before", "steps", "student_s", "probe")}
 
 
 def main() -> None:

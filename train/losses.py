@@ -131,7 +131,7 @@ def alignment_loss(
     tables = cost.unsqueeze(1).expand(-1, negatives + 1, -1, -1)
     tables = tables.gather(-1, orders.unsqueeze(2).expand(tables.shape))  # permuting pictures permutes columns
     masks = mask.unsqueeze(1).expand(-1, negatives + 1, -1)
-    distance = soft_dtw(tables.flatten(0, 1), smoothing=smoothing, valid=masks.flatten(0, 1))
+    distance = soft_dtw(tables.flatten(0, 1), smoothing=smoothing, mask=masks.flatten(0, 1))
     logits = -distance.view(batch, negatives + 1) / temperature
     loss = -logits.log_softmax(-1)[:, 0]
     return torch.where(counts, loss, 0.0).sum() / counts.sum().clamp(min=1)

@@ -1,1 +1,1 @@
-"""Command line: kuaihl predict, watch, explain, comments, info and pull."""
+"""The kuaihl command."""

@@ -1,4 +1,4 @@
-"""Which recordings are meant, and which comment log belongs to each."""
+"""Find recordings in folders and the comment log of each, and name the folders of results."""
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,103 +12,100 @@ from kuaihl.comments.source import open_source
 from kuaihl.errors import CommentLogError, KuaiHLError
 
 RESULTS = "-kuaihl"
-"""Ends the names of folders that hold results."""
+"""Suffix of folders with results."""
 PREDICTION = "prediction.json"
-"""The file by which results are known."""
+"""A file that every folder with results has."""
 
 _RECORDINGS = {
     ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".flv", ".ts", ".m2ts", ".mts",
     ".m4a", ".mp3", ".aac", ".ogg", ".oga", ".opus", ".wav", ".flac",
 }  # fmt: skip
-# Two of one rank may differ in their comments; of two ranks, the lower is mostly made from the higher and tells less.
+# In order of preference: logs of a later rank are mostly made from those of an earlier one, and hold less.
 _RANKS = ((".json", ".jsonl", ".xml"), (".csv", ".tsv"), (".txt", ".log", ".html"), (".ass",))
 _CHAT = r"(?:live[ _-]?chat|chat|comments|danmaku)"
 _LOG = re.compile(rf"(.+)({'|'.join(re.escape(suffix) for rank in _RANKS for suffix in rank)})(?:\.gz)?", re.IGNORECASE)
 
 
-def find_recordings(given: Iterable[Path]) -> list[Path]:
-    """Name every recording that is meant, each once; folders stand for the recordings in them, by name.
+def find_recordings(paths: Iterable[Path]) -> list[Path]:
+    """Return the recordings among ``paths`` and in folders among them, each once.
 
-    Folders inside them are not looked into, and folders with results passed over.
+    Their subfolders are not searched, and folders of results are left out.
 
     Raises
     ------
     KuaiHLError
-        Nothing is named, something is not there, or a folder holds no recording.
+        There is no path, a path does not exist, or a folder holds no recording.
     """
-    found: dict[Path, Path] = {}
-    for path in given:
-        for recording in _meant(path):
-            found.setdefault(recording.resolve(), recording)
-    if not found:
-        raise KuaiHLError(
-            "Name a RECORDING, several, or a folder that holds some; folders with results do not count; "
-            "see kuaihl predict --help"
-        )
-    return list(found.values())
+    recordings: dict[Path, Path] = {}
+    for path in paths:
+        for recording in _expand(path):
+            recordings.setdefault(recording.resolve(), recording)
+    if not recordings:
+        raise KuaiHLError("Name recordings, or folders of them, not of results; see kuaihl predict --help.")
+    return list(recordings.values())
 
 
 def find_log(recording: Path, folder: Path | None = None) -> Path | None:
-    """Find the comment log that lies beside a recording, or in ``folder``.
+    """Return the comment log next to a recording, or in ``folder``.
 
-    For NAME.mp4 it is called NAME or NAME.chat (also live_chat, comments, danmaku) and ends in .json, .jsonl, .xml,
-    .csv, .tsv, .txt, .log, .html or .ass, perhaps with .gz behind it. Beside a recording that is the only one in its
-    folder it may be called chat or comments alone. Files that hold no comments in a known format do not count.
+    The log of NAME.mp4 is called NAME or NAME.chat (also live_chat, comments, danmaku) and ends in .json, .jsonl, .xml,
+    .csv, .tsv, .txt, .log, .html or .ass, optionally with .gz. Next to the only recording of a folder it may be called
+    just chat or comments. Files that are not comment logs are left out.
 
     Raises
     ------
     CommentLogError
-        Several could be it, or the folder cannot be read.
+        There are several candidates, or the folder cannot be read.
     """
     place = folder or recording.parent
     try:
         logs = [(file, match[1], match[2].lower()) for file in _files(place) if (match := _LOG.fullmatch(file.name))]
-        alone = folder is None and {*_recordings_in(place)} <= {recording}
+        is_alone = folder is None and {*_recordings_in(place)} <= {recording}
     except OSError as error:
-        raise CommentLogError(f"{place} cannot be read: {error.strerror or error}") from error
-    for name in (rf"{re.escape(recording.stem)}(?:[ ._-]+{_CHAT})?", *([_CHAT] if alone else [])):
+        raise CommentLogError(f"{place} cannot be read: {error.strerror or error}.") from error
+    for name in (rf"{re.escape(recording.stem)}(?:[ ._-]+{_CHAT})?", *([_CHAT] if is_alone else [])):
         named = [(file, suffix) for file, base, suffix in logs if re.fullmatch(name, base, re.IGNORECASE)]
         for rank in _RANKS:
-            fitting = [file for file, suffix in named if suffix in rank and _is_log(file)]
-            if len(fitting) > 1:
+            candidates = [file for file, suffix in named if suffix in rank and _is_log(file)]
+            if len(candidates) > 1:
                 raise CommentLogError(
-                    f"{recording.name} has several comment logs, {' and '.join(file.name for file in fitting)}: move "
-                    "all but one away, predict it alone with --comments LOG, or leave them out with --no-comments"
+                    f"{recording.name} has several comment logs, {' and '.join(file.name for file in candidates)}: "
+                    "move all but one away, predict it alone with --comments LOG, or use --no-comments."
                 )
-            if fitting:
-                return fitting[0]
+            if candidates:
+                return candidates[0]
     return None
 
 
 def name_results(recordings: Iterable[Path], earlier: dict[Path, str]) -> dict[Path, str]:
-    """Name a folder of results for each recording: NAME-kuaihl, and more than that only where several would share it.
+    """Name a folder of results for each recording: NAME-kuaihl, or a longer name if recordings share NAME.
 
     Parameters
     ----------
     recordings
         Absolute paths.
     earlier
-        The folders of recordings that have results already: they keep them.
+        Names that recordings have already, and keep.
     """
     names = dict(earlier)
-    taken = {name.casefold() for name in earlier.values()}  # there are disks on which A is a
-    alike: dict[str, list[Path]] = {}
+    used = {name.casefold() for name in earlier.values()}  # some file systems ignore case
+    by_stem: dict[str, list[Path]] = {}
     for recording in recordings:
         if recording not in names:
-            alike.setdefault(recording.stem.casefold(), []).append(recording)
-    for group in alike.values():
+            by_stem.setdefault(recording.stem.casefold(), []).append(recording)
+    for group in by_stem.values():
         for labels in _labels(group):
             folders = [f"{label}{RESULTS}" for label in labels]
             folded = {folder.casefold() for folder in folders}
-            if len(folded) == len(group) and not folded & taken:
+            if len(folded) == len(group) and not folded & used:
+                names |= zip(group, folders, strict=True)
+                used |= folded
                 break
-        names |= zip(group, folders, strict=True)
-        taken |= folded
     return names
 
 
 def _labels(group: Sequence[Path]) -> Iterator[list[str]]:
-    """Tell recordings of one stem apart, in ways that have to be longer and longer."""
+    """Yield labels for recordings with the same stem, shorter ones first."""
     yield [recording.stem for recording in group]
     yield [f"{recording.parent.name}-{recording.stem}" for recording in group]
     yield [recording.name for recording in group]
@@ -116,20 +113,21 @@ def _labels(group: Sequence[Path]) -> Iterator[list[str]]:
         yield [f"{recording.stem}-{number}" for number, recording in enumerate(group, first)]
 
 
-def _meant(path: Path) -> list[Path]:
+def _expand(path: Path) -> list[Path]:
+    """Return a file itself, or the recordings in a folder."""
     if path.is_file():
         return [path]
     if not path.is_dir():
-        raise KuaiHLError(f"{path} is not there")
+        raise KuaiHLError(f"{path} does not exist.")
     if path.name.endswith(RESULTS) and (path / PREDICTION).exists():
         return []
     try:
-        inside = _recordings_in(path)
+        recordings = _recordings_in(path)
     except OSError as error:
-        raise KuaiHLError(f"{path} cannot be read: {error.strerror or error}") from error
-    if not inside:
-        raise KuaiHLError(f"{path} holds no recording; folders in it are not looked into: name them")
-    return inside
+        raise KuaiHLError(f"{path} cannot be read: {error.strerror or error}.") from error
+    if not recordings:
+        raise KuaiHLError(f"{path} holds no recordings; its subfolders are not searched.")
+    return recordings
 
 
 def _recordings_in(folder: Path) -> list[Path]:

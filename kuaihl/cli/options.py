@@ -1,47 +1,54 @@
-"""What the commands share: how options are shown in ``--help``, and checks of what they were given."""
+"""Options that several commands share, how ``--help`` shows options, and checks of their values."""
 
 import math
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import tyro
+from typing_extensions import Doc
 
 from kuaihl.errors import KuaiHLError
-
-Source = Literal["pictures", "speech", "comments"]
-Kind = Literal["message", "command", "paid", "gift", "bot", "notice"]
-"""Those of `kuaihl.features.embeddings` and `kuaihl.comments.reader`, spelled out here since ``--help`` should not wait for them."""
+from kuaihl.request import Request
 
 
 def hint(text: str, metavar: str) -> object:
-    """Show ``metavar`` as what an option takes, and ``text`` as what counts without it."""
+    """Show ``metavar`` as the value of an option, and ``text`` in place of its default."""
     return tyro.conf.arg(metavar=metavar, help_behavior_hint=text)
 
 
-def switch() -> object:
-    """Show an option that takes nothing without its default."""
-    return tyro.conf.arg(help_behavior_hint="")
+SWITCH = tyro.conf.arg(help_behavior_hint="")
+"""Show an option without a value and without its default."""
+Log = Annotated[Path | None, hint("", "LOG")]
 
 
-Sources = Annotated[tuple[Source, ...], hint("(default: all three)", "SOURCE [SOURCE ...]")]
-Counted = Annotated[tuple[Kind, ...], hint("(default: message command paid)", "KIND [KIND ...]")]
-COUNTED: tuple[Kind, ...] = ("message", "command", "paid")
+@dataclass(frozen=True, kw_only=True)
+class PredictRequest(Request):
+    """What to predict, and which highlights to select and to cut out."""
+
+    clips: Annotated[
+        bool,
+        Doc("Cut the highlights out, into the folder clips of the results. Without re-encoding where possible: a clip "
+            "then starts at the keyframe before its highlight."),
+        SWITCH,
+    ] = False  # fmt: skip
+    clip_padding_s: Annotated[float, Doc("Seconds added before and after each clip. Implies --clips.")] = 0.0
+    exact_clips: Annotated[
+        bool, Doc("Start clips at the exact frame, which re-encodes them. Implies --clips."), SWITCH
+    ] = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_seconds("clip_padding_s", self.clip_padding_s)
 
 
-def check_some(option: str, given: tuple[str, ...]) -> None:
-    """Raise `KuaiHLError` where an option that takes several words has none."""
-    if not given:
-        raise KuaiHLError(f"{option} needs at least one word; see kuaihl --help")
+def check_file(path: Path | None) -> None:
+    """Raise `KuaiHLError` if a path that was given is not a file."""
+    if path is not None and not path.is_file():
+        raise KuaiHLError(f"{path} {'is a folder, not a file' if path.is_dir() else 'does not exist'}.")
 
 
-def check_file(path: Path) -> None:
-    """Raise `KuaiHLError` where there is no such file."""
-    if not path.is_file():
-        raise KuaiHLError(f"{path} is {'a folder, not a file' if path.is_dir() else 'not there'}")
-
-
-def check_seconds(option: str, given_s: float, *, least_s: float = -math.inf) -> None:
-    """Raise `KuaiHLError` where an option is not a number of seconds from ``least_s`` up."""
-    if not (math.isfinite(given_s) and given_s >= least_s):
-        least = "" if math.isinf(least_s) else f" from {least_s:g} up"
-        raise KuaiHLError(f"{option} must be a number of seconds{least}, not {given_s}")
+def check_seconds(name: str, value_s: float) -> None:
+    """Raise `KuaiHLError` if a value is not a non-negative number of seconds."""
+    if not 0 <= value_s < math.inf:
+        raise KuaiHLError(f"{name} must be at least 0, not {value_s:g}.")

@@ -1,105 +1,146 @@
-"""The command ``python -m kuaihl watch``."""
+"""The command ``kuaihl watch``: print a line for each segment of a recording in progress."""
 
 import os
 import sys
-from itertools import chain
+import textwrap
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional
 
-from kuaihl.cli.options import COUNTED, Counted, Sources, check_some, hint
+from kuaihl.cli.console import columns, print_error, printable, rows, skipped_rows, span_text, target_label
+from kuaihl.cli.options import Log, hint
+from kuaihl.comments.fields import as_clock
+from kuaihl.request import StreamRequest
+
+if TYPE_CHECKING:
+    from kuaihl.predictor import Predictor
+    from kuaihl.watch.watcher import Watch, WatchedSegment
 
 
 def watch(
     recording: Annotated[Positional[str], hint("", "FILE")],
     *,
-    comments: Annotated[Path | None, hint("", "LOG")] = None,
-    comment_offset_s: Annotated[float, hint("(default: 0)", "S")] = 0.0,
+    comments: Log = None,
+    request: StreamRequest,
     comment_wait_s: Annotated[float, hint("(default: 2)", "S")] = 2.0,
-    stream_start: Annotated[str | None, hint("", "TIME")] = None,
-    counted: Counted = COUNTED,
-    sources: Sources = ("pictures", "speech", "comments"),
-    streamer: Annotated[str | None, hint("(default: an unknown one)", "NAME")] = None,
-    target: Annotated[str | None, hint("(default: the checkpoint's first)", "NAME")] = None,
-    checkpoint: Annotated[str | None, hint("(default: the one that comes with KuaiHL)", "PATH_OR_REPO")] = None,
-    threshold: Annotated[float | None, hint("(default: what a tenth of the last two hours exceeded)", "LVTR")] = None,
+    threshold: Annotated[float | None, hint("(default: 90 % of the forecasts of the last 2 h)", "SCORE")] = None,
     until_idle_s: Annotated[float, hint("(default: 120)", "S")] = 120.0,
     out: Annotated[Path | None, hint("", "LINES.jsonl")] = None,
     state: Annotated[Path | None, hint("", "FILE")] = None,
 ) -> None:
-    """Watch a recording in progress, and tell when a highlight is about to come.
+    """Watch a recording in progress, and announce highlights before they begin.
 
-    Prints a line for each segment of 30 s when it has ended, with the forecast for the next. Give it the file that a
-    recorder writes; a finished one is better predicted.
+    Prints a line for each segment of 30 s when it has ended, with the forecast for the next. Use kuaihl predict for a
+    finished recording.
 
     Parameters
     ----------
     recording
-        What a recorder writes: MKV, WebM, MPEG-TS, FLV, fragmented MP4. A single - is standard input.
+        File that a recorder is writing: MKV, WebM, MPEG-TS, FLV or fragmented MP4. - is standard input.
     comments
-        Its comment log, which may grow as well.
-    comment_offset_s
-        Seconds added to the time of every comment; negative where the log started first.
+        Its comment log, which may be growing too.
     comment_wait_s
-        How long the comments of a segment may come after it.
-    stream_start
-        When the recording starts, for logs by the wall clock: date, time and time zone, as in
-        2024-05-01T20:00:00+02:00.
-    counted
-        What of the log counts as a comment: message, command (!...), paid, gift, bot, notice.
-    sources
-        What to predict from: pictures, speech, comments.
-    streamer
-        Whose stream it is, if the checkpoint knows them (kuaihl info names them).
-    target
-        What to predict, if the checkpoint learned several: lvtr, or participation, the share of chatters who write.
-    checkpoint
-        Folder of a checkpoint, or its id on the Hub.
+        How long to wait for the comments of a segment after its end, in seconds.
     threshold
-        A forecast above it raises a highlight, once until it was clearly lower.
+        A forecast above it announces a highlight, once until the forecast is clearly lower.
     until_idle_s
-        The recording counts as ended when it has not grown for so long.
+        The recording ends when it does not grow for so many seconds.
     out
-        File to which a line of JSON is appended per segment.
+        File to which a JSON line per segment is appended.
     state
-        File that notes how far this is: started again with it, a watch goes on where it was.
+        File for the state, with which the watch continues after a restart.
     """
-    from kuaihl.watch.watcher import Watch, told
+    from kuaihl.watch.watcher import Watch
 
-    check_some("--counted", counted)
-    check_some("--sources", sources)
     watching = Watch(
         recording,
         comments=comments,
-        comment_offset_s=comment_offset_s,
+        comment_offset_s=request.comment_offset_s,
+        stream_start=request.stream_start,
+        counted=request.counted,
+        sources=request.sources,
         comment_wait_s=comment_wait_s,
-        stream_start=stream_start,
-        counted=counted,
-        sources=sources,
-        streamer=streamer,
-        target=target,
+        streamer=request.streamer,
+        target=request.target,
         threshold=threshold,
         until_idle_s=until_idle_s,
         out=out,
         state=state,
+        warn=print_error,
     )
-    from kuaihl.predictor import Predictor
+    from kuaihl.predictor import DEFAULT_CHECKPOINT, Predictor
 
-    predictor = Predictor.from_pretrained(checkpoint) if checkpoint else Predictor.from_pretrained()
+    predictor = Predictor.from_pretrained(request.checkpoint or DEFAULT_CHECKPOINT)
     try:
-        for text in chain([watching.introduction(predictor)], map(told, watching.run(predictor))):
-            if not _tell(text) and out is None:
+        is_read = _print(introduction(watching, predictor, request.target, threshold, until_idle_s))
+        for watched in watching.run(predictor):
+            is_read = is_read and _print(segment_text(watched))
+            if not is_read and out is None:
                 break
     finally:
-        _tell(watching.summary())
+        _print(summary(watching))
 
 
-def _tell(text: str) -> bool:
-    """Print at once; False where nobody reads along any more, as behind head."""
+def introduction(
+    watching: "Watch", predictor: "Predictor", target: str | None, threshold: float | None, until_idle_s: float
+) -> str:
+    """Describe what is watched and predicted."""
+    config = predictor.config
+    predicted = config.targets[config.target_index(target)]
+    labelled = [
+        ("watching", f"{watching.recording}, until it ends or does not grow for {until_idle_s:g} s"),
+        ("comments", watching.log or "none"),
+        (
+            "checkpoint",
+            f"{predictor.checkpoint.name}: {target_label(predicted.name)}, trained on {predicted.trained_on}",
+        ),
+        (
+            "highlights",
+            "above 90 % of the forecasts of the last 2 h, after 10 min"
+            if threshold is None
+            else f"above {threshold:.1%}",
+        ),
+    ]
+    if watching.start_s:
+        labelled.append(("continues", f"at {as_clock(watching.start_s)}"))
+    return rows(labelled)
+
+
+def segment_text(watched: "WatchedSegment") -> str:
+    """Return a line for a segment, and another if a highlight begins after it."""
+    from kuaihl.records import SEGMENT_S
+
+    score = "–" if watched.score is None else f"{watched.score:.1%}"
+    line = (
+        f"{span_text(watched.start_s, watched.end_s)}  predicted {score:>6}  next {watched.next_score:>6.1%}  "
+        f"{watched.comments:>5,} comments  "
+    )
+    speech = textwrap.shorten(printable(watched.speech), max(columns() - len(line), 20), placeholder=" …")
+    lines = [f"{line}{speech}".rstrip()]
+    if watched.begins:
+        span = span_text(watched.end_s, watched.end_s + SEGMENT_S)
+        lines.append(f"{span}  HIGHLIGHT expected: {watched.next_score:.1%}, above {watched.threshold:.1%}")
+    return "\n".join(lines)
+
+
+def summary(watching: "Watch") -> str:
+    """Describe what was watched, and why it ended."""
+    return rows(
+        [
+            ("segments", f"{watching.segments:,}"),
+            ("highlights", f"{watching.highlights:,}"),
+            ("ended", watching.ended or "before the recording"),
+            *skipped_rows(watching.skipped),
+        ]
+    )
+
+
+def _print(text: str) -> bool:
+    """Print at once; return False if the reader of a pipe is gone, as behind head."""
     try:
-        print(text, flush=True)  # noqa: T201 (the command line)
+        print(text, flush=True)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python still has to flush
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python flushes at exit
         return False
     return True

@@ -1,312 +1,259 @@
-"""Endpoints for programs: called by name through gradio's client, HTTP or MCP; callers share nothing but the model.
+"""Endpoints for programs, over HTTP, Gradio's client or MCP. Their parameters are the fields of `kuaihl.request`."""
 
-Descriptions of parameters are one line each, since gradio reads no more of them for MCP.
-"""
-
+import asyncio
 import dataclasses
+import inspect
 import json
 import math
 from collections.abc import Awaitable, Callable
-from functools import partial
+from functools import partial, wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 from urllib.parse import unquote, urlsplit
 
 import gradio as gr
+from gradio.components import Component
 from gradio.data_classes import FileData
 from gradio.utils import get_function_description
 
-from kuaihl.comments.selection import COUNTED, KINDS
-from kuaihl.demo.forms import inputs_of, settings_of, told
-from kuaihl.demo.jobs import Job
-from kuaihl.demo.layout import DOWNLOADS, SOURCES
-from kuaihl.demo.model_cache import OWN
-from kuaihl.errors import KuaiHLError
+from kuaihl.demo.forms import report_errors, request_from, user_error
+from kuaihl.demo.layout import DOWNLOADS
+from kuaihl.demo.service import Service
 from kuaihl.progress import Progress
+from kuaihl.request import MINIMUM, By, Kind, LogRequest, Request, Source, help_texts
 
 if TYPE_CHECKING:
-    from kuaihl.demo.pipeline import Given, Material
+    from kuaihl.demo.jobs import Job
+    from kuaihl.demo.pipeline import Encoded, Files, OpenedFiles
     from kuaihl.predictor import Predictor
+
+_CHOICES = {"sources": get_args(Source), "counted": get_args(Kind), "by": get_args(By)}
+_NUMBERS = {"budget_s"}
+"""Numbers without a default."""
+_FILES = {"recording", "comments", "transcript", "log"}
+_HELP = {
+    "recording": "Video or sound file: MP4, MOV, MKV, WebM, FLV, MPEG-TS.",
+    "comments": "Comment log of the recording, in any format that KuaiHL reads.",
+    "log": "Comment log, in any format that KuaiHL reads.",
+    "at": "Times of the segments to explain, in seconds; the end for the next score. By default highlights and end.",
+}
 
 
 class Endpoints:
-    """What programs can call.
+    """The endpoints of a server. Their callers share only its models.
 
     Parameters
     ----------
-    begin, run
-        Begin the work on inputs; encode them and let a function finish it: as `app.Demo.begin` and `app.Demo.run`.
-    admit
-        Refuses models that whoever makes a request may not name, as `app.Demo.admit`.
+    service
+        What all visitors share.
     """
 
-    def __init__(
-        self,
-        begin: Callable[..., Job],
-        run: Callable[..., Awaitable[Any]],
-        admit: Callable[[gr.Request, str], str],
-    ) -> None:
-        self._begin, self._run, self._admit = begin, run, admit
+    def __init__(self, service: Service) -> None:
+        self._service = service
 
     async def predict(
         self,
-        request: gr.Request,
+        http: gr.Request,
         recording: str,
         comments: str | None = None,
-        transcript: str | None = None,
-        comment_offset_s: float = 0.0,
-        stream_start: str = "",
-        streamer: str = "",
-        sources: list[str] = list(SOURCES),  # noqa: B006 - gradio reads it, and nobody writes to it
-        model: str = OWN,
-        target: str = "",
-        highlights: int = 5,
-        min_gap_s: float = 60.0,
-        padding_s: float = 0.0,
-        max_length_s: float = 300.0,
-        counted: list[str] = list(COUNTED),  # noqa: B006 - as above
-        progress: gr.Progress = gr.Progress(),  # noqa: B008 - how gradio is told to track progress
+        progress: gr.Progress = gr.Progress(),  # noqa: B008 - how Gradio passes the progress bar
+        **values: Any,
     ) -> dict[str, Any]:
-        """Predict how many viewers stay, for every 30 seconds of a live stream's recording, and write all its files.
+        """Predict how many viewers stay for every 30 seconds of a live stream, and find its highlights.
 
-        The answer is what prediction.json holds, with "files" beside it: report, tables, chapters, subtitles, timelines
-        for editors. Each segment's "score" is the prediction for "target", null for the first.
-
-        Args:
-            recording: Video or sound file: MP4, MOV, MKV, WebM, FLV, MPEG-TS.
-            comments: Its comment log, in any format that KuaiHL reads.
-            transcript: Subtitles (SRT, VTT, ASS) to use instead of speech recognition.
-            comment_offset_s: Seconds added to the time of every comment.
-            stream_start: When the recording starts, for logs by the wall clock, as in 2024-05-01T20:00:00+02:00.
-            streamer: Whose stream it is, if the model knows them.
-            sources: What to predict from: any of pictures, speech, comments.
-            model: A checkpoint that this server offers; the one that comes with KuaiHL if not given.
-            target: What to predict, such as lvtr or participation; the model's first if not given.
-            highlights: How many highlights at most.
-            min_gap_s: Seconds between them at least.
-            padding_s: Seconds added at both ends.
-            max_length_s: How long one is at most, before padding.
-            counted: What of the log counts as a comment: any of message, command, paid, gift, bot, notice.
+        Returns the content of prediction.json, and "files": report, tables, chapters, subtitles and timelines for
+        editors. "score" is the prediction of "target" for a segment, null for the first.
         """
-        settings = settings_of(
-            streamer,
-            sources,
-            highlights,
-            min_gap_s,
-            padding_s,
-            max_length_s,
-            comment_offset_s,
-            counted,
-            self._admit(request, model),
-            target,
-        )
-        inputs = inputs_of(Path(recording), comments, transcript, stream_start)
+        job, files, request = self._begin(http, recording, comments, progress, values)
 
-        def finish(predictor: "Predictor", given: "Given", material: "Material", job: Job) -> dict[str, Any]:
+        def finish(predictor: "Predictor", opened: "OpenedFiles", encoded: "Encoded") -> Any:
             from kuaihl.export.json_csv import to_json
-            from kuaihl.export.saving import write_prediction
+            from kuaihl.export.saving import save_prediction
 
-            prediction = predictor.score(
-                material.encoded, **settings.as_asked, options=settings.options, progress=Progress(job)
-            )
-            write_prediction(prediction, job.folder, recording=given.recording, progress=partial(job, "writing"))
+            prediction = _score(predictor, encoded, job, request)
+            save_prediction(prediction, job.folder, recording=opened.recording, progress=Progress(job, "writing"))
             files = {name: FileData(path=str(job.folder / name), orig_name=name).model_dump() for name in DOWNLOADS}
             return {**json.loads(to_json(prediction)), "files": files}
 
-        return await self._run(self._begin(progress, inputs), inputs, settings, finish, spare=True, keep=True)
+        return await self._service.run(job, files, request, finish, keep=True)
 
     async def highlights(
         self,
-        request: gr.Request,
+        http: gr.Request,
         recording: str,
         comments: str | None = None,
-        transcript: str | None = None,
-        comment_offset_s: float = 0.0,
-        stream_start: str = "",
-        streamer: str = "",
-        sources: list[str] = list(SOURCES),  # noqa: B006 - as above
-        model: str = OWN,
-        target: str = "",
-        highlights: int = 5,
-        min_gap_s: float = 60.0,
-        padding_s: float = 0.0,
-        max_length_s: float = 300.0,
-        counted: list[str] = list(COUNTED),  # noqa: B006 - as above
-        progress: gr.Progress = gr.Progress(),  # noqa: B008 - as above
+        progress: gr.Progress = gr.Progress(),  # noqa: B008
+        **values: Any,
     ) -> list[dict[str, Any]]:
-        """Find the highlights of a live stream's recording: where most viewers should stay, best first.
+        """Find the highlights of a live stream, the best first.
 
-        Each has rank, start_s, end_s and peak_s in seconds from the start, lvtr (the predicted share of viewers who
-        stay long) at the peak, and what the model predicts (target) and has learned from (trained_on).
-
-        Args:
-            recording: Video or sound file: MP4, MOV, MKV, WebM, FLV, MPEG-TS.
-            comments: Its comment log, in any format that KuaiHL reads.
-            transcript: Subtitles (SRT, VTT, ASS) to use instead of speech recognition.
-            comment_offset_s: Seconds added to the time of every comment.
-            stream_start: When the recording starts, for logs by the wall clock, as in 2024-05-01T20:00:00+02:00.
-            streamer: Whose stream it is, if the model knows them.
-            sources: What to predict from: any of pictures, speech, comments.
-            model: A checkpoint that this server offers; the one that comes with KuaiHL if not given.
-            target: What to predict, such as lvtr or participation; the model's first if not given.
-            highlights: How many at most.
-            min_gap_s: Seconds between them at least.
-            padding_s: Seconds added at both ends.
-            max_length_s: How long one is at most, before padding.
-            counted: What of the log counts as a comment: any of message, command, paid, gift, bot, notice.
+        Each has "rank", "start_s", "end_s" and "peak_s" in seconds from the start, "score" at the peak, what the score
+        predicts ("target") and what the model learned it from ("trained_on").
         """
-        settings = settings_of(
-            streamer,
-            sources,
-            highlights,
-            min_gap_s,
-            padding_s,
-            max_length_s,
-            comment_offset_s,
-            counted,
-            self._admit(request, model),
-            target,
-        )
-        inputs = inputs_of(Path(recording), comments, transcript, stream_start)
+        job, files, request = self._begin(http, recording, comments, progress, values)
 
-        def finish(predictor: "Predictor", _: "Given", material: "Material", job: Job) -> list[dict[str, Any]]:
-            found = predictor.score(
-                material.encoded, **settings.as_asked, options=settings.options, progress=Progress(job)
-            )
-            model = {"target": found.target, "trained_on": found.trained_on}
-            return [{**dataclasses.asdict(highlight), **model} for highlight in found.highlights]
+        def finish(predictor: "Predictor", _: "OpenedFiles", encoded: "Encoded") -> Any:
+            prediction = _score(predictor, encoded, job, request)
+            target = {"target": prediction.target, "trained_on": prediction.trained_on}
+            return [{**dataclasses.asdict(highlight), **target} for highlight in prediction.highlights]
 
-        return await self._run(self._begin(progress, inputs), inputs, settings, finish, spare=True)
+        return await self._service.run(job, files, request, finish)
 
-    async def why(
+    async def explain(
         self,
-        request: gr.Request,
+        http: gr.Request,
         recording: str,
         comments: str | None = None,
-        transcript: str | None = None,
-        comment_offset_s: float = 0.0,
-        stream_start: str = "",
-        streamer: str = "",
-        sources: list[str] = list(SOURCES),  # noqa: B006 - as above
-        model: str = OWN,
-        target: str = "",
-        at: list[float] = [],  # noqa: B006 - as above
-        counted: list[str] = list(COUNTED),  # noqa: B006 - as above
-        progress: gr.Progress = gr.Progress(),  # noqa: B008 - as above
+        at: list[float] | None = None,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008
+        **values: Any,
     ) -> dict[str, Any]:
-        """Tell why predictions for a live stream's recording are as they are; the answer is that of kuaihl why --json.
+        """Explain the predictions of a live stream: the output of `kuaihl explain --json`.
 
         Each of "segments", and "next", has its "score" and the "contributions" of each source. Each of "explanations"
         also has the "earlier_segments" that mattered most, with their contributions, speech and most frequent comments.
-
-        Args:
-            recording: Video or sound file: MP4, MOV, MKV, WebM, FLV, MPEG-TS.
-            comments: Its comment log, in any format that KuaiHL reads.
-            transcript: Subtitles (SRT, VTT, ASS) to use instead of speech recognition.
-            comment_offset_s: Seconds added to the time of every comment.
-            stream_start: When the recording starts, for logs by the wall clock, as in 2024-05-01T20:00:00+02:00.
-            streamer: Whose stream it is, if the model knows them; then their effect is told as well.
-            sources: What to predict from: any of pictures, speech, comments.
-            model: A checkpoint that this server offers; the one that comes with KuaiHL if not given.
-            target: What to predict, such as lvtr or participation; the model's first if not given.
-            at: Seconds in the segments to give reasons for, the end for the forecast; highlights and forecast if empty.
-            counted: What of the log counts as a comment: any of message, command, paid, gift, bot, notice.
         """
-        from kuaihl.attribution import explain, indices_at
+        times_s = _check_seconds("at", [] if at is None else at)
+        job, files, request = self._begin(http, recording, comments, progress, values)
 
-        times_s = _seconds("at", at)
-        offset_s, model = comment_offset_s, self._admit(request, model)
-        settings = settings_of(
-            streamer, sources, comment_offset_s=offset_s, counted=counted, model=model, target=target
-        )
-        inputs = inputs_of(Path(recording), comments, transcript, stream_start)
+        def finish(predictor: "Predictor", _: "OpenedFiles", encoded: "Encoded") -> Any:
+            from kuaihl.attribution import explain, indices_at
 
-        def finish(predictor: "Predictor", _: "Given", material: "Material", job: Job) -> dict[str, Any]:
-            found, asked = material.encoded, settings.as_asked
-            prediction = predictor.score(found, **asked, progress=Progress(job))
-            indices, tell = indices_at(prediction, times_s), Progress(job, "explaining")
-            return explain(predictor, found, prediction, indices, progress=tell)
+            prediction = _score(predictor, encoded, job, request)
+            indices = indices_at(prediction, times_s)
+            return explain(predictor, encoded.embeddings, prediction, indices, progress=Progress(job, "explaining"))
 
-        return await self._run(self._begin(progress, inputs), inputs, settings, finish, spare=True)
+        return await self._service.run(job, files, request, finish)
 
-    def comments(
-        self, log: str, recording: str | None = None, comment_offset_s: float = 0.0, stream_start: str = ""
-    ) -> dict[str, Any]:
-        """Tell what is understood of a live stream's comment log: format, count, span, kinds, rate, what was skipped.
+    async def comments(self, log: str, recording: str | None = None, **values: Any) -> dict[str, Any]:
+        """Describe a comment log of a live stream: format, count, span, kinds, rate, what was skipped.
 
-        With its recording, also how well the two fit, and which offset would make them fit.
-
-        Args:
-            log: A comment log, in any format that KuaiHL reads.
-            recording: Its recording, to compare with.
-            comment_offset_s: Seconds added to the time of every comment.
-            stream_start: When the recording starts, for logs by the wall clock, as in 2024-05-01T20:00:00+02:00.
+        With its recording, also whether the two fit, and which offset would make them fit.
         """
-        from kuaihl.comments import reader
-        from kuaihl.media.recording import open_recording
-        from kuaihl.sync import check_log
-
+        request = request_from(values)
         file, video = Path(log), Path(recording) if recording else None
-        try:
-            found = reader.read(file, offset_s=comment_offset_s or 0.0, stream_start=stream_start.strip() or None)
-            return check_log(file.name, found, recording=video and open_recording(video)).as_dict()
-        except KuaiHLError as error:
-            raise told(error, file, video) from error
 
-    def lay_out(self, *, shared: dict[str, Any]) -> None:
-        """Put the endpoints into the page, whose visitors do not see them; ``shared`` says how they queue."""
+        def work() -> dict[str, Any]:
+            from kuaihl.comments import reader
+            from kuaihl.media.recording import open_recording
+            from kuaihl.sync import check_log
+
+            comment_log = reader.read(file, offset_s=request.comment_offset_s, stream_start=request.stream_start)
+            return check_log(file.name, comment_log, recording=video and open_recording(video)).as_dict()
+
+        return await asyncio.to_thread(report_errors, work, file, video)
+
+    def _begin(
+        self, http: gr.Request, recording: str, comments: str | None, progress: gr.Progress, values: dict[str, Any]
+    ) -> "tuple[Job, Files, Request]":
+        from kuaihl.demo.pipeline import Files
+
+        request = request_from(values)
+        self._service.check_allowed(http, request.checkpoint)
+        files = Files(Path(recording), Path(comments) if comments else None)
+        return self._service.begin(progress, files, request), files, request
+
+    def lay_out(self, *, queue: str) -> None:
+        """Add the endpoints to the page, where they are invisible. Runs wait in ``queue``."""
         with gr.Column(visible=False):
-            call, answer = gr.Button(), gr.JSON(label="answer")
-            for endpoint, queue in (
-                (self.predict, shared),
-                (self.highlights, shared),
-                (self.why, shared),
-                (self.comments, {}),
-            ):
-                parts = [_part(name, text) for name, text in get_function_description(endpoint)[1].items() if text]
-                call.click(endpoint, parts, answer, api_name=endpoint.__name__, **queue)
+            button, answer = gr.Button(), gr.JSON(label="answer")
+            for method in (self.predict, self.highlights, self.explain):
+                endpoint = _described(method, Request)
+                button.click(
+                    endpoint,
+                    None,
+                    answer,
+                    inputs_kwargs=_components(endpoint),
+                    api_name=method.__name__,
+                    concurrency_id=queue,
+                    concurrency_limit=1,
+                )
+            endpoint = _described(self.comments, LogRequest)
+            button.click(endpoint, None, answer, inputs_kwargs=_components(endpoint), api_name="comments")
 
 
-def _part(name: str, description: str) -> gr.components.Component:
-    """Make what checks a parameter and tells programs about it."""
-    part = _PARTS[name](label=name)
-    if isinstance(part, gr.File):
-        part.async_move_resource_to_block_cache = partial(_take_in, part)
-    schema = _LIST if name == "at" else part.api_info_as_input()
-    part.api_info_as_input = lambda: schema | {"additional_description": description}
-    return part
+def _score(predictor: "Predictor", encoded: "Encoded", job: "Job", request: Request) -> Any:
+    return predictor.score(
+        encoded.embeddings,
+        streamer=request.streamer,
+        target=request.target,
+        options=request.highlight_options,
+        progress=Progress(job),
+    )
 
 
-def _seconds(name: str, given: Any) -> tuple[float, ...]:
-    """Check a list of seconds, which gradio does not: a program may send any JSON."""
-    times = [] if given is None else given
-    numbers = isinstance(times, list) and all(type(one) in {int, float} for one in times)
-    if not (numbers and all(math.isfinite(one) and one >= 0 for one in times)):
-        raise gr.Error(f"{name} takes a list of seconds from 0 up, as in [30, 605].", print_exception=False)
-    return tuple(times)
+def _described(function: Callable[..., Awaitable[Any]], request: type[LogRequest]) -> Callable[..., Awaitable[Any]]:
+    """Add the fields of a request class to signature and docstring, from where Gradio and MCP take them.
+
+    Gradio reads one line per parameter, under "Args:".
+    """
+
+    @wraps(function)
+    async def endpoint(*args: Any, **kwargs: Any) -> Any:
+        return await function(*args, **kwargs)
+
+    signature = inspect.signature(function)
+    own = [p for p in signature.parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
+    fields = [
+        inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default)
+        for field in dataclasses.fields(request)
+    ]
+    texts = {p.name: _HELP[p.name] for p in own if p.name in _HELP} | help_texts(request)
+    endpoint.__signature__ = signature.replace(  # pyright: ignore[reportAttributeAccessIssue] - of PEP 362
+        parameters=[*own, *fields]
+    )
+    endpoint.__doc__ = "\n".join([inspect.getdoc(function) or "", "Args:", *(f"{n}: {t}" for n, t in texts.items())])
+    return endpoint
 
 
-async def _take_in(part: gr.File, place: str | None) -> str | None:
-    """Take a file by its address; that of an upload to this very machine, which gradio would refuse, is its place."""
-    address = urlsplit(place or "")
-    _, ours, path = address.path.partition("/gradio_api/file=")
-    if ours and address.hostname in {"127.0.0.1", "localhost", "::1"}:
+def _components(endpoint: Callable[..., Any]) -> dict[str, Any]:
+    """Create the components that check and describe the parameters of an endpoint."""
+    parameters = inspect.signature(endpoint).parameters
+    return {
+        name: _component(name, parameters[name].default, text)
+        for name, text in get_function_description(endpoint)[1].items()
+        if text
+    }
+
+
+def _component(name: str, default: Any, description: str) -> Component:
+    if name in _FILES:
+        component = gr.File(label=name)
+        component.async_move_resource_to_block_cache = partial(_accept_file, component)
+    elif name == "at":
+        component = gr.JSON([], label=name)
+    elif name in _CHOICES and isinstance(default, tuple):
+        component = gr.CheckboxGroup([*_CHOICES[name]], value=[*default], label=name)
+    elif name in _CHOICES:
+        component = gr.Radio([*_CHOICES[name]], value=default, label=name)
+    elif isinstance(default, int | float) or name in _NUMBERS:
+        precision = 0 if isinstance(default, int) else None
+        component = gr.Number(default, precision=precision, minimum=MINIMUM.get(name), label=name)
+    else:
+        component = gr.Textbox(default, label=name)
+    schema = _SECONDS_SCHEMA if name == "at" else component.api_info_as_input()
+    component.api_info_as_input = lambda: schema | {"additional_description": description}
+    return component
+
+
+_SECONDS_SCHEMA = {"type": "array", "items": {"type": "number"}}
+
+
+def _check_seconds(name: str, times_s: Any) -> tuple[float, ...]:
+    """Check a list of times, which Gradio does not: a program may send any JSON."""
+    if isinstance(times_s, list) and all(
+        type(time_s) in {int, float} and math.isfinite(time_s) and time_s >= 0 for time_s in times_s
+    ):
+        return tuple(times_s)
+    raise user_error(f"{name} takes a list of seconds from 0 up, such as [30, 605].")
+
+
+async def _accept_file(component: gr.File, url_or_file_path: str | Path | None) -> str | None:
+    """Accept a file by its address. The address of an upload to this server, which Gradio would refuse, is its path."""
+    url = urlsplit(str(url_or_file_path or ""))
+    _, is_upload, path = url.path.partition("/gradio_api/file=")
+    if is_upload and url.hostname in {"127.0.0.1", "localhost", "::1"}:
         file = Path(unquote(path)).resolve()
-        if Path(part.GRADIO_CACHE).resolve() in file.parents and file.is_file():
-            place = str(file)
-    return await gr.File.async_move_resource_to_block_cache(part, place)
-
-
-_LIST = {"type": "array", "items": {"type": "number"}}
-_PARTS: dict[str, Callable[..., gr.components.Component]] = {
-    **dict.fromkeys(("recording", "comments", "transcript", "log"), gr.File),
-    **dict.fromkeys(("stream_start", "streamer", "model", "target"), partial(gr.Textbox, "")),
-    "sources": partial(gr.CheckboxGroup, list(SOURCES), value=list(SOURCES)),
-    "comment_offset_s": partial(gr.Number, 0.0),
-    "highlights": partial(gr.Number, 5, precision=0, minimum=1),
-    "min_gap_s": partial(gr.Number, 60.0, minimum=0),
-    "padding_s": partial(gr.Number, 0.0, minimum=0),
-    "max_length_s": partial(gr.Number, 300.0, minimum=1),
-    "at": partial(gr.JSON, []),
-    "counted": partial(gr.CheckboxGroup, list(KINDS), value=list(COUNTED)),
-}
+        if Path(component.GRADIO_CACHE).resolve() in file.parents and file.is_file():
+            url_or_file_path = str(file)
+    return await gr.File.async_move_resource_to_block_cache(component, url_or_file_path)

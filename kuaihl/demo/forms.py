@@ -1,136 +1,98 @@
-"""What a visitor or a program gives: checked, gathered, and wrong parts told in words that fit a page."""
+"""What visitors and programs send: checked and converted, with errors as the page shows them."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import Any, TypeVar
 
 import gradio as gr
 
-from kuaihl.comments.selection import COUNTED
-from kuaihl.demo.layout import COMMENTS, SOURCES, STREAM_START
-from kuaihl.demo.model_cache import OWN
 from kuaihl.errors import KuaiHLError
-
-if TYPE_CHECKING:
-    from kuaihl.demo.pipeline import Inputs, Settings
-    from kuaihl.model.config import KuaiHLConfig
+from kuaihl.request import Request
 
 logger = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
 LOOPBACK = {"localhost", "127.0.0.1", "::1", "[::1]"}
-_INSTEAD = {
-    "--stream-start ": "",
-    " (in Python stream_start=)": f" (“{STREAM_START}”, under “{COMMENTS}”; for programs stream_start)",
-}
-"""What the command line and Python call a part, and what the page does."""
+_DEFAULTS = Request()
+_PAGE_WORDS = {"--stream-start ": "“Stream start” under “Comments”, as in ", " (in Python stream_start=)": ""}
+"""What the command line and Python call a field, and what the page calls it."""
 
 
-def from_this_machine(request: gr.Request) -> bool:
-    """Whether a request was made on this machine, to this machine, and through no proxy."""
-    host = request.headers.get("host", "").rsplit(":", 1)[0]
-    forwarded = any(name in request.headers for name in ("x-forwarded-for", "x-forwarded-host", "forwarded"))
-    return request.client is not None and {request.client.host, host} <= LOOPBACK and not forwarded
+def user_error(message: str) -> gr.Error:
+    """Return an error that the page shows and that is not logged. Its text is not interpreted as HTML."""
+    return gr.Error(escape(message, quote=False), duration=None, print_exception=False)
 
 
-def source_of(request: gr.Request, recording: str | None, path: str, *, own_machine: bool) -> Path:
-    """Choose between a recording that was uploaded and the path of one on this machine."""
-    if path and not (own_machine and from_this_machine(request)):
-        raise gr.Error("Only an app on your own machine takes a path. Upload the recording instead.")
-    if not (path or recording):
-        raise gr.Error("Choose a recording first, or click the example.", print_exception=False)
-    return Path(path.strip(" \"'")).expanduser().resolve() if path else Path(recording)
-
-
-def inputs_of(recording: Path, comments: str | None, transcript: str | None, stream_start: str) -> "Inputs":
-    """Gather the files of a visitor."""
-    from kuaihl.demo.pipeline import Inputs
-
-    others = [Path(file) if file else None for file in (comments, transcript)]
-    return Inputs(recording, *others, stream_start=stream_start.strip() or None)
-
-
-def settings_of(
-    streamer: str | None,
-    sources: Sequence[str],
-    highlights: float = 5,
-    min_gap_s: float = 60.0,
-    padding_s: float = 0.0,
-    max_length_s: float = 300.0,
-    comment_offset_s: float | None = 0.0,
-    counted: Sequence[str] = COUNTED,
-    model: str | None = OWN,
-    target: str | None = None,
-) -> "Settings":
-    """Gather the settings of a visitor."""
-    from kuaihl.demo.pipeline import Settings
-    from kuaihl.highlights import HighlightOptions
-
-    if not sources:
-        raise gr.Error("Nothing is left to predict from: leave at least one source on.", print_exception=False)
-    lengths = {"min_gap_s": min_gap_s, "padding_s": padding_s, "max_length_s": max_length_s}
-    try:
-        options = HighlightOptions(top_k=int(highlights), **{name: float(given) for name, given in lengths.items()})
-    except ValueError as error:
-        raise gr.Error(f"Highlights: {error}.", print_exception=False) from error
-    return Settings(
-        streamer=streamer or None,
-        without=tuple(name for name in SOURCES if name not in sources),
-        options=options,
-        comment_offset_s=float(comment_offset_s or 0.0),
-        counted=tuple(counted),
-        model=(model or OWN).strip(),
-        target=target or None,
-    )
-
-
-def values_of(settings: "Settings") -> dict[str, object]:
-    """Return what `settings_of` gathered, by the names of its parameters."""
-    options = settings.options
-    return {
-        "streamer": settings.streamer or "",
-        "sources": [name for name in SOURCES if name not in settings.without],
-        "highlights": options.top_k,
-        "min_gap_s": options.min_gap_s,
-        "padding_s": options.padding_s,
-        "max_length_s": options.max_length_s,
-        "comment_offset_s": settings.comment_offset_s,
-        "counted": list(settings.counted),
-        "model": settings.model,
-        "target": settings.target,
-    }
-
-
-def check_enough(config: "KuaiHLConfig", inputs: "Inputs", settings: "Settings") -> list[str]:
-    """Refuse a run that has nothing to predict its target from: NothingToPredictFromError; return what it needs."""
-    from kuaihl.model.targets import check_sources, sources_of
-
-    left = [name for name in SOURCES if name not in settings.without]
-    check_sources(config, settings.target, left if inputs.comments else [name for name in left if name != "comments"])
-    counting = sources_of(config.targets[config.target_index(settings.target)])
-    return [name for name in left if name in counting]
-
-
-def told(error: KuaiHLError, *files: Path | None) -> gr.Error:
-    """Turn what a visitor can mend into what gradio shows: where files lie here is nobody's business."""
-    text = str(error)
+def from_kuaihl(error: KuaiHLError, *files: Path | None) -> gr.Error:
+    """Return an error of KuaiHL as the page shows it: with the names of files, but not their paths on the server."""
+    message = str(error)
     for file in filter(None, files):
-        text = text.replace(str(file), file.name)
-    for name, ours in _INSTEAD.items():
-        text = text.replace(name, ours)
-    return gr.Error(escape(text, quote=False), duration=None, print_exception=False)
+        message = message.replace(str(file), file.name)
+    for ours, theirs in _PAGE_WORDS.items():
+        message = message.replace(ours, theirs)
+    return user_error(message)
 
 
-def telling(work: Callable[[], _T], *files: Path | None) -> _T:
-    """Do the work on a visitor's files; of what goes wrong, tell what they can mend, and log what is our own fault."""
+def report_errors(work: Callable[[], _T], *files: Path | None) -> _T:
+    """Do the work on a visitor's files. Their mistakes are shown to them, other errors only logged."""
     try:
         return work()
     except KuaiHLError as error:
-        raise told(error, *files) from error
-    except gr.Error:  # of those who lend a GPU, too
+        raise from_kuaihl(error, *files) from error
+    except gr.Error:
         raise
     except Exception as error:
-        logger.exception("a visitor's work failed")
-        raise gr.Error("A fault of ours, which the server's log describes.", print_exception=False) from error
+        logger.exception("A job failed")
+        raise user_error("Internal error. See the server log.") from error
+
+
+def is_local(http: gr.Request) -> bool:
+    """Return whether a request comes from this machine, without a proxy."""
+    host = http.headers.get("host", "").rsplit(":", 1)[0]
+    forwarded = any(name in http.headers for name in ("x-forwarded-for", "x-forwarded-host", "forwarded"))
+    return http.client is not None and {http.client.host, host} <= LOOPBACK and not forwarded
+
+
+def recording_path(http: gr.Request, upload: str | None, path: str, *, own_machine: bool) -> Path:
+    """Return the uploaded recording, or the one whose path on this machine was given."""
+    path = path.strip(" \"'")
+    if path and not (own_machine and is_local(http)):
+        raise user_error("This server takes no paths. Upload the recording instead.")
+    if path:
+        return Path(path).expanduser().resolve()
+    if not upload:
+        raise user_error("Choose a recording first, or click the example.")
+    return Path(upload)
+
+
+def request_from(values: Mapping[str, Any]) -> Request:
+    """Build a request from the values of its components.
+
+    Raises
+    ------
+    gr.Error
+        A value is out of range.
+    """
+    try:
+        return Request(**{name: _convert(name, value) for name, value in values.items() if value not in (None, "")})
+    except KuaiHLError as error:
+        raise from_kuaihl(error) from error
+
+
+def _convert(name: str, value: Any) -> Any:
+    if name == "transcript":
+        return Path(value)
+    default = getattr(_DEFAULTS, name)
+    if default is not None:
+        return type(default)(value)
+    return value.strip() if isinstance(value, str) else value
+
+
+def request_values(request: Request) -> dict[str, Any]:
+    """Return the values of the components of a request, by field name."""
+    return {
+        name: list(value) if isinstance(value, tuple) else "" if value is None else value
+        for name, value in vars(request).items()
+    }

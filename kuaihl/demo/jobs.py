@@ -1,4 +1,4 @@
-"""Work for visitors: each job in a thread and a folder of its own; it can be stopped, and leaves nothing behind."""
+"""Jobs of visitors: each runs in a thread and has a folder. It can be stopped, and then leaves nothing behind."""
 
 import asyncio
 import ctypes
@@ -17,158 +17,170 @@ from typing import Any, TypeVar
 _T = TypeVar("_T")
 STAGES = {
     "opening": "Opening the files",
-    "listening": "Listening to the speech",
-    "looking": "Looking at the pictures",
-    "reading": "Reading the comments",
+    "listening": "Recognising speech",
+    "looking": "Encoding pictures",
+    "reading": "Encoding text",
     "predicting": "Predicting",
     "writing": "Writing the results",
 }
-"""Those of a run, in order, and what a visitor is told of them."""
-_OTHERS = {"cutting": "Cutting clips", "comparing": "Comparing with the sound", "explaining": "Finding the reasons"}
-_TELL_EVERY_S = 0.2
-_LET_GO_S = 0.5
-"""After so long nobody holds what a job that is over has read, nor the frames of its error."""
-_PART_OF_TIME = 10
-"""Files that are in use are kept anew after this part of the time for which files are kept."""
+"""Stages of a run, in order, with the texts that the page shows."""
+_OTHER_STAGES = {"cutting": "Cutting clips", "comparing": "Comparing with the sound", "explaining": "Explaining"}
+_REPORT_EVERY_S = 0.2
+_RELEASE_AFTER_S = 0.5
+"""By then nothing refers to the data of a finished job, or to the frames of its exception."""
+_TOUCHES = 10
+"""How often the age of files in use is reset during the time for which files are kept."""
 
 
 class Stopped(BaseException):
-    """The visitor pressed Cancel; no error, so that nothing on the way takes it for one."""
+    """The visitor pressed Cancel. Not an `Exception`, so that nobody handles it as an error."""
 
 
 @dataclass(slots=True)
 class Job:
-    """What goes on for a visitor: told its progress, it tells the visitor, and raises `Stopped` once it is to stop.
+    """A visitor's running job. Reports its progress, and raises `Stopped` from the next report after `stop`.
 
-    Stop and progress are files in ``folder``, since on ZeroGPU the work is done by another process. ``used`` are the
-    visitor's files, which are not to be removed for their age before the work is done.
+    Stop and progress are files in ``folder``, since on ZeroGPU another process does the work.
+
+    Attributes
+    ----------
+    folder
+        For the results.
+    show
+        Shows a fraction and a text, such as `gr.Progress`.
+    uploads
+        Files of the visitor that the job reads. They are not deleted for their age while it runs.
+    keep_s
+        For how long files are kept.
     """
 
     folder: Path
-    bar: Callable[..., object] = field(repr=False)
-    used: tuple[Path, ...] = ()
+    show: Callable[..., object] = field(repr=False)
+    uploads: tuple[Path, ...] = ()
     keep_s: float = 3600.0
     _stage: str = ""
-    _told_s: float = 0.0
-    _kept_s: float = field(default_factory=time.monotonic)
+    _reported_s: float = 0.0
+    _touched_s: float = field(default_factory=time.monotonic)
 
-    def __call__(self, stage: str, share: float) -> None:
-        """Tell which share of a stage is done."""
-        if self._stop.exists():
+    def __call__(self, stage: str, fraction: float) -> None:
+        """Report which fraction of a stage is done, at most a few times per second."""
+        if self._stop_file.exists():
             raise Stopped
         now_s = time.monotonic()
-        if stage == self._stage and now_s - self._told_s < _TELL_EVERY_S:
+        if stage == self._stage and now_s - self._reported_s < _REPORT_EVERY_S:
             return
-        if now_s - self._kept_s > self.keep_s / _PART_OF_TIME:
-            self.keep()
-        self._stage, self._told_s = stage, now_s
+        if now_s - self._touched_s > self.keep_s / _TOUCHES:
+            self.touch_uploads()
+        self._stage, self._reported_s = stage, now_s
         number = f" ({list(STAGES).index(stage) + 1} of {len(STAGES)})" if stage in STAGES else ""
-        self.say(share, (STAGES | _OTHERS)[stage] + number)
+        self.report(fraction, (STAGES | _OTHER_STAGES)[stage] + number)
 
     @property
-    def _stop(self) -> Path:
+    def _stop_file(self) -> Path:
         return self.folder / ".stop"
 
     @property
-    def _said(self) -> Path:
-        return self.folder / ".said"
+    def _progress_file(self) -> Path:
+        return self.folder / ".progress"
 
-    def say(self, share: float, words: str) -> None:
-        """Show a share and words."""
-        (new := self._said.with_suffix(".new")).write_text(json.dumps([share, words]), "utf-8")
-        new.replace(self._said)
-        self.bar(share, desc=words)
+    def report(self, fraction: float, text: str) -> None:
+        """Show a fraction and a text."""
+        new = self._progress_file.with_suffix(".new")
+        new.write_text(json.dumps([fraction, text]), "utf-8")
+        new.replace(self._progress_file)
+        self.show(fraction, desc=text)
 
-    def said(self) -> tuple[float, str]:
-        """Return the share and the words that were shown last."""
+    def last_report(self) -> tuple[float, str]:
+        """Return the fraction and the text that were reported last."""
         try:
-            return tuple(json.loads(self._said.read_text("utf-8")))
-        except OSError:  # not yet, or it is over
+            fraction, text = json.loads(self._progress_file.read_text("utf-8"))
+        except OSError:  # no report yet, or the job is over
             return 0.0, ""
+        return fraction, text
 
     def stop(self) -> None:
         """Let the next report raise `Stopped`."""
-        self._stop.touch()
+        self._stop_file.touch()
 
-    def keep(self) -> None:
-        """Let the time of the visitor's files begin anew."""
-        self._kept_s = time.monotonic()
-        for file in self.used:
-            with suppress(OSError):  # who reads it will say so
+    def touch_uploads(self) -> None:
+        """Reset the age of the visitor's files."""
+        self._touched_s = time.monotonic()
+        for file in self.uploads:
+            with suppress(OSError):
                 os.utime(file)
 
-    def over(self) -> None:
-        """Remove what told of the work; what it made stays."""
-        for note in self._stop, self._said:
-            note.unlink(missing_ok=True)
+    def clean_up(self) -> None:
+        """Remove the files for stop and progress; results stay."""
+        for file in self._stop_file, self._progress_file:
+            file.unlink(missing_ok=True)
 
 
 class Jobs:
-    """All that goes on, and the folders of what is over: ``run-…`` in ``folder``, each for ``keep_s`` seconds.
+    """All running jobs, and the folders ``run-*`` in ``folder``, each of which is kept for ``keep_s`` seconds.
 
-    ``swept`` is called whenever folders may have been removed.
+    ``on_sweep`` is called whenever folders may have been removed.
     """
 
-    def __init__(self, folder: Path, *, keep_s: float, swept: Callable[[], None]) -> None:
+    def __init__(self, folder: Path, *, keep_s: float, on_sweep: Callable[[], None]) -> None:
         self.folder, self.keep_s = folder, keep_s
-        self._swept = swept
-        self._going: set[Path] = set()
+        self._on_sweep = on_sweep
+        self._running: set[Path] = set()
 
-    def begin(self, bar: Callable[..., object], *used: Path | None) -> Job:
-        """Make a folder for a job that uses a visitor's files; those that nobody uploaded are left alone."""
+    def begin(self, show: Callable[..., object], *files: Path | None) -> Job:
+        """Create a job and its folder. Those of ``files`` that are uploads are kept while it runs."""
         self.folder.mkdir(parents=True, exist_ok=True)
         folder = Path(tempfile.mkdtemp(prefix="run-", dir=self.folder))
-        self._going.add(folder)
-        uploads = tuple(file for file in used if file and self.folder in file.parents)
-        job = Job(folder, bar, uploads, self.keep_s)
-        job.keep()
+        self._running.add(folder)
+        uploads = tuple(file for file in files if file and self.folder in file.parents)
+        job = Job(folder, show, uploads, self.keep_s)
+        job.touch_uploads()
         return job
 
-    async def do(self, job: Job, work: Callable[[], _T], *, keep: bool = False) -> _T:
-        """Do ``work`` in a thread; the folder stays if ``keep`` and it succeeds.
+    async def run(self, job: Job, work: Callable[[], _T], *, keep: bool = False) -> _T:
+        """Run ``work`` in a thread. The folder stays if ``keep`` and the work succeeds.
 
-        Who cancels waits until it has stopped, so that the next one's turn does not come before.
+        When cancelled, wait until the work has stopped, so that the next job does not start before.
         """
         task = asyncio.create_task(asyncio.to_thread(work))
         try:
-            found = await asyncio.shield(task)
-        except BaseException:  # of the work, or that of a visitor who cancels
+            result = await asyncio.shield(task)
+        except BaseException:  # of the work, or cancelled
             job.stop()
             task.add_done_callback(lambda _: self._end(job, keep=False))
             await asyncio.wait([task])
             raise
         self._end(job, keep=keep)
-        return found
+        return result
 
     def _end(self, job: Job, *, keep: bool) -> None:
-        job.over()
+        job.clean_up()
         if not keep:
             shutil.rmtree(job.folder, ignore_errors=True)
-        self._going.discard(job.folder)
+        self._running.discard(job.folder)
         loop = asyncio.get_running_loop()
-        loop.call_later(_LET_GO_S, loop.run_in_executor, None, give_back)
+        loop.call_later(_RELEASE_AFTER_S, loop.run_in_executor, None, release_memory)
 
     def sweep(self) -> None:
-        """Remove the folders whose time is over: also those of programs, which have no session, and of servers before.
+        """Remove folders that are too old, including those of API calls and of earlier servers.
 
-        What goes on is left alone, however long it takes.
+        Folders of running jobs stay, however old they are.
         """
         for folder in self.folder.glob("run-*"):
-            with suppress(FileNotFoundError):  # its session was quicker
-                if folder not in self._going and time.time() - folder.stat().st_mtime > self.keep_s:
+            with suppress(FileNotFoundError):  # removed by its session meanwhile
+                if folder not in self._running and time.time() - folder.stat().st_mtime > self.keep_s:
                     shutil.rmtree(folder, ignore_errors=True)
-        self._swept()
+        self._on_sweep()
 
     @asynccontextmanager
     async def sweeping(self, _: Any) -> AsyncIterator[None]:
-        """Sweep now and then for as long as a server lives, whether or not anybody comes."""
+        """Sweep regularly while the server runs, even if nobody visits it."""
 
-        async def now_and_then() -> None:
+        async def sweep_forever() -> None:
             while True:
                 await asyncio.to_thread(self.sweep)
                 await asyncio.sleep(max(1.0, self.keep_s / 60))
 
-        task = asyncio.create_task(now_and_then())
+        task = asyncio.create_task(sweep_forever())
         try:
             yield
         finally:
@@ -177,8 +189,8 @@ class Jobs:
                 await task
 
 
-def give_back() -> None:
-    """Give the memory of what is over back to the system, which glibc would keep for the next one; others give it."""
+def release_memory() -> None:
+    """Return freed memory to the system, which glibc would keep."""
     gc.collect()
-    with suppress(AttributeError, TypeError):  # macOS, Windows
+    with suppress(AttributeError, TypeError, OSError):  # macOS, Windows
         ctypes.CDLL(None).malloc_trim(0)

@@ -1,99 +1,165 @@
-"""What the page is made of: what a visitor fills in, and what a result fills. What happens on a click is app.py's."""
+"""The components of the page: what a visitor fills in, and what a result fills. `kuaihl.demo.page` connects them."""
 
-from collections.abc import Callable
+import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypedDict, get_args
 
 import gradio as gr
 from gradio.data_classes import FileData
 
-from kuaihl.comments.selection import COUNTED
+from kuaihl.paths import assets_folder
+from kuaihl.request import MINIMUM, By, Request, help_texts
 
+ASSETS = assets_folder()
+EXAMPLE = [str(ASSETS / "example" / name) for name in ("recording.mp4", "comments.json")]
+EXAMPLE_LABEL = "A simulated stream and its chat"
 DOWNLOADS = (
     "report.html", "prediction.json", "segments.csv", "chapters.txt", "highlights.srt", "highlights.edl",
     "highlights.otio",
 )  # fmt: skip
-EXAMPLE_LABEL = "A simulated stream and its chat"
-COMMENTS, STREAM_START = "Comments", "Stream start"
-"""Labels of what is set for a log, and of the field in it that errors name."""
-SOMEBODY_NEW = ("Somebody new", "")
-NOTHING_YET = "<p>The recording as it would have arrived. What was predicted never changes afterwards.</p>"
-SOURCES = ("pictures", "speech", "comments")
-KINDS = [("Messages", "message"), ("Commands (!…)", "command"), ("Paid", "paid"), ("Gifts", "gift"), ("Bots", "bot"),
-         ("Notices", "notice")]  # fmt: skip
+UNKNOWN_STREAMER = ("Unknown streamer", "")
+REPLAY_HINT = "<p>Replays the recording as if it were live. Earlier predictions never change.</p>"
+_KINDS = [
+    ("Messages", "message"), ("Commands (!…)", "command"), ("Paid", "paid"), ("Gifts", "gift"), ("Bots", "bot"),
+    ("Notices", "notice"),
+]  # fmt: skip
+_DEFAULTS, _HELP = Request(), help_texts(Request)
 
 
-def inputs(
-    example: list[str], *, models: list[tuple[str, str]], fitting: Callable[[], None], own_machine: bool
-) -> tuple[Any, ...]:
-    """Lay out the column at the left: files, settings, a path on one's own machine, Run and Cancel.
+class Hidden(TypedDict):
+    """Options of private events that show no progress."""
 
-    ``fitting`` lays out what fits a log to its recording.
-    """
-    recording = gr.File(label="Recording", height=108, elem_id="recording")
-    hint = {"placeholder": "… or its path on this machine", "show_label": False, "container": False}
-    paths = [gr.Textbox("", label="Path of the recording", elem_id="path", **hint)] if own_machine else []
-    comments = gr.File(label="Comment log (optional)", height=108, elem_id="comments")
-    with gr.Row():
-        start = gr.Button("Run", variant="primary", min_width=100, elem_id="run")
-        cancel = gr.Button("Cancel", visible=False, min_width=100, elem_id="cancel")
-    gr.set_static_paths([Path(example[0]).parent])  # served from there: copies would be removed after an hour
-    gr.Examples([example], [recording, comments], label="Example", example_labels=[EXAMPLE_LABEL])
-    with gr.Accordion("Settings", open=False, elem_id="settings"):
-        target = gr.Dropdown([], label="What to predict", visible=False, elem_id="target")
-        labels = [(name.capitalize(), name) for name in SOURCES]
-        sources = gr.CheckboxGroup(labels, value=list(SOURCES), label="Predict from")
-        highlights = gr.Slider(1, 20, 5, step=1, label="Highlights at most")
-        gap = gr.Slider(0, 600, 60, step=30, label="Seconds between them at least")
-        length = gr.Slider(30, 600, 300, step=30, label="Seconds long at most")
-        padding = gr.Slider(0, 60, 0, step=5, label="Seconds added at both ends")
-        streamer = gr.Dropdown([SOMEBODY_NEW], value="", label="Streamer", info="Those that the model knows",
-                               elem_id="streamer")  # fmt: skip
-    with gr.Accordion(COMMENTS, open=False, elem_id="comment-settings"):
-        offset = gr.Number(0, label="Comment offset", info="Seconds added to the time of every comment")
-        fitting()
-        counted = gr.CheckboxGroup(KINDS, value=list(COUNTED), label="What counts as a comment")
-        stream_start = gr.Textbox("", label=STREAM_START, info="For logs by the wall clock, with the time zone",
-                                  placeholder="2024-05-01T20:00:00+02:00", elem_id="stream-start")  # fmt: skip
-    with gr.Accordion("Transcript and model", open=False, elem_id="more"):
-        transcript = gr.File(label="Subtitles, instead of listening", height=108, elem_id="transcript")
-        hint = "A folder or a Hub id (owner/name) can be typed" if own_machine else None
-        model = gr.Dropdown(models, value=models[0][1], label="Model", info=hint, allow_custom_value=own_machine)
-    files = [recording, comments, transcript, stream_start]
-    settings = [streamer, sources, highlights, gap, padding, length, offset, counted, model, target]
-    return files, settings, paths, start, cancel
+    show_progress: Literal["hidden"]
+    api_visibility: Literal["private"]
 
 
-def results(assets: Path) -> tuple[Any, ...]:
-    """Lay out what a result fills, the tabs, the rows of highlights, the files, and what plays it live."""
-    with gr.Row(elem_id="result"):
-        with gr.Column(scale=2, min_width=300):
-            player = gr.Video(show_label=False, interactive=False, height=212, buttons=[], elem_id="player")
-            still = gr.HTML(visible=False, elem_id="still")
-            rows = gr.HTML(js_on_load=(assets / "highlights.js").read_text("utf-8"), elem_id="highlights")
-        with gr.Column(scale=3, min_width=300), gr.Tabs(elem_id="tabs") as tabs:
-            with gr.Tab("Curve"):
-                curve = gr.Plot(show_label=False, elem_id="curve")
-            with gr.Tab("Why"):
-                which = gr.Dropdown([], label="Prediction to explain", container=False, elem_id="which")
-                why = gr.HTML(elem_id="why")
-            with gr.Tab("Live"):
-                with gr.Row(elem_id="playing"):
-                    play = gr.Button("Play", size="sm", min_width=64, scale=1, elem_id="play")
-                    stop = gr.Button("Stop", size="sm", min_width=64, scale=1, elem_id="stop")
-                    pause_s = gr.Slider(0, 2, 0.3, step=0.1, label="Seconds a segment", min_width=240, scale=4)
-                live = gr.Plot(show_label=False, elem_id="live-curve")
-                arrived = gr.HTML(NOTHING_YET, elem_id="arrived")
-            with gr.Tab("Alignment"):
-                alignment = gr.Plot(show_label=False, elem_id="alignment")
-            with gr.Tab("Segments"):
-                widths = ["16%", "15%", "21%", "48%"]
-                table = gr.Dataframe(wrap=True, column_widths=widths, max_height=400, elem_id="table")
-    # gr.Video would transcode, whole, what it takes for unplayable; playable() has decided that already.
-    player.postprocess = lambda value: value and FileData(path=value, orig_name=Path(value).name)
-    with gr.Row(elem_id="downloads"):
-        files = [gr.DownloadButton(name, size="sm", min_width=96) for name in DOWNLOADS]
-        cut = gr.Button("Cut clips", size="sm", min_width=96, elem_id="cut")
-        clips = gr.DownloadButton("clips.zip", size="sm", min_width=96, visible=False, elem_id="clips")
-    shown = [player, still, which, why, alignment, rows, curve, table, live, arrived]
-    return shown, tabs, rows, files, (cut, clips), (pause_s, play, stop)
+class Quiet(Hidden):
+    """Options of such events that are handled at once, without the queue."""
+
+    queue: bool
+
+
+HIDDEN: Hidden = {"show_progress": "hidden", "api_visibility": "private"}
+QUIET: Quiet = {"queue": False, **HIDDEN}
+
+
+class Form:
+    """What a visitor fills in. Components with the name of a field of `Request` hold its value."""
+
+    def __init__(self, checkpoints: list[str], *, own_machine: bool) -> None:
+        self.recording = gr.File(label="Recording", height=108, elem_id="recording")
+        self.path = gr.Textbox(
+            "",
+            label="Path of the recording",
+            placeholder="… or its path on this machine",
+            show_label=False,
+            container=False,
+            visible=own_machine,
+            elem_id="path",
+        )
+        self.comments = gr.File(label="Comment log (optional)", height=108, elem_id="comments")
+        with gr.Row():
+            self.start = gr.Button("Run", variant="primary", min_width=100, elem_id="run")
+            self.cancel = gr.Button("Cancel", visible=False, min_width=100, elem_id="cancel")
+        gr.set_static_paths([Path(EXAMPLE[0]).parent])  # not copied: copies are deleted after an hour
+        gr.Examples([EXAMPLE], [self.recording, self.comments], label="Example", example_labels=[EXAMPLE_LABEL])
+        with gr.Accordion("Settings", open=False, elem_id="settings"):
+            self.target = gr.Dropdown([], label="Predict", visible=False, elem_id="target")
+            sources = [(source.capitalize(), source) for source in _DEFAULTS.sources]
+            self.sources = gr.CheckboxGroup(sources, value=[*_DEFAULTS.sources], label="Predict from")
+            by = [(name.capitalize(), name) for name in get_args(By)]
+            self.by = gr.Radio(by, value=_DEFAULTS.by, label="Rank by", info=_HELP["by"])
+            self.highlights = _slider("highlights", "Number of highlights", maximum=20, step=1)
+            self.budget_s = gr.Number(_DEFAULTS.budget_s, label="Max total length (s)", info=_HELP["budget_s"])
+            self.min_gap_s = _slider("min_gap_s", "Minimum gap (s)", maximum=600, step=30)
+            self.min_length_s = _slider("min_length_s", "Min length (s)", maximum=300, step=5)
+            self.max_length_s = _slider("max_length_s", "Max length (s)", maximum=600, step=5)
+            self.padding_s = _slider("padding_s", "Padding (s)", maximum=60, step=5)
+            self.streamer = gr.Dropdown(
+                [UNKNOWN_STREAMER], value="", label="Streamer", info=_HELP["streamer"], elem_id="streamer"
+            )
+        with gr.Accordion("Comments", open=False, elem_id="comment-settings"):
+            self.comment_offset_s = gr.Number(
+                _DEFAULTS.comment_offset_s, label="Comment offset (s)", info=_HELP["comment_offset_s"]
+            )
+            self.check_timing = gr.Button("Check against the sound", size="sm", elem_id="check-timing")
+            self.timing_figure = gr.Plot(show_label=False, visible=False, elem_id="timing-figure")
+            self.timing_text = gr.HTML(elem_id="timing-text")
+            self.apply_offset = gr.Button(visible=False, size="sm", elem_id="apply-offset")
+            self.counted = gr.CheckboxGroup(_KINDS, value=[*_DEFAULTS.counted], label="Count as comments")
+            self.stream_start = gr.Textbox(
+                "",
+                label="Stream start",
+                info=_HELP["stream_start"],
+                placeholder="2024-05-01T20:00:00+02:00",
+                elem_id="stream-start",
+            )
+        with gr.Accordion("Transcript and model", open=False, elem_id="more"):
+            self.transcript = gr.File(
+                label="Transcript (replaces speech recognition)", height=108, elem_id="transcript"
+            )
+            self.checkpoint = gr.Dropdown(
+                [("KuaiHL's own", ""), *((name, name) for name in checkpoints)],
+                value="",
+                label="Model",
+                info=_HELP["checkpoint"] if own_machine else None,
+                allow_custom_value=own_machine,
+                elem_id="checkpoint",
+            )
+
+    @property
+    def request(self) -> dict[str, Any]:
+        """The components of a request, by field name."""
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(Request)}
+
+
+class Results:
+    """What a result fills: status, player, highlights, tabs and downloads."""
+
+    def __init__(self) -> None:
+        self.status = gr.HTML((ASSETS / "empty.html").read_text("utf-8"), elem_id="status")
+        with gr.Column(visible=False) as self.body:
+            with gr.Row(elem_id="result"):
+                with gr.Column(scale=2, min_width=300):
+                    self.player = gr.Video(
+                        show_label=False, interactive=False, height=212, buttons=[], elem_id="player"
+                    )
+                    self.player.postprocess = _postprocess_video
+                    self.still = gr.HTML(visible=False, elem_id="still")
+                    script = (ASSETS / "highlights.js").read_text("utf-8")
+                    self.highlights = gr.HTML(js_on_load=script, elem_id="highlights")
+                with gr.Column(scale=3, min_width=300), gr.Tabs(elem_id="tabs") as self.tabs:
+                    with gr.Tab("Curve"):
+                        self.curve = gr.Plot(show_label=False, elem_id="curve")
+                    with gr.Tab("Why"):
+                        self.segment = gr.Dropdown(
+                            [], label="Prediction to explain", container=False, elem_id="segment"
+                        )
+                        self.explanation = gr.HTML(elem_id="explanation")
+                    with gr.Tab("Live"):
+                        with gr.Row(elem_id="replay-controls"):
+                            self.replay = gr.Button("Replay", size="sm", min_width=64, scale=1, elem_id="replay")
+                            self.stop = gr.Button("Stop", size="sm", min_width=64, scale=1, elem_id="stop")
+                            self.pause_s = gr.Slider(
+                                0, 2, 0.3, step=0.1, label="Seconds per segment", min_width=240, scale=4
+                            )
+                        self.live_curve = gr.Plot(show_label=False, elem_id="live-curve")
+                        self.live_text = gr.HTML(REPLAY_HINT, elem_id="live-text")
+                    with gr.Tab("Alignment"):
+                        self.alignment = gr.Plot(show_label=False, elem_id="alignment")
+                    with gr.Tab("Segments"):
+                        widths: list[str | int] = ["16%", "15%", "21%", "48%"]
+                        self.table = gr.Dataframe(wrap=True, column_widths=widths, max_height=400, elem_id="table")
+            with gr.Row(elem_id="downloads"):
+                self.downloads = {name: gr.DownloadButton(name, size="sm", min_width=96) for name in DOWNLOADS}
+                self.cut = gr.Button("Cut clips", size="sm", min_width=96, elem_id="cut")
+                self.clips = gr.DownloadButton("clips.zip", size="sm", min_width=96, visible=False, elem_id="clips")
+
+
+def _slider(name: str, label: str, *, maximum: float, step: float) -> gr.Slider:
+    return gr.Slider(MINIMUM[name], maximum, getattr(_DEFAULTS, name), step=step, label=label, info=_HELP[name])
+
+
+def _postprocess_video(value: str | Path | None) -> FileData | None:
+    """Pass a file as it is. gr.Video would transcode what it takes for unplayable; `playable` has decided already."""
+    return FileData(path=str(value), orig_name=Path(value).name) if value else None

@@ -1,4 +1,4 @@
-"""The checkpoints that a server offers, few of them in memory at a time."""
+"""The checkpoints that a server offers, two of them in memory at a time."""
 
 from collections import OrderedDict
 from collections.abc import Callable
@@ -13,22 +13,20 @@ from kuaihl.errors import CheckpointError
 if TYPE_CHECKING:
     from kuaihl.predictor import Predictor
 
-OWN = ""
-"""What the checkpoint that comes with the project goes by."""
-IN_MEMORY = 2
+MAX_IN_MEMORY = 2
 
 
-class Shelf:
-    """Checkpoints by name.
+class ModelCache:
+    """Predictors by the name of their checkpoint; None is the checkpoint that comes with KuaiHL.
 
     Parameters
     ----------
     folder
-        Each checkpoint in it is offered by the name of its folder, beside the project's own.
+        Each checkpoint in it is offered by the name of its folder.
     device
-        Where they compute; the first GPU if there is one, else the CPU, if not given.
+        Where they compute. By default the first GPU if there is one, else the CPU.
     load
-        Loads one, from a path or an id on the Hub; with nothing given the project's own.
+        Loads a checkpoint from a path or a Hub id, or the one of KuaiHL without arguments.
     """
 
     def __init__(
@@ -38,52 +36,47 @@ class Shelf:
         device: str | None = None,
         load: "Callable[..., Predictor] | None" = None,
     ) -> None:
-        found = sorted(file.parent for file in folder.glob("*/config.json")) if folder else []
-        self.places = {place.name: place for place in found if (place / "model.safetensors").is_file()}
+        configs = sorted(folder.glob("*/config.json")) if folder else []
+        self.folders = {c.parent.name: c.parent for c in configs if c.with_name("model.safetensors").is_file()}
         self._load = load or partial(_load, device=device)
-        self._loaded: OrderedDict[str, Future[Predictor]] = OrderedDict()
+        self._predictors: OrderedDict[str | None, Future[Predictor]] = OrderedDict()
         self._lock = Lock()
 
-    @property
-    def choices(self) -> list[tuple[str, str]]:
-        """What to show and the name, of all that are offered."""
-        return [("The one that comes with KuaiHL", OWN), *((name, name) for name in self.places)]
-
-    def get(self, name: str = OWN, *, anywhere: bool = False) -> "Predictor":
-        """Return a model, loaded; who asks for one that is being loaded waits.
+    def get(self, name: str | None = None, *, allow_any: bool = False) -> "Predictor":
+        """Return a predictor, loaded. Concurrent callers wait for one load.
 
         Parameters
         ----------
         name
-            One that is offered; with ``anywhere`` also a path or an id on the Hub.
+            A checkpoint that is offered; with ``allow_any`` also a path or a Hub id.
 
         Raises
         ------
         CheckpointError
-            It is not offered, or cannot be loaded.
+            The checkpoint is not offered, or cannot be loaded.
         """
-        if name != OWN and name not in self.places and not anywhere:
+        if name is not None and name not in self.folders and not allow_any:
             raise CheckpointError(
-                f"There is no checkpoint {name!r} here. There are: {', '.join(self.places) or 'none'}."
+                f"There is no checkpoint {name!r} here. Available: {', '.join(self.folders) or 'none'}."
             )
         with self._lock:
-            waiting = self._loaded.pop(name, None)
-            promised = waiting or Future()
-            while len(self._loaded) >= IN_MEMORY:
-                self._loaded.popitem(last=False)  # the one not asked for the longest
-            self._loaded[name] = promised
-        if waiting is None:
+            cached = self._predictors.pop(name, None)
+            future = cached or Future()
+            while len(self._predictors) >= MAX_IN_MEMORY:
+                self._predictors.popitem(last=False)  # least recently used
+            self._predictors[name] = future
+        if cached is None:
             try:
-                promised.set_result(self._load(*([self.places.get(name, name)] if name else [])))
+                future.set_result(self._load(*([] if name is None else [self.folders.get(name, name)])))
             except BaseException as error:
                 with self._lock:
-                    self._loaded.pop(name, None)  # asked for again, it is tried again
-                promised.set_exception(error)
+                    self._predictors.pop(name, None)  # the next call tries again
+                future.set_exception(error)
                 raise
-        return promised.result()
+        return future.result()
 
 
-def _load(*place: str | Path, device: str | None) -> "Predictor":
+def _load(*path_or_repo: str | Path, device: str | None) -> "Predictor":
     from kuaihl.predictor import Predictor
 
-    return Predictor.from_pretrained(*place, device=device)
+    return Predictor.from_pretrained(*path_or_repo, device=device)

@@ -1,181 +1,190 @@
-"""A visitor's run: what takes long is found once in the files, and predicted from again whenever a setting changes."""
+"""From a visitor's files to a run: they are encoded once, and predicted again whenever a setting changes."""
 
 import hashlib
 import json
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 
 from kuaihl import attribution
 from kuaihl.comments import reader, selection
-from kuaihl.demo.model_cache import OWN
 from kuaihl.errors import CheckpointError, RecordingError
 from kuaihl.export.report import still
-from kuaihl.export.saving import stills_of, write_prediction
+from kuaihl.export.saving import save_prediction, stills_of
 from kuaihl.features.embeddings import SOURCES, Embeddings, Footage, Source
-from kuaihl.highlights import HighlightOptions
 from kuaihl.media.clips.writer import zip_clips
 from kuaihl.media.recording import Recording, open_recording, playable
 from kuaihl.predictor import Predictor
-from kuaihl.progress import Progress
+from kuaihl.progress import SILENT, Progress
 from kuaihl.records import CommentLog, Prediction
+from kuaihl.request import Request
 from kuaihl.session import replay
 
-_PIECE = 2**24
-ProgressCallback = Callable[[str, float], None]
+_BLOCK_BYTES = 2**24
 
 
 @dataclass(frozen=True, slots=True)
-class Inputs:
-    """The files of a run, and when the recording starts, for logs by the wall clock."""
+class Files:
+    """The files of a visitor; a transcript is part of the request."""
 
     recording: Path
     comments: Path | None = None
-    transcript: Path | None = None
-    stream_start: str | None = None
-
-    @property
-    def files(self) -> tuple[Path | None, ...]:
-        """All of them."""
-        return self.recording, self.comments, self.transcript
-
-    def key(self, progress: Callable[[float], None]) -> tuple[str | None, ...]:
-        """Tell recordings and transcripts apart by what is in them, wherever they lie.
-
-        Raises
-        ------
-        RecordingError
-            One of them cannot be read.
-        """
-        return tuple(file and _content(file, progress) for file in (self.recording, self.transcript))
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
-    """What can be changed without looking and listening again.
-
-    Streamer, sources that are left out, which highlights; what is added to the time of every comment, and which kinds
-    of them count (see `kuaihl.comments.kinds`); which model predicts (see `kuaihl.demo.model_cache`), and what.
-    """
-
-    streamer: str | None = None
-    without: tuple[Source, ...] = ()
-    options: HighlightOptions = field(default_factory=HighlightOptions)
-    comment_offset_s: float = 0.0
-    counted: tuple[str, ...] = selection.COUNTED
-    model: str = OWN
-    target: str | None = None
-
-    @property
-    def as_asked(self) -> dict[str, str | None]:
-        """What a predictor is asked for: whose stream it is, and what to predict."""
-        return {"streamer": self.streamer, "target": self.target}
-
-    @property
-    def of_comments(self) -> tuple[object, ...]:
-        """Those that change which comments are read where."""
-        return self.comment_offset_s, frozenset(self.counted)
-
-
-@dataclass(frozen=True, slots=True)
-class Given:
-    """What was given, opened: the recording, the log as it was read, and what tells recording and transcript apart."""
+class OpenedFiles:
+    """A recording, its log as it was read, and hashes of recording and transcript."""
 
     recording: Recording
     log: CommentLog | None = field(repr=False)
-    transcript: Path | None
-    key: tuple[str | None, ...]
+    key: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Material:
-    """What was found in files: ``footage``, pictures and speech, takes long; ``log`` is as it was read.
+class Encoded:
+    """An encoded recording, with what is needed to encode other comments.
 
-    ``encoders`` tells the weights that encoded it, ``key`` the files.
+    ``key`` identifies the files and ``encoders`` the weights that ``footage`` was encoded with; ``log`` is as it was
+    read, ``embeddings`` those of ``footage`` and the selected comments.
     """
 
-    key: tuple[str | None, ...]
+    key: tuple[str, ...]
     encoders: str
     footage: Footage = field(repr=False)
     log: CommentLog | None = field(repr=False)
-    encoded: Embeddings = field(repr=False)
+    embeddings: Embeddings = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A result, its files in ``folder``; ``stills`` are data URIs (or empty), one for each highlight."""
+    """A prediction and what the page shows of it.
+
+    Attributes
+    ----------
+    folder
+        Holds the files of the prediction.
+    player
+        A file that browsers can play, if any.
+    stills
+        Pictures of the highlights as data URIs, "" without pictures.
+    """
 
     folder: Path
-    opened: Recording = field(repr=False)
-    material: Material = field(repr=False)
-    settings: Settings
+    recording: Recording = field(repr=False)
+    encoded: Encoded = field(repr=False)
+    request: Request
     prediction: Prediction = field(repr=False)
     contributions: attribution.Contributions = field(repr=False)
     player: Path | None
     stills: tuple[str, ...] = field(repr=False)
 
 
-def read(inputs: Inputs, *, progress: ProgressCallback) -> Given:
-    """Open the files, which takes no GPU and not long.
+def open_files(files: Files, request: Request, *, progress: Progress = SILENT) -> OpenedFiles:
+    """Open the files, which is fast and needs no GPU.
 
     Raises
     ------
     RecordingError, CommentLogError
-        One of them cannot be read.
+        A file cannot be read.
     """
-    log = inputs.comments
-    if log is not None:
-        log = reader.read(log, stream_start=inputs.stream_start, progress=_third(progress, 0))
-    opened = open_recording(inputs.recording, progress=_third(progress, 1))
-    return Given(opened, log, inputs.transcript, inputs.key(_third(progress, 2)))
-
-
-def _third(progress: ProgressCallback, number: int) -> Callable[[float], None]:
-    return lambda share: progress("opening", (number + share) / 3)
+    reading, opening, hashing = progress.stage("opening").split(3)
+    log = files.comments and reader.read(files.comments, stream_start=request.stream_start, progress=reading)
+    recording = open_recording(files.recording, progress=opening)
+    key = tuple(_hash(file, hashing) for file in (files.recording, request.transcript) if file)
+    return OpenedFiles(recording, log, key)
 
 
 def encode(
     predictor: Predictor,
-    given: Given,
-    settings: Settings,
+    opened: OpenedFiles,
+    request: Request,
     *,
-    before: Material | None = None,
+    previous: Encoded | None = None,
     sources: Collection[Source] = SOURCES,
-    progress: ProgressCallback,
-) -> Material:
-    """Encode what was given; pictures and speech are taken from what was found before if it was in the same files.
+    progress: Progress = SILENT,
+) -> Encoded:
+    """Encode opened files. Pictures and speech of the ``previous`` result are reused if the files are the same.
 
-    Only ``sources`` are encoded, all of them for who may want to change what is predicted from.
+    Only ``sources`` are encoded: by default all, so that those to predict from can be changed later.
     """
     encoders = encoders_of(predictor)
-    if before is not None and (before.key, before.encoders) == (given.key, encoders):
-        footage = before.footage
+    if previous is not None and (previous.key, previous.encoders) == (opened.key, encoders):
+        footage = previous.footage
     else:
         footage = predictor.encode_footage(
-            given.recording, transcript=given.transcript, sources=[*sources], progress=Progress(progress)
+            opened.recording, transcript=request.transcript, sources=sources, progress=progress
         )
-    log = given.log if "comments" in sources else None
-    encoded = predictor.encode_comments(footage, log and placed(log, settings), progress=Progress(progress))
-    return Material(given.key, encoders, footage, log, encoded)
+    log = opened.log if "comments" in sources else None
+    embeddings = predictor.encode_comments(footage, _selected(log, request), progress=progress)
+    return Encoded(opened.key, encoders, footage, log, embeddings)
 
 
-def _content(file: Path, progress: Callable[[float], None]) -> str:
-    """Sum up what is in a file, for a small part of the time that encoding it takes; ``progress`` can stop it."""
-    digest = hashlib.sha256()
+def start_run(
+    predictor: Predictor,
+    recording: Recording,
+    encoded: Encoded,
+    request: Request,
+    folder: Path,
+    *,
+    progress: Progress = SILENT,
+) -> Run:
+    """Predict from an encoded recording, and write what the page shows into ``folder``."""
+    player = playable(recording, folder, progress=progress.stage("predicting"))
+    return _predict(predictor, recording, encoded, request, folder, player=player, progress=progress)
+
+
+def update_run(predictor: Predictor, run: Run, request: Request) -> Run:
+    """Predict with other settings or another model, into the same folder. Only comments are encoded again, if needed.
+
+    Raises
+    ------
+    CheckpointError
+        The model uses other encoders.
+    """
+    encoded = run.encoded
+    if predictor.checkpoint != run.prediction.checkpoint and encoders_of(predictor) != encoded.encoders:
+        raise CheckpointError(f"{predictor.checkpoint.name} uses other encoders. Press Run to encode the recording.")
+    if _comment_settings(request) != _comment_settings(run.request):
+        embeddings = predictor.encode_comments(encoded.footage, _selected(encoded.log, request))
+        encoded = replace(encoded, embeddings=embeddings)
+    return _predict(predictor, run.recording, encoded, request, run.folder, player=run.player)
+
+
+def still_at(run: Run, time_s: float) -> str:
+    """Return a picture of a recording that browsers cannot play as a data URI, "" if they can."""
+    return still(run.recording, time_s) if run.player is None else ""
+
+
+def replay_predictions(predictor: Predictor, run: Run) -> Iterator[Prediction]:
+    """Replay a run as if it were live: yield the prediction after every segment. Earlier scores never change."""
+    segments = []
+    for step in replay(predictor, run.encoded.embeddings, run.prediction):
+        segments.append(step.segment)
+        yield replace(
+            run.prediction, segments=tuple(segments), next_score=step.next_score, highlights=(), alignment=None
+        )
+
+
+def cut_clips(run: Run, *, progress: Progress = SILENT) -> Path:
+    """Cut the highlights of a run into a zip file in its folder."""
+    path = run.folder / "clips.zip"
+    zip_clips(run.recording, run.prediction.highlights, path, progress=progress)
+    return path
+
+
+def true_scores(recording: Path, *, target: str) -> tuple[float, ...] | None:
+    """Return the true LVTR of each segment from truth.json beside a simulated recording; None if there is none."""
+    if target != "lvtr":
+        return None
+    file = recording.with_name("truth.json")
     try:
-        with file.open("rb") as opened:
-            size = max(file.stat().st_size, 1)
-            while piece := opened.read(_PIECE):
-                digest.update(piece)
-                progress(min(opened.tell() / size, 1.0))
-    except OSError as error:
-        raise RecordingError(f"{file} cannot be read: {error.strerror}") from error
-    return digest.hexdigest()
+        return tuple(float(segment["lvtr"]) for segment in json.loads(file.read_text(encoding="utf-8"))["segments"])
+    except (OSError, ValueError, KeyError, TypeError):  # none, or a file of another program
+        return None
 
 
 def encoders_of(predictor: Predictor) -> str:
-    """Name the weights of a predictor's encoders: by names, and by hash, since a name may stand for several."""
+    """Identify a predictor's encoders by names and by a hash, since a name may stand for several weights."""
     digest = hashlib.sha256()
     for module in (predictor.visual_encoder, predictor.text_encoder.bert):
         for tensor in module.state_dict().values():
@@ -184,116 +193,58 @@ def encoders_of(predictor: Predictor) -> str:
     return f"{config.visual_encoder} {config.text_encoder} {config.speech_model} {digest.hexdigest()}"
 
 
-def begin(
-    predictor: Predictor,
-    opened: Recording,
-    material: Material,
-    settings: Settings,
-    folder: Path,
-    *,
-    progress: ProgressCallback,
-) -> Run:
-    """Predict from what was encoded, and lay what a page shows into ``folder``."""
-    player = playable(opened, folder, progress=partial(progress, "predicting"))
-    return _predict(predictor, opened, material, settings, folder, player=player, progress=progress)
-
-
-def again(predictor: Predictor, run: Run, settings: Settings) -> Run:
-    """Predict with other settings or another model, into the same folder; only comments are read again, if need be.
-
-    Raises
-    ------
-    CheckpointError
-        The model reads other encoders, whose features the run does not have.
-    """
-    material = run.material
-    if predictor.checkpoint != run.prediction.checkpoint and encoders_of(predictor) != material.encoders:
-        raise CheckpointError(
-            f"{predictor.checkpoint.name} looks and reads by other encoders: press Run to encode the recording again."
-        )
-    if settings.of_comments != run.settings.of_comments:
-        encoded = predictor.encode_comments(material.footage, material.log and placed(material.log, settings))
-        material = replace(material, encoded=encoded)
-    return _predict(predictor, run.opened, material, settings, run.folder, player=run.player, progress=_silent)
-
-
-def why(predictor: Predictor, run: Run, index: int, *, top: int = 5) -> tuple[attribution.Influence, ...]:
-    """Find the segments before one, or before the forecast, that mattered most to its prediction."""
-    return attribution.influential_segments(predictor, run.material.encoded, run.prediction, index, top=top)
-
-
-def picture(run: Run, time_s: float) -> str:
-    """Take a picture of a recording that the page cannot play, as a data URI; empty where a player shows it."""
-    return still(run.opened, time_s) if run.player is None else ""
-
-
-def play(predictor: Predictor, run: Run) -> Iterator[Prediction]:
-    """Play a run as it would have arrived: a prediction after every segment, whose earlier values never change."""
-    segments = []
-    for step in replay(predictor, run.material.encoded, run.prediction):
-        segments.append(step.segment)
-        yield replace(
-            run.prediction, segments=tuple(segments), next_score=step.next_score, highlights=(), alignment=None
-        )
-
-
-def clips(run: Run, *, progress: ProgressCallback) -> Path:
-    """Cut a run's highlights into one zip in its folder."""
-    target = run.folder / "clips.zip"
-    zip_clips(run.opened, run.prediction.highlights, target, progress=Progress(progress))
-    return target
-
-
-def truth_beside(recording: Path, *, target: str) -> tuple[float, ...] | None:
-    """Read what the LVTR of each segment truly was from the truth.json beside a recording of the simulator, if any.
-
-    Of another ``target`` the truth is not known.
-    """
-    if target != "lvtr":
-        return None
-    file = recording.with_name("truth.json")
+def _hash(file: Path, progress: Progress) -> str:
+    digest = hashlib.sha256()
     try:
-        return tuple(float(segment["lvtr"]) for segment in json.loads(file.read_text(encoding="utf-8"))["segments"])
-    except (OSError, ValueError, KeyError, TypeError):  # none, or a file of that name by somebody else
-        return None
+        with file.open("rb") as stream:
+            size = max(file.stat().st_size, 1)
+            while block := stream.read(_BLOCK_BYTES):
+                digest.update(block)
+                progress(min(stream.tell() / size, 1.0))
+    except OSError as error:
+        raise RecordingError(f"{file} cannot be read: {error.strerror}") from error
+    return digest.hexdigest()
 
 
-def placed(log: CommentLog, settings: Settings) -> CommentLog:
-    """Move and choose the comments of a log as the settings say."""
-    return selection.select_kinds(log.shifted(settings.comment_offset_s), settings.counted)
+def _comment_settings(request: Request) -> tuple[float, frozenset[str]]:
+    return request.comment_offset_s, frozenset(request.counted)
+
+
+def _selected(log: CommentLog | None, request: Request) -> CommentLog | None:
+    """Move the comments of a log by the offset, and keep the kinds that count."""
+    return log and selection.select_kinds(log.shifted(request.comment_offset_s), request.counted)
 
 
 def _predict(
     predictor: Predictor,
-    opened: Recording,
-    material: Material,
-    settings: Settings,
+    recording: Recording,
+    encoded: Encoded,
+    request: Request,
     folder: Path,
     *,
     player: Path | None,
-    progress: ProgressCallback,
+    progress: Progress = SILENT,
 ) -> Run:
-    sources = [source for source in SOURCES if source not in settings.without]
+    embeddings = encoded.embeddings
     prediction = predictor.score(
-        material.encoded, **settings.as_asked, sources=sources, options=settings.options, progress=Progress(progress)
+        embeddings,
+        streamer=request.streamer,
+        target=request.target,
+        sources=request.sources,
+        options=request.highlight_options,
+        progress=progress,
     )
-    contributions = attribution.contributions(
-        predictor, material.encoded, prediction, progress=Progress(progress, "predicting")
-    )
-    writing = partial(progress, "writing")
-    stills = stills_of(opened, prediction, progress=writing)
-    write_prediction(prediction, folder, recording=opened, stills=stills, progress=writing)
+    contributions = attribution.contributions(predictor, embeddings, prediction, progress=progress.stage("predicting"))
+    taking_stills, saving = progress.stage("writing").split(2)
+    stills = stills_of(recording, prediction, progress=taking_stills)
+    save_prediction(prediction, folder, recording=recording, stills=stills, progress=saving)
     return Run(
         folder=folder,
-        opened=opened,
-        material=material,
-        settings=settings,
+        recording=recording,
+        encoded=encoded,
+        request=request,
         prediction=prediction,
         contributions=contributions,
         player=player,
         stills=stills,
     )
-
-
-def _silent(stage: str, share: float) -> None:
-    """Tell nobody."""

@@ -1,160 +1,131 @@
-"""What a server owes its visitors: limits that hold for all, and a tab's run, found when its page is loaded again."""
+"""Limits of a server, and the last run of each browser tab, which is found again when its page is reloaded."""
 
 import asyncio
 import re
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
-from gradio.components import Component
-from gradio.events import Dependency
 
 from kuaihl.demo.jobs import Job
-from kuaihl.demo.layout import DOWNLOADS
 
 if TYPE_CHECKING:
     from kuaihl.demo.pipeline import Run
 
-_TAB = re.compile(r"[0-9a-f]{32}")
-_NAME_THE_TAB = """() => {
-    try {
-        const drawn = [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, '0'));
-        return [sessionStorage.kuaihl ??= drawn.join('')];
-    } catch { return ['']; }  // a browser that keeps nothing
-}"""
-"""128 random bits that the tab keeps, so that nobody else can ask for its run."""
-_OFFER_CANCEL = "() => [{__type__: 'update', interactive: false}, {__type__: 'update', visible: true}]"
-"""What gr.update gives, made by the browser."""
-_LOOK_EVERY_S = 0.5
-_QUIET = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+_TAB_ID = re.compile(r"[0-9a-f]{32}")
+_POLL_EVERY_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a server allows: the largest upload (such as 500mb; None: any), how many runs wait, how long files stay."""
+    """Limits of a server.
 
-    upload: str | None = None
-    waiting: int = 16
+    Attributes
+    ----------
+    max_upload
+        Largest upload, such as "500mb"; None for any.
+    max_waiting
+        How many runs may wait.
+    keep_s
+        For how long files are kept.
+    """
+
+    max_upload: str | None = None
+    max_waiting: int = 16
     keep_s: int = 3600
 
     @classmethod
-    def of(cls, environment: Mapping[str, str]) -> "Limits":
-        """Read KUAIHL_MAX_UPLOAD (on a Space 2gb if not given), KUAIHL_MAX_WAITING and KUAIHL_KEEP_S."""
-        upload = environment.get("KUAIHL_MAX_UPLOAD") or ("2gb" if "SPACE_ID" in environment else None)
-        numbers = {"waiting": "KUAIHL_MAX_WAITING", "keep_s": "KUAIHL_KEEP_S"}
-        return cls(upload, **{name: int(environment[key]) for name, key in numbers.items() if environment.get(key)})
+    def from_environment(cls, environment: Mapping[str, str]) -> "Limits":
+        """Read KUAIHL_MAX_UPLOAD (by default 2gb on a Space), KUAIHL_MAX_WAITING and KUAIHL_KEEP_S."""
+        return cls(
+            max_upload=environment.get("KUAIHL_MAX_UPLOAD") or ("2gb" if "SPACE_ID" in environment else None),
+            max_waiting=int(environment.get("KUAIHL_MAX_WAITING") or cls().max_waiting),
+            keep_s=int(environment.get("KUAIHL_KEEP_S") or cls().keep_s),
+        )
 
 
 @dataclass(slots=True)
-class Visit:
-    """A run that a tab asked for: how far it is, and what became of it."""
+class TabRun:
+    """A run that a tab started, and its result or error."""
 
     job: Job
     task: "asyncio.Task[Any] | None" = field(repr=False)
     run: "Run | None" = field(default=None, repr=False)
-    wrong: str = ""
+    error: str = ""
     over: bool = False
-    loaded_again: bool = False
-    """Then Cancel on the page no longer reaches the task through gradio."""
+    reloaded: bool = False
+    """Whether the page was reloaded since. Gradio's own Cancel then no longer reaches the task."""
 
     async def follow(self, work: "Awaitable[Run]") -> "Run":
-        """Wait for the run, and note what becomes of it."""
+        """Wait for the run, and record its result or error."""
         try:
             self.run = await work
         except gr.Error as error:
-            self.wrong = error.message
+            self.error = error.message
             raise
         finally:
-            self.over, self.task = True, None  # which holds all that the work came upon
+            self.over, self.task = True, None  # the task refers to all data of the work
         return self.run
 
 
-class Visits:
-    """The last run of each tab, for as long as it goes on or its files are there."""
+class TabRuns:
+    """The last run of each tab, while it runs or its files exist."""
 
     def __init__(self) -> None:
-        self._of: dict[str, Visit] = {}
+        self._by_tab: dict[str, TabRun] = {}
 
-    def begin(self, tab: str, job: Job) -> Visit:
-        """Note that a tab asks for a run, in the task of that run; what is no tab is not found again."""
+    def begin(self, tab: str, job: Job) -> TabRun:
+        """Record that a tab starts a run, from within the task of that run. An invalid tab id is not recorded."""
         self.forget()
-        visit = Visit(job, asyncio.current_task())
-        if _TAB.fullmatch(tab):
-            self._of[tab] = visit
-        return visit
+        tab_run = TabRun(job, asyncio.current_task())
+        if _TAB_ID.fullmatch(tab):
+            self._by_tab[tab] = tab_run
+        return tab_run
 
-    def changed(self, run: "Run") -> "Run":
-        """Take a run's new settings, so that it is found again with them."""
-        for visit in self._of.values():
-            if visit.run is not None and visit.run.folder == run.folder:
-                visit.run = run
-        return run
+    def update(self, run: "Run") -> None:
+        """Replace a run by the same run with other settings."""
+        for tab_run in self._by_tab.values():
+            if tab_run.run is not None and tab_run.run.folder == run.folder:
+                tab_run.run = run
 
-    def arrive(self, tab: str) -> list[Any]:
-        """Greet a page that was loaded: a tab that asked for a run before may wait for it again, or cancel it."""
+    def reload(self, tab: str) -> TabRun | None:
+        """Return the run of a tab whose page was loaded, if any."""
         self.forget()
-        visit = self._of.get(tab)
-        if visit is None:
-            return [tab, gr.skip(), gr.skip(), gr.skip()]
-        visit.loaded_again = True
-        return [tab, True, gr.update(interactive=visit.over), gr.update(visible=not visit.over)]
+        tab_run = self._by_tab.get(tab)
+        if tab_run is not None:
+            tab_run.reloaded = True
+        return tab_run
 
-    async def wait(self, tab: str, progress: gr.Progress = gr.Progress()) -> Any:  # noqa: B008 - gradio's way
-        """Show how far a tab's run is until it is over; returns it with its files."""
-        visit = self._of.get(tab)
-        if visit is None:
-            return gr.skip()
-        while not visit.over:
-            share, words = visit.job.said()
-            progress(share, desc=words)
-            await asyncio.sleep(_LOOK_EVERY_S)
-        if visit.wrong:
-            raise gr.Error(visit.wrong, duration=None, print_exception=False)
-        return gr.skip() if visit.run is None else [visit.run, *(str(visit.run.folder / name) for name in DOWNLOADS)]
+    async def wait(self, tab: str, show: Callable[..., object]) -> "Run | None":
+        """Show the progress of a tab's run until it is over, and return it; None if there is none.
 
-    async def give_up(self, tab: str) -> list[Any]:
-        """Cancel the run that a tab asked for before its page was loaded again."""
-        visit = self._of.get(tab)
-        if visit is not None and visit.loaded_again and not visit.over:
-            visit.task.cancel()
-        return _idle()
-
-    def lay_out(
-        self, page: gr.Blocks, given: Sequence[Component], start: gr.Button, cancel: gr.Button, bar: Component
-    ) -> tuple[gr.State, Dependency]:
-        """Name the tab when its page is loaded, and fill ``given``, the state and the files, with its run, if any.
-
-        Returns the tab's name and the event that fills.
+        Raises
+        ------
+        gr.Error
+            The run failed.
         """
-        tab, token, known = gr.State(""), gr.Textbox(visible=False), gr.State(False)  # noqa: FBT003 - its value
-        loud = _QUIET | {"queue": True, "concurrency_limit": None}  # past the queue, gradio tells of no change of state
-        page.load(self.arrive, [token], [tab, known, start, cancel], js=_NAME_THE_TAB, **loud)
-        found = known.change(
-            self.wait, [tab], given, show_progress_on=[bar], concurrency_limit=None, api_visibility="private"
-        )
-        return tab, found
+        tab_run = self._by_tab.get(tab)
+        if tab_run is None:
+            return None
+        while not tab_run.over:
+            fraction, text = tab_run.job.last_report()
+            show(fraction, desc=text)
+            await asyncio.sleep(_POLL_EVERY_S)
+        if tab_run.error:
+            raise gr.Error(tab_run.error, duration=None, print_exception=False)
+        return tab_run.run
 
-    def busy(self, *buttons: gr.Button, start: gr.Button, cancel: gr.Button) -> None:
-        """Offer Cancel when a button is pressed; to be connected before its work, since all is done in order.
-
-        The browser does it: an answer of the server could come after that of work which fails at once.
-        """
-        gr.on([button.click for button in buttons], None, None, [start, cancel], js=_OFFER_CANCEL, **_QUIET)
-
-    def connect(self, runs: Sequence[Dependency], tab: gr.State, start: gr.Button, cancel: gr.Button) -> None:
-        """Let the visitor cancel what runs, and start again when it is over."""
-        for run in runs:
-            run.then(_idle, None, [start, cancel], **_QUIET)
-            run.failure(_idle, None, [start, cancel], **_QUIET)  # then() is not called after an error
-        cancel.click(self.give_up, [tab], [start, cancel], cancels=list(runs), **_QUIET)
+    def cancel(self, tab: str) -> None:
+        """Cancel the run of a tab that was reloaded since it started."""
+        tab_run = self._by_tab.get(tab)
+        if tab_run is not None and tab_run.reloaded and tab_run.task is not None:
+            tab_run.task.cancel()
 
     def forget(self) -> None:
-        """Let go of runs whose files are gone."""
-        kept = {tab: v for tab, v in self._of.items() if not v.over or (v.run is not None and v.run.folder.exists())}
-        self._of = kept
-
-
-def _idle() -> list[Any]:
-    """Make Run pressable, and hide Cancel."""
-    return [gr.update(interactive=True), gr.update(visible=False)]
+        """Forget runs whose files are gone."""
+        self._by_tab = {
+            tab: tab_run
+            for tab, tab_run in self._by_tab.items()
+            if not tab_run.over or (tab_run.run is not None and tab_run.run.folder.exists())
+        }

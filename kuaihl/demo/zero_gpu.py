@@ -1,79 +1,97 @@
-"""ZeroGPU: a Space's GPU that is lent for a function at a time, in a process that is forked for it."""
+"""Encoding on ZeroGPU: the GPU of a Hugging Face Space, lent for one call at a time to a forked process."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from kuaihl.demo.jobs import Job, Stopped
-from kuaihl.demo.model_cache import Shelf
+from kuaihl.demo.model_cache import ModelCache
 from kuaihl.errors import KuaiHLError
+from kuaihl.progress import Progress
+from kuaihl.request import Request, Source
 
 if TYPE_CHECKING:
-    from kuaihl.demo.pipeline import Given, Material, Settings
+    from kuaihl.demo.pipeline import Encoded, OpenedFiles
 
 LOADING_S = 20
-"""The models are loaded by the process that has the GPU."""
-S_PER_HOUR = 60
-"""What encoding an hour takes on two cores without a GPU, and a third more: with one it takes no longer."""
-LOOK_AGAIN_S_PER_HOUR = 10
-"""Of it, for the comments alone."""
+"""Time to load the models in the process with the GPU."""
+ENCODING_S_PER_HOUR = 60
+"""A third more than encoding an hour takes on two CPU cores; a GPU is not slower."""
+COMMENTS_S_PER_HOUR = 10
+"""Of it, for the comments only."""
 
 
-def is_lent(environment: Mapping[str, str]) -> bool:
-    """Whether this is a Space on ZeroGPU, with Hugging Face's package ``spaces``."""
-    on = environment.get("SPACES_ZERO_GPU", "").lower() in {"1", "t", "true"}
-    return on and find_spec("spaces") is not None
+def is_zero_gpu(environment: Mapping[str, str]) -> bool:
+    """Return whether this is a Space on ZeroGPU, with Hugging Face's package ``spaces``."""
+    enabled = environment.get("SPACES_ZERO_GPU", "").lower() in {"1", "t", "true"}
+    return enabled and find_spec("spaces") is not None
 
 
-def needed_s(*work: Any, **_: Any) -> int:
-    """Estimate for how long a GPU is needed, from the length of the recording, in seconds; gets what the work gets.
+def estimate_duration_s(
+    job: Job,  # noqa: ARG001 - called with the arguments of the work
+    opened: "OpenedFiles",
+    request: Request,  # noqa: ARG001
+    previous: "Encoded | None",
+    sources: Collection[Source],  # noqa: ARG001
+) -> int:
+    """Estimate for how long the work needs a GPU: an upper bound, since longer work is killed."""
+    reuses = previous is not None and previous.key == opened.key
+    hours = opened.recording.info.duration_s / 3600
+    return LOADING_S + math.ceil(hours * (COMMENTS_S_PER_HOUR if reuses else ENCODING_S_PER_HOUR))
 
-    It is an upper bound rather than a guess, since work that takes longer than was asked for is ended.
-    """
-    _, given, _, before = work
-    known = before is not None and before.key == given.key
-    hours = given.recording.info.duration_s / 3600
-    return LOADING_S + math.ceil(hours * (LOOK_AGAIN_S_PER_HOUR if known else S_PER_HOUR))
 
-
-class Borrower:
-    """Encodes on a GPU that is lent; nothing is loaded to a GPU, or encoded, in the process that borrows.
+class ZeroGpuEncoder:
+    """Encode like `kuaihl.demo.pipeline.encode`, in a process with a GPU.
 
     Parameters
     ----------
-    shelf
-        Models for the process that has the GPU; it loads them itself and keeps them for as long as it is used.
-    anywhere
-        As for `Shelf.get`.
+    models
+        Models of the process with the GPU, which loads them itself.
+    allow_any
+        As for `ModelCache.get`.
     """
 
-    def __init__(self, shelf: Shelf, *, anywhere: bool) -> None:
-        import spaces  # before torch, which it prepares
+    def __init__(self, models: ModelCache, *, allow_any: bool) -> None:
+        import spaces  # pyright: ignore[reportMissingImports] # only on a Space; before torch, which it patches
 
-        self._shelf, self._anywhere = shelf, anywhere
-        self._lent: Callable[..., Material | BaseException] = spaces.GPU(duration=needed_s)(self._there)
+        self._models, self._allow_any = models, allow_any
+        self._encode_on_gpu: Callable[..., Encoded | BaseException] = spaces.GPU(duration=estimate_duration_s)(
+            self._encode
+        )
 
     def __call__(
-        self, job: Job, given: "Given", settings: "Settings", before: "Material | None", **options: Any
-    ) -> "Material":
-        """Encode as `kuaihl.demo.pipeline.encode`."""
-        found = self._lent(job, given, settings, before, **options)
-        if isinstance(found, BaseException):
-            raise found
-        return found
+        self,
+        job: Job,
+        opened: "OpenedFiles",
+        request: Request,
+        previous: "Encoded | None",
+        sources: Collection[Source],
+    ) -> "Encoded":
+        """Encode; parameters as for `kuaihl.demo.pipeline.encode`."""
+        result = self._encode_on_gpu(job, opened, request, previous, sources)
+        if isinstance(result, BaseException):
+            raise result
+        return result
 
-    def _there(
-        self, job: Job, given: "Given", settings: "Settings", before: "Material | None", **options: Any
-    ) -> "Material | BaseException":
-        """Encode where the GPU is; of what is raised there, only the kind would come back."""
+    def _encode(
+        self,
+        job: Job,
+        opened: "OpenedFiles",
+        request: Request,
+        previous: "Encoded | None",
+        sources: Collection[Source],
+    ) -> "Encoded | BaseException":
+        """Encode in the process with the GPU. Errors are returned: of raised ones only the type would arrive."""
         import torch
 
         from kuaihl.demo import pipeline
 
-        torch.set_num_threads(1)  # the threads of the process that was forked are not here, and would be waited for
+        torch.set_num_threads(1)  # the threads of the parent process do not exist in a fork
         try:
-            predictor = self._shelf.get(settings.model, anywhere=self._anywhere)
-            return pipeline.encode(predictor, given, settings, before=before, progress=job, **options)
+            predictor = self._models.get(request.checkpoint, allow_any=self._allow_any)
+            return pipeline.encode(
+                predictor, opened, request, previous=previous, sources=sources, progress=Progress(job)
+            )
         except (KuaiHLError, Stopped) as error:
             return error

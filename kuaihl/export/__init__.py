@@ -1,1 +1,1 @@
-"""Files of a prediction: tables, HTML pages, chapters, subtitles and timelines."""
+"""Files of a prediction: JSON, CSV, HTML, chapters, subtitles and timelines."""

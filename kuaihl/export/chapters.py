@@ -4,19 +4,19 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from kuaihl.plots.style import clock, target_name, wrap
+from kuaihl.plots.style import clock, strength_and_why, wrap
 from kuaihl.records import Highlight, Prediction
 
 MIN_CHAPTER_S, MIN_CHAPTERS = 10, 3
-"""YouTube's rules, beside that the first begins at 0:00."""
+"""YouTube's rules. The first chapter starts at 0:00."""
 _TITLE_WIDTH = 60
 _UNSAFE = str.maketrans({"<": "‹", ">": "›", "{": "(", "}": ")", "\\": "/"})
-"""What makes tags in subtitles, which have no way to escape it; YouTube refuses the first two."""
+"""Letters of tags in subtitles, which cannot be escaped. YouTube refuses the first two."""
 
 
 @dataclass(frozen=True, slots=True)
 class Chapter:
-    """A part of a recording, in whole seconds but for the recording's end."""
+    """A part of a recording, in whole seconds except for the end of the recording."""
 
     start_s: float
     end_s: float
@@ -24,37 +24,37 @@ class Chapter:
 
 
 def title_of(prediction: Prediction, highlight: Highlight) -> str:
-    """Name a highlight by its rank and the first words said in it: one line, no tags."""
-    words = wrap(plain(said_in(prediction, highlight)), _TITLE_WIDTH, max_lines=1)
+    """Return the rank of a highlight and the first words said in it: one line, no tags."""
+    words = wrap(plain(speech_in(prediction, highlight)), _TITLE_WIDTH, max_lines=1)
     return f"Highlight {highlight.rank}" + (f": {words[0]}" if words else "")
 
 
-def said_in(prediction: Prediction, highlight: Highlight) -> str:
-    """Collect what was said in the segments of a highlight."""
+def speech_in(prediction: Prediction, highlight: Highlight) -> str:
+    """Return the speech in the segments of a highlight."""
     return " ".join(
-        found.speech
-        for found in prediction.segments
-        if found.segment.start_s < highlight.end_s and found.segment.end_s > highlight.start_s
+        segment.speech
+        for segment in prediction.segments
+        if segment.segment.start_s < highlight.end_s and segment.segment.end_s > highlight.start_s
     )
 
 
 def plain(text: str) -> str:
-    """Make one line of a text, without what could be read as a tag."""
+    """Return a text as one line, without tags."""
     return " ".join("".join(c if c.isprintable() else " " for c in text).translate(_UNSAFE).split())
 
 
 def chapters(prediction: Prediction) -> list[Chapter]:
-    """Divide a recording into its highlights and what lies between, each 10 s long or longer, without gaps.
+    """Divide a recording into its highlights and the parts between them, each at least 10 s long, without gaps.
 
-    They begin and end on full seconds around the highlight. A highlight that has no room left by those ranked above it
-    is left out.
+    Chapters start and end on full seconds around the highlight. A highlight for which those ranked above it leave no
+    room is left out.
     """
     duration_s = prediction.recording.duration_s
     spans: list[tuple[float, float, str]] = []
     for highlight in sorted(prediction.highlights, key=lambda highlight: highlight.rank):
         start_s = float(max(min(math.floor(highlight.start_s), math.floor(duration_s - MIN_CHAPTER_S)), 0))
         end_s = min(float(max(math.ceil(highlight.end_s), start_s + MIN_CHAPTER_S)), duration_s)
-        # Neighbours may share the second in which the one ends and the other begins.
+        # Neighbours may share the second in which one ends and the other starts.
         start_s = max([start_s, *(end for begin, end, _ in spans if begin <= start_s < end <= start_s + 1)])
         end_s = min([end_s, *(begin for begin, end, _ in spans if end_s - 1 <= begin < end_s <= end)])
         if end_s - start_s >= MIN_CHAPTER_S and all(end <= start_s or begin >= end_s for begin, end, _ in spans):
@@ -64,7 +64,7 @@ def chapters(prediction: Prediction) -> list[Chapter]:
     for start_s, end_s, title in [*sorted(spans), (duration_s, duration_s, "")]:
         between = start_s - until_s >= MIN_CHAPTER_S
         if between or not (starts or title):
-            starts.append((until_s, "Stream goes on" if starts else "Start"))
+            starts.append((until_s, "Stream continues" if starts else "Start"))
         if title:
             starts.append((start_s if starts else 0.0, title))
         until_s = end_s
@@ -73,18 +73,18 @@ def chapters(prediction: Prediction) -> list[Chapter]:
 
 
 def to_youtube(prediction: Prediction) -> str:
-    """Write chapters as lines for the description of a YouTube video; where its rules cannot be met, say so instead."""
-    found = chapters(prediction)
-    if len(found) < MIN_CHAPTERS or found[-1].end_s - found[-1].start_s < MIN_CHAPTER_S:
+    """Return chapters as lines for the description of a YouTube video, or a sentence if its rules cannot be met."""
+    parts = chapters(prediction)
+    if len(parts) < MIN_CHAPTERS or parts[-1].end_s - parts[-1].start_s < MIN_CHAPTER_S:
         return (
-            f"No chapters: YouTube wants at least {MIN_CHAPTERS} of at least {MIN_CHAPTER_S} s each, and the "
-            f"highlights of this recording of {clock(prediction.recording.duration_s)} make {len(found)}.\n"
+            f"No chapters: YouTube requires at least {MIN_CHAPTERS} of at least {MIN_CHAPTER_S} s each; the highlights "
+            f"of this recording of {clock(prediction.recording.duration_s)} make {len(parts)}.\n"
         )
-    return "".join(f"{_short_clock(chapter.start_s)} {chapter.title}\n" for chapter in found)
+    return "".join(f"{_short_clock(chapter.start_s)} {chapter.title}\n" for chapter in parts)
 
 
 def to_ffmetadata(prediction: Prediction) -> str:
-    """Write chapters as FFmetadata, for ``ffmpeg -i RECORDING -i FILE -map_metadata 1 -codec copy``."""
+    """Return chapters as FFmetadata, for ``ffmpeg -i RECORDING -i FILE -map_metadata 1 -codec copy``."""
     lines = [";FFMETADATA1", f"title={_escaped(prediction.recording.name)}"]
     for chapter in chapters(prediction):
         start, end = round(chapter.start_s * 1000), round(chapter.end_s * 1000)
@@ -93,17 +93,16 @@ def to_ffmetadata(prediction: Prediction) -> str:
 
 
 def to_webvtt(prediction: Prediction) -> str:
-    """Write chapters as WebVTT, for a player's ``<track kind="chapters">``."""
+    """Return chapters as WebVTT, for a player's ``<track kind="chapters">``."""
     cues = ((chapter.start_s, chapter.end_s, chapter.title.replace("&", "&amp;")) for chapter in chapters(prediction))
     return "WEBVTT\n\n" + _cues(cues, ".")
 
 
 def to_srt(prediction: Prediction) -> str:
-    """Write the highlights as subtitles, in order of time: title and predicted value."""
-    name = plain(target_name(prediction.target))
+    """Return the highlights as subtitles in order of time: title, strength and evidence."""
     return _cues(
         (
-            (h.start_s, h.end_s, f"{title_of(prediction, h)}\npredicted {name} {h.score:.1%}")
+            (h.start_s, h.end_s, f"{title_of(prediction, h)}\n{plain(strength_and_why(h))}")
             for h in sorted(prediction.highlights, key=lambda h: h.start_s)
         ),
         ",",
@@ -124,11 +123,11 @@ def _stamp(time_s: float, point: str) -> str:
 
 
 def _short_clock(time_s: float) -> str:
-    """Write a full second as YouTube does: m:ss, and h:mm:ss from an hour on."""
+    """Format a full second as YouTube does: m:ss, and h:mm:ss from an hour on."""
     minutes, seconds = divmod(int(time_s), 60)
     return f"{minutes // 60}:{minutes % 60:02}:{seconds:02}" if minutes >= 60 else f"{minutes}:{seconds:02}"
 
 
 def _escaped(text: str) -> str:
-    # Not even escaped may a backslash stand last: FFmpeg would take the line's end for escaped.
+    # Not even an escaped backslash may be last: FFmpeg would take the line break as escaped.
     return "".join(f"\\{letter}" if letter in "=;#\\\n" else letter for letter in text.rstrip("\\"))

@@ -1,4 +1,4 @@
-"""Figures of a prediction as pages that open offline."""
+"""Figures of a prediction as HTML pages that open offline."""
 
 import html
 from collections.abc import Iterable
@@ -6,7 +6,8 @@ from collections.abc import Iterable
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
-from kuaihl.plots import alignment, curves
+from kuaihl.plots.alignment import plot_alignment
+from kuaihl.plots.curves import plot_curve
 from kuaihl.records import SEGMENT_S, Prediction
 
 _PAGE = """<!doctype html>
@@ -26,29 +27,29 @@ _PAGE = """<!doctype html>
 
 
 def curve_page(prediction: Prediction) -> str:
-    """Draw the curve as a page of its own, which needs no network."""
-    return _page(f"{prediction.recording.name}: predicted {prediction.target}", [curves.curve(prediction)])
+    """Return a page with the curve."""
+    return _page(f"{prediction.recording.name}: predicted {prediction.target}", [plot_curve(prediction)])
 
 
 def alignment_page(prediction: Prediction) -> str:
-    """Draw the alignment around each highlight (without any: around the middle) as a page that needs no network."""
+    """Return a page with the alignment around each highlight, or around the middle if there is none."""
     centres = [int(highlight.peak_s // SEGMENT_S) for highlight in prediction.highlights]
     if prediction.alignment is None or not centres:
         centres = [len(prediction.segments) // 2]
-    figures = [alignment.alignment(prediction, around=centre) for centre in centres]
+    figures = [plot_alignment(prediction, around=centre) for centre in centres]
     return _page(f"{prediction.recording.name}: text against pictures", figures)
 
 
 def _page(title: str, figures: Iterable[go.Figure]) -> str:
-    """Put figures one under the other into a page that carries plotly.js once."""
-    drawn = [
+    """Return a page with figures below each other and one copy of plotly.js."""
+    divs = [
         figure.to_html(
             full_html=False,
             include_plotlyjs=False,
             div_id=f"figure-{number}",
-            default_height=f"{figure.layout.height}px",
+            default_height=f"{figure['layout']['height']}px",
             config={"responsive": True, "displaylogo": False},
         )
         for number, figure in enumerate(figures, 1)
     ]
-    return _PAGE.format(title=html.escape(title), plotlyjs=get_plotlyjs(), figures="\n".join(drawn))
+    return _PAGE.format(title=html.escape(title), plotlyjs=get_plotlyjs(), figures="\n".join(divs))

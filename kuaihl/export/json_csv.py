@@ -1,20 +1,21 @@
-"""A prediction as JSON, and its segments as a table."""
+"""A prediction as JSON, and its segments as CSV."""
 
 import csv
 import dataclasses
 import io
 import json
 import math
+from typing import Any
 
 from kuaihl.records import SEGMENT_S, Prediction, SegmentPrediction
 
 SCHEMA_VERSION = 2
-"""Counts the changes of ``to_json`` that its readers have to know of."""
+"""Incremented when a change of ``to_json`` can break its readers."""
 
 
 def to_json(prediction: Prediction) -> str:
-    """Write a prediction as strict JSON; what is unknown (no value, NaN) becomes ``null``."""
-    alignment = prediction.alignment
+    """Return a prediction as strict JSON; an unknown number (no score, NaN) becomes ``null``."""
+    alignment, reaction = prediction.alignment, prediction.reaction
     document = {
         "schema_version": SCHEMA_VERSION,
         "recording": _finite(dataclasses.asdict(prediction.recording)),
@@ -23,12 +24,29 @@ def to_json(prediction: Prediction) -> str:
         "trained_on": prediction.trained_on,
         "modalities": dataclasses.asdict(prediction.modalities),
         "segment_s": SEGMENT_S,
-        "segments": [_row(segment) for segment in prediction.segments],
+        "segments": [_segment(segment) for segment in prediction.segments],
         "next_score": _number(prediction.next_score),
         "highlights": [
-            {"rank": h.rank, "start_s": float(h.start_s), "end_s": float(h.end_s), "score": _number(h.score)}
+            {
+                "rank": h.rank,
+                "start_s": float(h.start_s),
+                "end_s": float(h.end_s),
+                "peak_s": float(h.peak_s),
+                "score": _number(h.score),
+                "strength": h.strength,
+                "why": h.why,
+                "source": h.source,
+            }
             for h in prediction.highlights
         ],
+        "highlights_by": prediction.highlights_by,
+        "reaction": reaction
+        and {
+            "bin_s": reaction.bin_s,
+            "scores": [_number(score) for score in reaction.scores],
+            "reliability": _number(reaction.reliability),
+            "too_little": reaction.too_little,
+        },
         "alignment": alignment
         and {
             "path": [[int(text), int(pictures)] for text, pictures in alignment.path],
@@ -42,13 +60,12 @@ def to_json(prediction: Prediction) -> str:
 
 
 def to_csv(prediction: Prediction) -> str:
-    """Write the segments as a table; a missing value is an empty field, ``target`` names what ``score`` is."""
+    """Return the segments as CSV. A missing score is an empty field; ``target`` names what ``score`` predicts."""
     table = io.StringIO()
-    rows = [{**_row(segment), "target": prediction.target} for segment in prediction.segments]
-    columns = ["index", "start_s", "end_s", "target", "score", "speech", "comments"]
+    columns = ["index", "start_s", "end_s", "target", "score", "reaction", "speech", "comments"]
     writer = csv.DictWriter(table, columns, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows({**_segment(segment), "target": prediction.target} for segment in prediction.segments)
     return table.getvalue()
 
 
@@ -56,17 +73,17 @@ def _number(value: float | None) -> float | None:
     return float(value) if value is not None and math.isfinite(value) else None
 
 
-def _finite(record: dict) -> dict:
+def _finite(record: dict[str, Any]) -> dict[str, Any]:
     return {key: _number(value) if isinstance(value, float) else value for key, value in record.items()}
 
 
-def _row(found: SegmentPrediction) -> dict:
-    """Name what is told of a segment, in JSON and in the table alike."""
+def _segment(segment: SegmentPrediction) -> dict[str, Any]:
     return {
-        "index": found.segment.index,
-        "start_s": float(found.segment.start_s),
-        "end_s": float(found.segment.end_s),
-        "score": _number(found.score),
-        "speech": found.speech,
-        "comments": int(found.comments),
+        "index": segment.segment.index,
+        "start_s": float(segment.segment.start_s),
+        "end_s": float(segment.segment.end_s),
+        "score": _number(segment.score),
+        "reaction": _number(segment.reaction),
+        "speech": segment.speech,
+        "comments": int(segment.comments),
     }

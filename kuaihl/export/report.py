@@ -1,4 +1,4 @@
-"""The report: all of a prediction on one page that opens offline, on any screen and on paper."""
+"""The report: a prediction as one HTML page that opens offline, on any screen and on paper."""
 
 import base64
 import io
@@ -8,17 +8,18 @@ from html import escape
 from PIL import Image
 from plotly.offline import get_plotlyjs
 
-from kuaihl.demo import panels
-from kuaihl.export.chapters import said_in
+from kuaihl.export.cards import NO_HIGHLIGHTS, summary_html
+from kuaihl.export.chapters import speech_in
 from kuaihl.media.recording import Recording, thumbnail
-from kuaihl.plots import alignment, curves, style
-from kuaihl.plots.style import wrap
+from kuaihl.plots.alignment import plot_alignment
+from kuaihl.plots.curves import plot_curve
+from kuaihl.plots.style import clock, percent, target_name, wrap
 from kuaihl.records import SEGMENT_S, Highlight, Prediction
 
 _STILL_WIDTH = 480
 _QUOTE_WIDTH, _QUOTE_LINES = 80, 4
 _OPEN_ROWS = 120
-"""A table of up to so many segments, an hour, stands open."""
+"""The table of up to this many segments, one hour, is open."""
 _STYLE = """
 :root { color-scheme: light; --ink: #1f2937; --quiet: #4b5563; --paper: #ffffff; --panel: #f3f4f6; --line: #d1d5db;
   --mark: #0f766e; }
@@ -85,7 +86,7 @@ addEventListener('afterprint', () => draw(dark.matches));
 
 
 def still(recording: Recording, time_s: float) -> str:
-    """Take a picture of a recording as a data URI (JPEG, 480 pixels wide); empty where it has none."""
+    """Return a picture of a recording as a data URI (JPEG, 480 pixels wide), "" if it has no pictures."""
     if not recording.has_pictures:
         return ""
     jpeg = io.BytesIO()
@@ -94,49 +95,46 @@ def still(recording: Recording, time_s: float) -> str:
 
 
 def report_page(prediction: Prediction, *, stills: Sequence[str] | None = None) -> str:
-    """Write the report: summary, curve, highlights, alignment around the best one, and the segments.
+    """Return the report: summary, curve, highlights, alignment around the best highlight, and segments.
 
-    It follows the reader's choice of light or dark, and is light on paper.
+    It follows the reader's choice of light or dark colours, and is light on paper.
 
     Parameters
     ----------
     stills
-        Pictures of the highlights as data URIs, as from `still`; may be empty.
+        Pictures of the highlights as data URIs, as from `still`; may be "".
     """
-    name = escape(style.target_name(prediction.target))
-    drawn = [{"light": curves.curve(prediction), "dark": curves.curve(prediction, dark=True)}]
+    name = escape(target_name(prediction.target))
+    figures = [{look: plot_curve(prediction, dark=look == "dark") for look in ("light", "dark")}]
     if prediction.alignment is not None and prediction.highlights:
         around = int(prediction.highlights[0].peak_s // SEGMENT_S)
-        drawn.append(
-            {look: alignment.alignment(prediction, around=around, dark=look == "dark") for look in ("light", "dark")}
-        )
-    places = [
-        f'<div class="figure" id="figure-{number}" style="height: {looks["light"].layout.height}px"></div>'
-        for number, looks in enumerate(drawn)
+        figures.append({look: plot_alignment(prediction, around=around, dark=look == "dark") for look in figures[0]})
+    divs = [
+        f'<div class="figure" id="figure-{number}" style="height: {looks["light"]["layout"]["height"]}px"></div>'
+        for number, looks in enumerate(figures)
     ]
-    figures = "[" + ",".join(f'{{"light":{f["light"].to_json()},"dark":{f["dark"].to_json()}}}' for f in drawn) + "]"
-    title = escape(f"{prediction.recording.name}: highlights")
+    data = ",".join(f'{{"light":{looks["light"].to_json()},"dark":{looks["dark"].to_json()}}}' for looks in figures)
     checkpoint = prediction.checkpoint
     return f"""<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
+<title>{escape(f"{prediction.recording.name}: highlights")}</title>
 <style>{_STYLE}</style>
 </head>
 <body>
-<header>{panels.summary(prediction)}</header>
-<noscript><p>The figures need JavaScript; the rest of the page does not.</p></noscript>
-{places[0]}
+<header>{summary_html(prediction)}</header>
+<noscript><p>The figures need JavaScript.</p></noscript>
+{divs[0]}
 <section>{_highlights(prediction, stills or [""] * len(prediction.highlights))}</section>
-{"".join(places[1:])}
+{"".join(divs[1:])}
 <section>{_table(prediction)}</section>
-<footer>Predicted {name}, learned from: {escape(prediction.trained_on)}. Checkpoint {escape(checkpoint.name)}
-(SHA-256 {escape(checkpoint.sha256)}); pictures by {escape(checkpoint.visual_encoder)}, text by
-{escape(checkpoint.text_encoder)}, speech by Whisper {escape(checkpoint.speech_model)}.</footer>
+<footer>Predicts {name}, learned from: {escape(prediction.trained_on)}. Checkpoint {escape(checkpoint.name)}
+(SHA-256 {escape(checkpoint.sha256)}); encoders: {escape(checkpoint.visual_encoder)} (pictures),
+{escape(checkpoint.text_encoder)} (text), Whisper {escape(checkpoint.speech_model)} (speech).</footer>
 <script>{get_plotlyjs()}</script>
-<script>{_SCRIPT.replace("FIGURES", figures)}</script>
+<script>{_SCRIPT.replace("FIGURES", f"[{data}]")}</script>
 </body>
 </html>
 """
@@ -144,35 +142,34 @@ def report_page(prediction: Prediction, *, stills: Sequence[str] | None = None) 
 
 def _highlights(prediction: Prediction, stills: Sequence[str]) -> str:
     if not prediction.highlights:
-        return "<h3>Highlights</h3><p>No stretch stands out from the rest.</p>"
+        return NO_HIGHLIGHTS
     return (
-        f"<h3>Highlights <small>by predicted {escape(style.target_name(prediction.target))}</small></h3><ol>"
+        f"<h3>Highlights <small>by {prediction.highlights_by}</small></h3><ol>"
         + "".join(_card(prediction, h, picture) for h, picture in zip(prediction.highlights, stills, strict=True))
         + "</ol>"
     )
 
 
 def _card(prediction: Prediction, highlight: Highlight, picture: str) -> str:
-    shown = f'<img src="{picture}" alt="The recording at {style.clock(highlight.peak_s)}">' if picture else ""
-    said = wrap(said_in(prediction, highlight), _QUOTE_WIDTH, max_lines=_QUOTE_LINES)
-    quote = f"<q>{escape(' '.join(said))}</q>" if said else ""
-    span = f"{style.clock(highlight.start_s)} – {style.clock(highlight.end_s)}"
+    image = f'<img src="{picture}" alt="The recording at {clock(highlight.peak_s)}">' if picture else ""
+    speech = wrap(speech_in(prediction, highlight), _QUOTE_WIDTH, max_lines=_QUOTE_LINES)
+    quote = f"<q>{escape(' '.join(speech))}</q>" if speech else ""
+    span = f"{clock(highlight.start_s)} – {clock(highlight.end_s)}"
     return (
-        f'<li>{shown}<span class="when"><span>{highlight.rank}. {span}</span> <b>{highlight.score:.1%}</b></span>'
-        f"{quote}</li>"
+        f'<li>{image}<span class="when"><span>{highlight.rank}. {span}</span> <b>{highlight.strength}</b></span>'
+        f"<small>{escape(highlight.why)}</small>{quote}</li>"
     )
 
 
 def _table(prediction: Prediction) -> str:
     rows = "".join(
-        f"<tr><td>{style.clock(found.segment.start_s)}</td>"
-        f"<td>{'–' if found.score is None else f'{found.score:.1%}'}</td>"
-        f"<td>{found.comments:,}</td><td>{escape(found.speech)}</td></tr>"
-        for found in prediction.segments
+        f"<tr><td>{clock(segment.segment.start_s)}</td><td>{percent(segment.score)}</td>"
+        f"<td>{segment.comments:,}</td><td>{escape(segment.speech)}</td></tr>"
+        for segment in prediction.segments
     )
     opened = " open" if len(prediction.segments) <= _OPEN_ROWS else ""
     return (
         f"<details{opened}><summary><h3>Segments</h3></summary><table><thead><tr><th>Time</th>"
-        f"<th>{escape(style.target_name(prediction.target))}</th><th>Comments</th><th>Speech</th></tr></thead>"
+        f"<th>{escape(target_name(prediction.target))}</th><th>Comments</th><th>Speech</th></tr></thead>"
         f"<tbody>{rows}</tbody></table></details>"
     )

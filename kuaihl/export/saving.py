@@ -1,4 +1,4 @@
-"""The files of a prediction in one folder, but for those that take long."""
+"""Write the files of a prediction into one folder."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -12,32 +12,37 @@ from kuaihl.export.report import report_page, still
 from kuaihl.export.timelines import to_edl, to_otio
 from kuaihl.media.clips.frame_rates import rate_of, timecode_rate
 from kuaihl.media.recording import Recording
+from kuaihl.progress import SILENT, Progress
 from kuaihl.records import Prediction
 
 
-def write_prediction(
+def save_prediction(
     prediction: Prediction,
     out_dir: Path | str,
     *,
     recording: Recording | None = None,
     stills: Sequence[str] | None = None,
-    progress: Callable[[float], None] | None = None,
+    progress: Progress = SILENT,
 ) -> list[Path]:
     """Write a prediction into a folder: all files or none.
 
-    They are prediction.json, segments.csv, curve.html and alignment.html; with ``recording`` also report.html, chapters
-    (.txt for YouTube, .ffmetadata, .vtt) and the highlights for players and editors (.srt, .edl, .otio). None of it
-    takes long; clips, which may, are the work of `kuaihl.media.clips.writer`. The folder is made where it is missing. One that
-    exists keeps its other files, and its earlier results until the new ones are complete.
+    The files are prediction.json, segments.csv, curve.html and alignment.html; with ``recording`` also report.html,
+    chapters (.txt for YouTube, .ffmetadata, .vtt) and highlights for players and editors (.srt, .edl, .otio). Clips
+    are cut by `kuaihl.media.clips.writer`. The folder is created if it is missing. An existing folder keeps its other
+    files, and its earlier results until the new ones are complete.
 
     Parameters
     ----------
     recording
-        What was predicted: pictures of it stand in the report, and timelines count its frames.
+        The predicted recording, for the pictures of the report and the frame rate of the timelines.
     stills
-        Pictures of the highlights, as from `stills_of`; they are taken from the recording if not given.
+        Pictures of the highlights, as from `stills_of`. By default they are taken from ``recording``.
     progress
-        Told which share is done; what it raises stops the work, and nothing is written.
+        Reports the fraction that is done.
+
+    Returns
+    -------
+    The paths of the files.
 
     Raises
     ------
@@ -54,7 +59,7 @@ def write_prediction(
     }
     if recording is not None:
         rate_hz = timecode_rate(rate_of(recording.frames))
-        stills = stills_of(recording, prediction, progress=progress) if stills is None else stills
+        stills = stills_of(recording, prediction, progress=progress.part(0.0, 0.5)) if stills is None else stills
         files |= {
             "report.html": partial(report_page, stills=stills),
             "chapters.txt": to_youtube,
@@ -65,21 +70,17 @@ def write_prediction(
             "highlights.otio": partial(to_otio, rate_hz=rate_hz),
         }
     with filled(out_dir) as folder:
-        for number, (name, make) in enumerate(files.items()):
-            if progress is not None:
-                progress(0.5 + number / len(files) / 2)
-            # A file name need not be Unicode, nor need words from a damaged transcript.
-            (folder / name).write_bytes(make(prediction).encode("utf-8", errors="replace"))
+        for (name, render), part in zip(files.items(), progress.part(0.5, 1.0).split(len(files)), strict=True):
+            part(0.0)
+            # File names and words of a damaged transcript may not be Unicode.
+            (folder / name).write_bytes(render(prediction).encode("utf-8", errors="replace"))
     return [out_dir / name for name in files]
 
 
-def stills_of(
-    recording: Recording, prediction: Prediction, *, progress: Callable[[float], None] | None = None
-) -> tuple[str, ...]:
-    """Take a picture of every highlight, as data URIs; ``progress`` is told of this first half of writing."""
-    found = []
-    for number, highlight in enumerate(prediction.highlights):
-        if progress is not None:
-            progress(number / len(prediction.highlights) / 2)
-        found.append(still(recording, highlight.peak_s))
-    return tuple(found)
+def stills_of(recording: Recording, prediction: Prediction, *, progress: Progress = SILENT) -> tuple[str, ...]:
+    """Return a picture of every highlight as a data URI, "" if the recording has no pictures."""
+    stills = []
+    for highlight, part in zip(prediction.highlights, progress.split(len(prediction.highlights)), strict=True):
+        part(0.0)
+        stills.append(still(recording, highlight.peak_s))
+    return tuple(stills)

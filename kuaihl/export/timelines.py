@@ -1,4 +1,4 @@
-"""Highlights as a timeline for video editors: an edit decision list (CMX 3600) and OpenTimelineIO."""
+"""Highlights as timelines for video editors: edit decision list (CMX 3600) and OpenTimelineIO."""
 
 import math
 import os
@@ -10,24 +10,23 @@ import opentimelineio as otio
 from opentimelineio.opentime import RationalTime, TimeRange, from_timecode, to_timecode
 
 from kuaihl.export.chapters import plain, title_of
-from kuaihl.plots.style import target_name
+from kuaihl.plots.style import strength_and_why
 from kuaihl.records import Highlight, Prediction
 
 DROP_FRAME_HZ = (Fraction(30000, 1001), Fraction(60000, 1001))
-"""Rates whose timecode leaves out numbers, so that it shows true hours."""
+"""Frame rates whose timecode skips numbers, so that it shows true hours."""
 _EDL_TITLE_WIDTH = 70
 
 
 def to_edl(prediction: Prediction, *, rate_hz: Fraction) -> str:
-    """Write the highlights, in order of time, as an edit decision list (CMX 3600), its frames those of ``rate_hz``.
+    """Return the highlights, in order of time, as an edit decision list (CMX 3600).
 
-    Timecodes are drop-frame at 29.97 and 59.94 frames a second, so that they show the time of day, and begin again
-    after 24 hours, as all do.
+    Timecodes are drop-frame at 29.97 and 59.94 frames per second. All timecodes restart after 24 hours.
 
     Parameters
     ----------
     rate_hz
-        One that has a timecode, as `kuaihl.media.clips.writer.timecode_rate` returns.
+        Frame rate with a timecode, as from `kuaihl.media.clips.frame_rates.timecode_rate`.
     """
     name = plain(prediction.recording.name)
     rate = float(rate_hz)
@@ -39,30 +38,31 @@ def to_edl(prediction: Prediction, *, rate_hz: Fraction) -> str:
         f"FCM: {'DROP FRAME' if rate_hz in DROP_FRAME_HZ else 'NON-DROP FRAME'}",
         "",
     ]
-    at = _start(rate_hz)
+    record_start = _start(rate_hz)
     for number, highlight in enumerate(_in_time(prediction), 1):
         source = _range(highlight, rate_hz)
-        stamps = [source.start_time, source.end_time_exclusive(), at, at + source.duration]
-        at += source.duration
+        record_end = record_start + source.duration
+        stamps = [source.start_time, source.end_time_exclusive(), record_start, record_end]
         codes = " ".join(to_timecode(stamp, rate) for stamp in stamps)
         lines += [
             f"{number:03}  AX       {channels:<6}C        {codes}",
             f"* FROM CLIP NAME: {name}",
-            f"* COMMENT: {title_of(prediction, highlight)} ({_value(prediction, highlight)})",
+            f"* COMMENT: {title_of(prediction, highlight)} ({plain(strength_and_why(highlight))})",
             "",
         ]
+        record_start = record_end
     return "\n".join(lines)
 
 
 def to_otio(prediction: Prediction, *, rate_hz: Fraction) -> str:
-    """Write the highlights, in order of time, as OpenTimelineIO JSON: clips of the recording, a marker at each peak.
+    """Return the highlights, in order of time, as OpenTimelineIO JSON: clips with a marker at each peak.
 
-    The recording is referred to by its name alone, so that the timeline can be taken to another machine.
+    The recording is referenced by its file name, so that the timeline can be moved to another machine.
     """
     recording = prediction.recording
     rate = float(rate_hz)
     timeline = otio.schema.Timeline(plain(recording.name), global_start_time=_start(rate_hz))
-    whole = TimeRange(RationalTime(0, rate), RationalTime(math.ceil(recording.duration_s * rate_hz), rate))
+    available = TimeRange(RationalTime(0, rate), RationalTime(math.ceil(recording.duration_s * rate_hz), rate))
     kinds = [
         *([otio.schema.TrackKind.Video] if recording.video_codec else []),
         *([otio.schema.TrackKind.Audio] if recording.audio_codec else []),
@@ -72,13 +72,13 @@ def to_otio(prediction: Prediction, *, rate_hz: Fraction) -> str:
         for highlight in _in_time(prediction):
             clip = otio.schema.Clip(
                 title_of(prediction, highlight),
-                media_reference=otio.schema.ExternalReference(quote(os.fsencode(recording.name)), whole),
+                media_reference=otio.schema.ExternalReference(quote(os.fsencode(recording.name)), available),
                 source_range=_range(highlight, rate_hz),
-                metadata={"kuaihl": {"rank": highlight.rank, prediction.target: highlight.score}},
+                metadata={"kuaihl": {"rank": highlight.rank, "source": highlight.source, "score": highlight.score}},
             )
             if kind == kinds[0]:
                 peak = TimeRange(RationalTime(int(highlight.peak_s * rate_hz), rate), RationalTime(1, rate))
-                clip.markers.append(otio.schema.Marker(_value(prediction, highlight), peak, "ORANGE"))
+                clip.markers.append(otio.schema.Marker(plain(strength_and_why(highlight)), peak, "ORANGE"))
             track.append(clip)
         timeline.tracks.append(track)
     return timeline.to_json_string(indent=1) + "\n"
@@ -88,19 +88,15 @@ def _in_time(prediction: Prediction) -> list[Highlight]:
     return sorted(prediction.highlights, key=lambda highlight: highlight.start_s)
 
 
-def _value(prediction: Prediction, highlight: Highlight) -> str:
-    return f"predicted {plain(target_name(prediction.target))} {highlight.score:.1%}"
-
-
 def _start(rate_hz: Fraction) -> RationalTime:
-    """Tell where the timeline begins: at one hour, as editors expect."""
+    """Return the start of the timeline: one hour, as editors expect."""
     return from_timecode("01:00:00;00" if rate_hz in DROP_FRAME_HZ else "01:00:00:00", float(rate_hz))
 
 
 def _range(highlight: Highlight, rate_hz: Fraction) -> TimeRange:
-    """Count the frames that hold a highlight, parts of frames included."""
+    """Return the frames of a highlight, including partial frames."""
     rate = float(rate_hz)
-    # Times are products of floats: what is a frame's start but for an ulp must not take the frame before it.
+    # Rounded, so that a time one ulp before a frame's start does not include the frame before it.
     first = math.floor(round(highlight.start_s * rate, 6))
     end = math.ceil(round(highlight.end_s * rate, 6))
     return TimeRange(RationalTime(first, rate), RationalTime(max(end - first, 1), rate))

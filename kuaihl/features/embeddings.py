@@ -10,6 +10,7 @@ from kuaihl.features.bag_of_words import hashed_words
 from kuaihl.features.chat import ChatActivity, speech_activity
 from kuaihl.features.text import TextFeatures
 from kuaihl.progress import SILENT, Progress
+from kuaihl.reaction import Reaction
 from kuaihl.records import Comment, Modalities, RecordingInfo, Segment, Skipped, Utterance
 
 Source = Literal["pictures", "speech", "comments"]
@@ -62,7 +63,7 @@ def segment_features(
     chat: ChatActivity | None = None,
     progress: Progress = SILENT,
 ) -> SegmentFeatures:
-    """Measure chat and speech of consecutive segments, and put them beside their encoded pictures and text.
+    """Measure chat and speech of consecutive segments, and combine them with encoded pictures and text.
 
     Parameters
     ----------
@@ -117,7 +118,7 @@ class Embeddings:
     """All that is computed from one recording and its log before the model: enough to predict with other settings.
 
     ``speech`` and ``comments`` hold the utterances and comments of each segment; each is None where there is no such
-    source.
+    source. ``reaction`` is measured from the comments.
     """
 
     recording: RecordingInfo
@@ -127,6 +128,7 @@ class Embeddings:
     features: SegmentFeatures = field(repr=False)
     skipped: tuple[Skipped, ...]
     timings_s: dict[str, float]
+    reaction: Reaction | None = field(default=None, repr=False)
 
     @property
     def modalities(self) -> Modalities:

@@ -1,6 +1,6 @@
 """Sound of a recording, segment by segment, each sample at the time its time stamp says."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 import av
 import av.error
@@ -20,7 +20,7 @@ OVERLAP_S = 1.0
 def read_sound(
     packets: Iterable[tuple[av.Packet, float]],
     stream: av.audio.stream.AudioStream,
-    segments: Sequence[Segment],
+    segments: Iterable[Segment],
     faults: Faults,
 ) -> Iterator[tuple[Segment, np.ndarray]]:
     """Yield each segment with its sound, (samples,) float32, mono, ``SAMPLE_RATE_HZ``.

@@ -1,1 +1,1 @@
-"""Interactive figures of a prediction (plotly)."""
+"""Interactive figures of a prediction (Plotly)."""

@@ -1,4 +1,4 @@
-"""The alignment: which text goes with which pictures, around one segment."""
+"""The alignment of text with pictures around one segment."""
 
 from collections.abc import Sequence
 
@@ -6,16 +6,16 @@ import numpy as np
 import plotly.graph_objects as go
 
 from kuaihl.plots.style import clock, dates, style, time_axis
-from kuaihl.records import Prediction, Segment
+from kuaihl.records import Alignment, Prediction, Segment
 
 ALIGNMENT_SEGMENTS = 20
-"""Segments on each side of the figure: the model's window."""
+"""Segments on each axis: the model's window."""
 
 
-def alignment(prediction: Prediction, *, around: int, dark: bool = False) -> go.Figure:
-    """Draw the cost of matching text with pictures in the 20 segments around one, and the cheapest path through it.
+def plot_alignment(prediction: Prediction, *, around: int, dark: bool = False) -> go.Figure:
+    """Plot the cost of matching text with pictures in the 20 segments around one, and the cheapest path.
 
-    A prediction without an alignment (no text or no pictures) gives a figure that says so.
+    Without an alignment (no text or no pictures) the figure says so.
 
     Parameters
     ----------
@@ -32,9 +32,7 @@ def alignment(prediction: Prediction, *, around: int, dark: bool = False) -> go.
     title = f"Text against pictures around {clock(prediction.segments[around].segment.start_s)}"
     figure = go.Figure()
     if prediction.alignment is None:
-        figure.add_annotation(
-            text="No alignment: it needs text and pictures,<br>and this recording lacks one of them.", showarrow=False
-        )
+        figure.add_annotation(text="No alignment: it needs text and pictures.", showarrow=False)
         figure.update_xaxes(visible=False)
         figure.update_yaxes(visible=False)
         style(figure, title=title, subtitle="", dark=dark)
@@ -47,7 +45,7 @@ def alignment(prediction: Prediction, *, around: int, dark: bool = False) -> go.
     figure.add_heatmap(
         x=edges,
         y=edges,
-        z=_square(prediction, segments),
+        z=_square(prediction.alignment, segments),
         customdata=[[(text, pictures) for pictures in names] for text in names],
         hovertemplate="text %{customdata[0]}<br>pictures %{customdata[1]}<br>cost %{z:.2f}<extra></extra>",
         hoverongaps=False,
@@ -69,7 +67,7 @@ def alignment(prediction: Prediction, *, around: int, dark: bool = False) -> go.
     inside = range(first, first + len(segments))
     path = [(text, pictures) for text, pictures in prediction.alignment.path if text in inside and pictures in inside]
     middles = dates((s.start_s + s.end_s) / 2 for s in segments)
-    # A dark line under the white one: between them they can be told from every colour of the scale.
+    # A black line under the white one keeps the path visible on every colour of the scale.
     for colour, width in (("black", 5), ("white", 2)):
         figure.add_scatter(
             x=[middles[pictures - first] for _, pictures in path],
@@ -80,24 +78,21 @@ def alignment(prediction: Prediction, *, around: int, dark: bool = False) -> go.
             showlegend=False,
             hoverinfo="skip",
         )
-    figure.update_xaxes(title="pictures at", constraintoward="left", nticks=5)
-    figure.update_yaxes(title="text at", constraintoward="top", nticks=6, scaleanchor="x")
     style(
         figure,
         title=title,
-        subtitle="Line: which text goes with which pictures (DTW). Low cost, in dark: they match",
+        subtitle="Line: which text belongs to which pictures (DTW). Dark: low cost, they match",
         dark=dark,
     )
-    times = time_axis(segments[-1].end_s)
-    figure.update_xaxes(constrain="domain", showgrid=False, **times)
-    figure.update_yaxes(constrain="domain", showgrid=False, **times)
+    axis = {**time_axis(segments[-1].end_s), "constrain": "domain", "showgrid": False}
+    figure.update_xaxes(axis, title="pictures at", constraintoward="left", nticks=5)
+    figure.update_yaxes(axis, title="text at", constraintoward="top", nticks=6, scaleanchor="x")
     return figure.update_layout(height=440, margin_b=104)
 
 
-def _square(prediction: Prediction, segments: Sequence[Segment]) -> np.ndarray:
-    """Unroll the banded cost of some consecutive segments to (text, pictures); NaN outside the band."""
-    found = prediction.alignment
+def _square(alignment: Alignment, segments: Sequence[Segment]) -> np.ndarray:
+    """Return the banded cost of consecutive segments as (text, pictures), NaN outside the band."""
     rows = np.array([s.index for s in segments])
-    columns = rows[None, :] - rows[:, None] + found.band
-    inside = (columns >= 0) & (columns <= 2 * found.band)
-    return np.where(inside, found.cost[rows[:, None], np.where(inside, columns, 0)], np.nan)
+    columns = rows[None, :] - rows[:, None] + alignment.band
+    inside = (columns >= 0) & (columns <= 2 * alignment.band)
+    return np.where(inside, alignment.cost[rows[:, None], np.where(inside, columns, 0)], np.nan)

@@ -1,4 +1,4 @@
-"""When a forecast means that a highlight is about to come: known from the past alone."""
+"""Decide from past forecasts when a forecast announces a highlight."""
 
 from collections import deque
 from collections.abc import Sequence
@@ -7,18 +7,18 @@ from typing import Any
 
 import numpy as np
 
-RAISE_QUANTILE, LOWER_QUANTILE = 0.9, 0.75
-WARM_UP, REMEMBERED = 20, 240
-"""Forecasts before there is a first threshold, ten minutes of them, and how many make one, two hours."""
-SLACK = 0.05
-"""A highlight ends when the forecast is below a given threshold by more than this part of it."""
+START_QUANTILE, END_QUANTILE = 0.9, 0.75
+WARM_UP, HISTORY = 20, 240
+"""Forecasts before the first threshold (10 min), and forecasts that determine the threshold (2 h)."""
+END_MARGIN = 0.05
+"""With a fixed threshold, a highlight ends when the forecast is lower by more than this fraction."""
 
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """What a forecast means: whether it is in a highlight, and whether that begins with it.
+    """Whether the next segment is part of a highlight, and whether the highlight begins there.
 
-    ``threshold`` is what it would have to exceed for one to begin; None as long as there is none.
+    ``threshold`` is what the forecast must exceed for a highlight to begin; None during warm-up.
     """
 
     threshold: float | None
@@ -27,44 +27,43 @@ class Alert:
 
 
 class Alarm:
-    """Raises a highlight once when the forecast crosses a threshold, and again only after it was clearly lower.
+    """Start a highlight when the forecast exceeds a threshold, and end it when the forecast is clearly lower.
 
-    A given threshold must be exceeded, and left by `SLACK`. By default it is the 0.9 quantile of the last `REMEMBERED`
-    forecasts before this one, and a highlight ends below their 0.75 quantile; the first `WARM_UP` forecasts raise none.
+    With a fixed threshold, `END_MARGIN` defines the end. Otherwise the threshold is the 0.9 quantile of the last
+    `HISTORY` forecasts before this one, and a highlight ends below their 0.75 quantile; no highlight begins during the
+    first `WARM_UP` forecasts.
 
     Parameters
     ----------
     threshold
-        Of the forecast; by default from its past.
+        Fixed threshold.
     past, highlight
-        The `state` of another alarm, to go on from there.
+        The `state` of an alarm to continue.
     """
 
     def __init__(self, threshold: float | None = None, *, past: Sequence[float] = (), highlight: bool = False) -> None:
         self._threshold = threshold
-        self._past = deque(past, maxlen=REMEMBERED)
+        self._past = deque(past, maxlen=HISTORY)
         self._highlight = highlight
 
     @property
-    def told(self) -> str:
-        """When a highlight is raised."""
-        if self._threshold is not None:
-            return f"raised above {self._threshold:.1%}"
-        return f"raised above nine tenths of the last two hours' forecasts, from the {WARM_UP + 1}st on"
-
-    @property
     def state(self) -> dict[str, Any]:
-        """Keyword arguments, fit for JSON, for an alarm that goes on from here."""
+        """Keyword arguments, serialisable as JSON, of an alarm that continues this one."""
         return {"past": list(self._past), "highlight": self._highlight}
 
-    def hear(self, forecast: float) -> Alert:
-        """Take the next forecast."""
-        raised = lowered = None
-        if self._threshold is not None:
-            raised, lowered = self._threshold, self._threshold - SLACK * abs(self._threshold)
-        elif len(self._past) >= WARM_UP:
-            raised, lowered = (float(q) for q in np.quantile(self._past, (RAISE_QUANTILE, LOWER_QUANTILE)))
+    def update(self, forecast: float) -> Alert:
+        """Add the next forecast."""
+        start, end = self._thresholds()
         self._past.append(forecast)
-        before = self._highlight
-        self._highlight = raised is not None and (forecast >= lowered if before else forecast > raised)
-        return Alert(raised, self._highlight, begins=self._highlight and not before)
+        was_highlight = self._highlight
+        self._highlight = start is not None and (forecast >= end if was_highlight else forecast > start)
+        return Alert(start, self._highlight, begins=self._highlight and not was_highlight)
+
+    def _thresholds(self) -> tuple[float | None, float]:
+        """Return the forecast that starts a highlight, and the one that ends it."""
+        if self._threshold is not None:
+            return self._threshold, self._threshold - END_MARGIN * abs(self._threshold)
+        if len(self._past) < WARM_UP:
+            return None, 0.0
+        start, end = np.quantile(self._past, (START_QUANTILE, END_QUANTILE))
+        return float(start), float(end)

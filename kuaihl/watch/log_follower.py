@@ -1,9 +1,10 @@
-"""Comments as they are written: a log of any format, followed while it grows."""
+"""Follow a comment log of any format while it grows."""
 
 import logging
 import math
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -12,40 +13,40 @@ from kuaihl.comments.diagnostics import Report
 from kuaihl.comments.wall_clock import read_start
 from kuaihl.errors import CommentLogError
 from kuaihl.records import Comment, Segment, Skipped
-from kuaihl.watch.log_readers import Reader, Whole, has_begun, reader_of
+from kuaihl.watch.log_readers import Reader, WholeReader, has_content, open_reader
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 MAX_WAITING = 1_000_000
-"""As long as so many comments of later segments are held, the log is not read any further."""
-GLANCE_S = 0.2
-"""How often a log is looked at between segments; if it was cut to nothing, only a copy tells what it held."""
-PUZZLED_S = 10.0
-"""A log whose format cannot be told for so long after its beginning is complained of."""
+"""The log is not read further while so many comments of later segments are held."""
+POLL_S = 0.2
+"""How often the log is read between segments; what a truncation removes between two reads may be lost."""
+UNKNOWN_FORMAT_S = 10.0
+"""How long after its first entry a log may be of unknown format before a warning."""
 
 
 class LiveComments:
-    """The comments of a recording under way.
+    """The comments of a recording in progress.
 
-    A log that is written line by line, or element by element as XML, is read as it grows; others, such as one JSON
-    document, anew as a whole whenever they changed.
+    A log that is written line by line or as XML elements is read as it grows. Others, such as a JSON document, are read
+    completely whenever they changed.
 
     Parameters
     ----------
     path
-        The log, which may still be empty.
+        The log; it may be empty.
     offset_s, stream_start
         As for `kuaihl.comments.reader.read`.
     from_s
-        Earlier comments are not wanted.
-    complain
-        Told once, in a sentence, if no format fits what is written: from then on there are no comments until one does.
+        Earlier comments are left out.
+    warn
+        Called once if the format is unknown; there are no comments until it is recognised.
 
     Raises
     ------
     CommentLogError
-        The file is missing. Reading it raises what `kuaihl.comments.reader.read` would, once that can be told; for a format
-        that is not known only before comments have been handed out.
+        The file does not exist. `read` raises the errors of `kuaihl.comments.reader.read`; for an unknown format only
+        before the first call of `take`.
     """
 
     def __init__(
@@ -55,20 +56,19 @@ class LiveComments:
         offset_s: float = 0.0,
         stream_start: str | datetime | None = None,
         from_s: float = 0.0,
-        complain: Callable[[str], None] = log.warning,
+        warn: Callable[[str], None] = logger.warning,
     ) -> None:
         if not path.is_file():
-            raise CommentLogError(f"{path}: there is no such comment log yet: start its recorder first.")
-        self._path, self._offset_s = path, offset_s
+            raise CommentLogError(f"{path}: there is no such comment log: start its recorder first.")
+        self._path, self._offset_s, self._warn = path, offset_s, warn
         self._report = Report(None if stream_start is None else read_start(stream_start))
         self._reader: Reader | None = None
         self._waiting: list[Comment] = []
-        self._from_s = self._done_s = from_s
-        self._late = 0
-        self._complain, self._has_complained, self._is_under_way = complain, False, False
-        self._begun_s = math.inf
-        self._last_s = -math.inf
-        self._glanced_s = -math.inf
+        self._from_s = self._complete_until_s = from_s
+        self._late_count = 0
+        self._has_warned = self._has_started = False
+        self._first_content_s = math.inf
+        self._last_comment_s = self._last_poll_s = -math.inf
 
     def close(self) -> None:
         """Close the log."""
@@ -76,48 +76,48 @@ class LiveComments:
             self._reader.close()
 
     @property
-    def told(self) -> str:
-        """Which log it is, and its format, if that can be told yet."""
-        return f"{self._path.name}, {self._reader.name if self._reader else 'too short yet to tell its format'}"
+    def description(self) -> str:
+        """File name, and format if it is recognised."""
+        return f"{self._path.name}, {self._reader.name if self._reader else 'too short to recognise its format'}"
 
     @property
     def skipped(self) -> tuple[Skipped, ...]:
         """What was left out so far."""
         if self._reader is None:
-            return (Skipped("comment logs that are empty or of no known format", 1, self._path.name),)
-        late = Skipped("comments that came to the log when their segment was over", self._late)
-        return (*self._reader.report.skipped(), *([late] if self._late else []))
+            return (Skipped("comment logs that are empty or of unknown format", 1, self._path.name),)
+        late = Skipped("comments that were logged after the end of their segment", self._late_count)
+        return (*self._reader.report.skipped(), *([late] if self._late_count else []))
 
     @property
     def is_unreadable(self) -> bool:
-        """Whether no format fits what is written, which has been complained of."""
-        return self._reader is None and self._has_complained
+        """Whether the format is unknown and the warning was given."""
+        return self._reader is None and self._has_warned
 
     def take(self, segment: Segment) -> list[Comment]:
-        """Hand out the comments of a segment that have come, in order of time; what comes for it later is left out."""
-        self._is_under_way = True
+        """Return the comments of a segment in order of time. Comments that are logged later are left out."""
+        self._has_started = True
         inside = [c for c in self._waiting if segment.start_s <= c.time_s < segment.end_s]
         self._waiting = [c for c in self._waiting if c.time_s >= segment.end_s]
-        self._done_s = segment.end_s
+        self._complete_until_s = segment.end_s
         return sorted(inside, key=lambda c: c.time_s)
 
     def has_passed(self, time_s: float) -> bool:
-        """Whether a comment of ``time_s`` or later has come."""
-        return self._last_s >= time_s
+        """Return whether a comment at or after ``time_s`` was logged."""
+        return self._last_comment_s >= time_s
 
-    def glance(self) -> None:
-        """Read what is new every `GLANCE_S`, unless all would have to be read anew for it."""
+    def poll(self) -> None:
+        """Read new comments every `POLL_S`, unless the log can only be read completely."""
         now_s = time.monotonic()
-        if now_s - self._glanced_s >= GLANCE_S and not isinstance(self._reader, Whole):
-            self._glanced_s = now_s
+        if now_s - self._last_poll_s >= POLL_S and not isinstance(self._reader, WholeReader):
+            self._last_poll_s = now_s
             self.read()
 
     def read(self, *, finished: bool = False) -> None:
-        """Read what is new in the log; if it is ``finished``, a last entry counts even if it does not look complete."""
+        """Read new comments; if ``finished``, also a last entry that may be incomplete."""
         try:
             self._read(finished=finished)
         except FileNotFoundError:
-            return  # between the old and the new one
+            return  # the log is being replaced
         except OSError as error:
             raise CommentLogError(f"{self._path} cannot be read any further: {error.strerror or error}.") from error
 
@@ -125,40 +125,40 @@ class LiveComments:
         if self._reader is None:
             self._recognise(finished=finished)
         while self._reader is not None and len(self._waiting) < MAX_WAITING:
-            found = self._reader.read(finished=finished)
-            if found is None:
+            comments = self._reader.read(finished=finished)
+            if comments is None:
                 break
-            self._add(found, anew=isinstance(self._reader, Whole))
+            self._add(comments, is_complete=isinstance(self._reader, WholeReader))
         report = self._reader.report if self._reader else self._report
-        if report.wall_clock_example and not report.start and self._last_s == -math.inf:
-            reader.read(self._path, offset_s=self._offset_s)  # it says how to place such a log
+        if report.wall_clock_example and not report.start and self._last_comment_s == -math.inf:
+            reader.read(self._path, offset_s=self._offset_s)  # raises an error that asks for stream_start
 
     def _recognise(self, *, finished: bool) -> None:
-        """Find a reader for what is written; what none can read is refused, or under way complained of once."""
-        goes_on = self._is_under_way or self._has_complained
+        """Open a reader. An unknown format is an error before the first segment, and a warning later."""
+        only_warn = self._has_started or self._has_warned
         try:
-            self._reader = reader_of(self._path, self._report)
-            if self._reader is not None or self._has_complained or not has_begun(self._path):
+            self._reader = open_reader(self._path, self._report)
+            if self._reader is not None or self._has_warned or not has_content(self._path):
                 return
-            self._begun_s = min(self._begun_s, time.monotonic())
-            if time.monotonic() - self._begun_s < PUZZLED_S and not finished:
+            self._first_content_s = min(self._first_content_s, time.monotonic())
+            if time.monotonic() - self._first_content_s < UNKNOWN_FORMAT_S and not finished:
                 return
-            goes_on = True
-            reader.read(self._path)  # says what is wrong with it
+            only_warn = True
+            reader.read(self._path)  # raises an error that explains what is wrong
         except CommentLogError as error:
-            if not goes_on:
+            if not only_warn:
                 raise
-            if not self._has_complained:
-                self._has_complained = True
-                self._complain(f"{error} Until it can be read, predictions go on without comments.")
+            if not self._has_warned:
+                self._has_warned = True
+                self._warn(f"{error} Until it can be read, predictions go on without comments.")
 
-    def _add(self, found: list[Comment], *, anew: bool) -> None:
-        if anew:
+    def _add(self, comments: list[Comment], *, is_complete: bool) -> None:
+        if is_complete:
             self._waiting.clear()
-        for comment in found:
-            time_s = comment.time_s + self._offset_s
-            self._last_s = max(self._last_s, time_s)
-            if time_s >= self._done_s:
-                self._waiting.append(Comment(time_s, comment.text, comment.user, comment.kind))
-            elif time_s >= self._from_s and not anew:
-                self._late += 1
+        for logged in comments:
+            comment = replace(logged, time_s=logged.time_s + self._offset_s)
+            self._last_comment_s = max(self._last_comment_s, comment.time_s)
+            if comment.time_s >= self._complete_until_s:
+                self._waiting.append(comment)
+            elif comment.time_s >= self._from_s and not is_complete:
+                self._late_count += 1

@@ -1,4 +1,4 @@
-"""What a session under way leaves behind, so that another process can go on with it: whole or not at all."""
+"""Save the state of a session, so that another process can continue it."""
 
 import json
 import os
@@ -21,14 +21,14 @@ from kuaihl.predictor import Predictor
 from kuaihl.records import SEGMENT_S, Comment, Segment, Utterance
 from kuaihl.session import Session, Step
 
-_KEY = "kuaihl-watch"
-_ANY = Segment(0, 0.0, SEGMENT_S)  # when somebody wrote inside a segment does not count later
+_METADATA_KEY = "kuaihl-watch"
+_FIRST_SEGMENT = Segment(0, 0.0, SEGMENT_S)  # chat activity does not depend on which segment it is
 
 
 class ResumableSession(Session):
-    """A session whose past can be written down: the window of features, and who wrote of late.
+    """A session whose state can be saved: the window of model inputs, and the recent authors of comments.
 
-    What is not kept is the language that a multilingual Whisper has settled on; it settles anew.
+    The language that a multilingual Whisper has detected is not saved; it is detected again.
 
     Parameters
     ----------
@@ -39,8 +39,8 @@ class ResumableSession(Session):
     def __init__(self, predictor: Predictor, *, streamer: str | None = None, target: str | None = None) -> None:
         super().__init__(predictor, streamer=streamer, target=target)
         self._window: deque[ModelInputs] = deque(maxlen=predictor.config.window)
-        self._writers: deque[tuple[int, list[str]]] = deque(maxlen=PRESENCE_SEGMENTS)
-        self._segments = self._comments = 0
+        self._recent_authors: deque[tuple[int, list[str]]] = deque(maxlen=PRESENCE_SEGMENTS)
+        self._segment_count = self._comment_count = 0
 
     def feed(
         self,
@@ -51,81 +51,94 @@ class ResumableSession(Session):
         speech: Sequence[Utterance] | None = None,
         comments: Sequence[Comment] | None = None,
     ) -> Step:
-        """Take the next segment; see `Session.feed`."""
+        """Add the next segment; see `Session.feed`."""
         step = super().feed(segment, pictures=pictures, sound=sound, speech=speech, comments=comments)
-        written = text_comments(comments or ())
-        self._writers.append((len(written), sorted({c.user for c in written if c.user is not None})))
-        self._segments += 1
-        self._comments += len(written)
+        counted = text_comments(comments or ())
+        self._recent_authors.append((len(counted), sorted({c.user for c in counted if c.user is not None})))
+        self._segment_count += 1
+        self._comment_count += len(counted)
         return step
 
-    def advance(self, segment: Segment, features: ModelInputs, *, speech: str = "", comments: int = 0) -> Step:
-        """Take the next segment as features; see `Session.advance`."""
-        self._window.append(features)
-        return super().advance(segment, features, speech=speech, comments=comments)
+    def advance(self, segment: Segment, inputs: ModelInputs, *, speech: str = "", comments: int = 0) -> Step:
+        """Add the next segment as model inputs; see `Session.advance`."""
+        self._window.append(inputs)
+        return super().advance(segment, inputs, speech=speech, comments=comments)
 
-    def past(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-        """Return what `recall` needs: tensors, and what can be JSON."""
+    def state(self) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+        """Return what `restore` needs: tensors, and values that are serialisable as JSON."""
         tensors = {
-            field.name: torch.cat([getattr(one, field.name) for one in self._window], dim=1)
+            field.name: torch.cat([getattr(inputs, field.name) for inputs in self._window], dim=1)
             for field in fields(ModelInputs)
             if field.name != "streamer"
         }
-        return tensors, {"writers": list(self._writers), "segments": self._segments, "comments": self._comments}
+        values = {
+            "authors": list(self._recent_authors),
+            "segments": self._segment_count,
+            "comments": self._comment_count,
+        }
+        return tensors, values
 
-    def recall(self, tensors: Mapping[str, torch.Tensor], told: Mapping[str, Any]) -> None:
-        """Go on from the past of another session; this one must be new. KuaiHLError if another version wrote it."""
+    def restore(self, tensors: Mapping[str, torch.Tensor], values: Mapping[str, Any]) -> None:
+        """Continue from the state of another session; this session must be new.
+
+        Raises
+        ------
+        KuaiHLError
+            The state was written by another version.
+        """
         if {field.name for field in fields(ModelInputs)} - {"streamer"} != tensors.keys():
-            raise KuaiHLError("The state is of another version of kuaihl: name a new file with --state, or delete it.")
-        self._writers.extend((count, list(users)) for count, users in told["writers"])
-        self._segments, self._comments = told["segments"], told["comments"]
-        # Who wrote before those remembered does not matter any more, only how much was written in how many segments.
-        older = self._segments - len(self._writers)
-        written = self._comments - sum(count for count, _ in self._writers)
-        for i in range(older):
-            self._chat.add([Comment(0.0, "")] * (written if i == 0 else 0), _ANY)
-        for count, users in self._writers:
-            names = [*users, *[None] * (count - len(users))]
-            self._chat.add([Comment(0.0, "", name) for name in names], _ANY)
-        features = ModelInputs(**tensors, streamer=torch.tensor([self._streamer]))
-        for i in range(features.pictures.shape[1]):
-            self.advance(Segment(i, 0.0, 0.0), features.cut(i, i + 1))
+            raise KuaiHLError(
+                "The state was written by another version of kuaihl: name a new file with --state, or delete it."
+            )
+        self._recent_authors.extend((count, list(users)) for count, users in values["authors"])
+        self._segment_count, self._comment_count = values["segments"], values["comments"]
+        # Of older segments, only their number and the number of their comments matter.
+        older_segments = self._segment_count - len(self._recent_authors)
+        older_comments = self._comment_count - sum(count for count, _ in self._recent_authors)
+        for i in range(older_segments):
+            self._chat.add([Comment(0.0, "")] * (older_comments if i == 0 else 0), _FIRST_SEGMENT)
+        for count, users in self._recent_authors:
+            authors = [*users, *[None] * (count - len(users))]
+            self._chat.add([Comment(0.0, "", author) for author in authors], _FIRST_SEGMENT)
+        inputs = ModelInputs(**tensors, streamer=torch.tensor([self._streamer]))
+        for i in range(inputs.pictures.shape[1]):
+            self.advance(Segment(i, 0.0, 0.0), inputs.cut(i, i + 1))
 
 
-def write_state(path: Path, tensors: Mapping[str, torch.Tensor], told: Mapping[str, Any]) -> None:
-    """Write a state file in place of the one before it.
+def write_state(path: Path, tensors: Mapping[str, torch.Tensor], values: Mapping[str, Any]) -> None:
+    """Write a state file, or leave the previous one as it was.
 
     Raises
     ------
     KuaiHLError
-        It cannot be written.
+        The file cannot be written.
     """
-    part = path.with_name(f"{path.name}.part")
+    temporary = path.with_name(f"{path.name}.part")
     try:
-        with part.open("wb") as file:
-            file.write(save(dict(tensors), metadata={_KEY: json.dumps(told)}))
+        with temporary.open("wb") as file:
+            file.write(save(dict(tensors), metadata={_METADATA_KEY: json.dumps(values)}))
             file.flush()
             os.fsync(file.fileno())
-        part.replace(path)
+        temporary.replace(path)
     except OSError as error:
         raise KuaiHLError(f"The state {path} cannot be written: {error.strerror or error}.") from error
     finally:
-        part.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
 
 
 def read_state(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    """Return what `write_state` wrote.
+    """Return the tensors and values that `write_state` wrote.
 
     Raises
     ------
     KuaiHLError
-        The file is something else.
+        The file is not a state.
     """
     try:
         with safe_open(path, framework="pt") as file:
-            told = json.loads((file.metadata() or {})[_KEY])
-        return load(path.read_bytes()), told  # from bytes, since get_tensor turns Ctrl-C into a ValueError
+            values = json.loads((file.metadata() or {})[_METADATA_KEY])
+        return load(path.read_bytes()), values  # from bytes: get_tensor turns Ctrl-C into a ValueError
     except (SafetensorError, OSError, KeyError, ValueError) as error:
         raise KuaiHLError(
-            f"{path} is not the state of a watch: name a new file with --state, or delete it to begin anew."
+            f"{path} is not the state of a watch: name a new file with --state, or delete it to start again."
         ) from error

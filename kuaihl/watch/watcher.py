@@ -1,18 +1,16 @@
-"""Watch a recording in progress: a line for each segment as it ends, and a word when a highlight is about to come."""
+"""Watch a recording in progress: a score and a forecast for each segment as it ends."""
 
 import json
+import logging
 import math
+import os
 import sys
-import textwrap
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
-from kuaihl.cli.console import columns, complain, printable, rows
-from kuaihl.comments.fields import as_clock
 from kuaihl.comments.selection import COUNTED, select_kinds
 from kuaihl.errors import KuaiHLError, RecordingError
 from kuaihl.features.embeddings import SOURCES
@@ -24,16 +22,33 @@ from kuaihl.watch.alerts import Alarm
 from kuaihl.watch.live_recording import Arrival, follow
 from kuaihl.watch.log_follower import LiveComments
 from kuaihl.watch.resume import ResumableSession, read_state, write_state
-from kuaihl.watch.tail import POLL_S, FileTail, Mark, PipeTail, Tail
+from kuaihl.watch.tail import POLL_S, FileTail, Mark, PipeTail
+
+logger = logging.getLogger(__name__)
 
 STDIN = "-"
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """A finished segment: what was predicted for it before it came, and the forecast of the ``SEGMENT_S`` after it.
+class WatchedSegment:
+    """A segment that has ended, its score, and the forecast for the segment after it.
 
-    ``target`` names what these are: LVTR, which gave its name to the first, or another share.
+    Attributes
+    ----------
+    score
+        What was predicted for the segment before it began; None for the first.
+    next_score
+        Forecast for the next ``SEGMENT_S``.
+    threshold
+        What the forecast must exceed for a highlight to begin; None during warm-up.
+    highlight, begins
+        Whether the next segment is part of a highlight, and whether the highlight begins there.
+    comments
+        Number of comments.
+    speech
+        Transcript.
+    target
+        What the scores are, such as lvtr.
     """
 
     segment: int
@@ -50,41 +65,45 @@ class Seen:
 
 
 class Watch:
-    """Follows a recording and its comment log, and notes each segment once.
+    """Follow a recording and its comment log, and return each segment once.
 
     Parameters
     ----------
     recording
-        A file that a recorder writes, or ``"-"`` for standard input: MKV, WebM, MPEG-TS, FLV or fragmented MP4.
+        A file that a recorder is writing, or ``"-"`` for standard input: MKV, WebM, MPEG-TS, FLV or fragmented MP4.
     comments
-        Its comment log, which may grow as well.
+        Its comment log, which may be growing too.
     comment_offset_s, stream_start
         As for `kuaihl.comments.reader.read`.
     counted
-        Which kinds of comments count, as for `kuaihl.comments.kinds`.
+        Kinds of log entries that count as comments, as for `kuaihl.comments.selection.select_kinds`.
     sources
         What to predict from.
     comment_wait_s
-        How long to wait at the end of a segment for the log to pass it.
-    streamer
-        A name that the checkpoint knows; any other counts as unknown.
-    target
-        What to predict, as for `kuaihl.predictor.Predictor.predict`.
+        How long to wait for the comments of a segment after its end.
+    streamer, target
+        As for `kuaihl.predictor.Predictor.predict`.
     threshold
-        Of the forecast, for highlights; see `Alarm`.
+        Fixed threshold of highlights; see `Alarm`.
     until_idle_s
-        The recording ends when it has not grown for so long.
+        The recording ends when it does not grow for so long.
     out
-        Where a line of JSON is appended for each segment.
+        File to which a JSON line per segment is appended.
     state
-        Where is noted what is needed to go on after a restart: no segment is handed out twice then, and ``out`` lacks
-        none. A shorter piece that a recording ended with is a segment like any other: what is recorded of it later is
-        left out.
+        File for what is needed to continue after a restart: then no segment is returned twice, and no line of ``out``
+        is missing. A shorter last segment stays as it is, even if the recording goes on later.
+    warn
+        Called with a warning while the watch goes on.
+
+    Attributes
+    ----------
+    segments, highlights
+        How many segments were returned, and how many highlights began.
 
     Raises
     ------
     KuaiHLError
-        An option is out of range, a file is missing, or the state is that of another watch.
+        A parameter is out of range, a file is missing, or the state belongs to another watch.
     """
 
     def __init__(
@@ -103,247 +122,240 @@ class Watch:
         until_idle_s: float = 120.0,
         out: Path | None = None,
         state: Path | None = None,
+        warn: Callable[[str], None] = logger.warning,
     ) -> None:
         _check(recording, until_idle_s, comment_wait_s, threshold, out=out, state=state)
-        self._wait_s, self._streamer, self._target, self._threshold = comment_wait_s, streamer, target, threshold
-        self._out, self._state, self._until_idle_s = out, state, until_idle_s
+        self._comment_wait_s, self._threshold, self._out, self._state_file = comment_wait_s, threshold, out, state
+        self._streamer, self._target = streamer, target
         self._counted = frozenset(counted)
         self._sources = frozenset(sources) - ({"comments"} if comments is None else set())
-        self._of = {
+        self._settings = {
             "recording": str(Path(recording).resolve()),
             "comments": None if comments is None else str(comments.resolve()),
-            "comment offset": comment_offset_s,
-            "stream start": stream_start,
-            "choice of comments": sorted(counted),
-            "choice of sources": sorted(sources),
+            "comment_offset_s": comment_offset_s,
+            "stream_start": stream_start,
+            "counted": sorted(counted),
+            "sources": sorted(sources),
             "streamer": streamer,
             "target": target,
             "threshold": threshold,
         }
-        self._tensors, self._told = read_state(state) if state is not None and state.exists() else ({}, None)
-        self._first = self._told["next"] if self._told else 0
-        self._tail: Tail = (
+        self._saved_tensors, self._saved = read_state(state) if state is not None and state.exists() else ({}, {})
+        self._first = self._saved.get("next", 0)
+        self._tail = (
             PipeTail(sys.stdin.fileno(), name="standard input", until_idle_s=until_idle_s)
             if recording == STDIN
             else FileTail(Path(recording), until_idle_s=until_idle_s)
         )
-        if self._told:
-            self._check_state(self._of)
+        if self._saved:
+            self._check_state()
             with Path(recording).open("rb") as file:
-                if not Mark(**self._told["mark"]).is_in(file):
+                if not Mark(**self._saved["mark"]).is_in(file):
                     raise KuaiHLError(
-                        f"{state} is the state of another recording: {recording} does not hold what was watched of it."
-                        " Name a new file with --state, or delete it to begin anew."
+                        f"{state} is the state of another recording, which does not begin like {recording}. Name a new "
+                        "file with --state, or delete it to start again."
                     )
-        from_s = self._first * SEGMENT_S
         self._comments = None
         if comments is not None and "comments" in sources:
-            options = {"offset_s": comment_offset_s, "stream_start": stream_start, "from_s": from_s}
-            self._comments = LiveComments(comments, **options, complain=complain)
-            self._comments.read()  # at once, so that what is wrong with it is told before the models are loaded
-            self._tail.meanwhile = self._comments.glance
+            self._comments = LiveComments(
+                comments, offset_s=comment_offset_s, stream_start=stream_start, from_s=self.start_s, warn=warn
+            )
+            self._comments.read()  # so that an unreadable log is an error before the models are loaded
+            self._tail.on_wait = self._comments.poll
         self._faults = Faults()
-        self._predicts = ""
         self.segments = self.highlights = 0
 
     @property
+    def start_s(self) -> float:
+        """Where the watch begins: after the last segment of the state."""
+        return self._first * SEGMENT_S
+
+    @property
+    def recording(self) -> str:
+        """Name of the recording."""
+        return self._tail.name
+
+    @property
+    def log(self) -> str | None:
+        """Name and format of the comment log, if there is one."""
+        return self._comments and self._comments.description
+
+    @property
+    def ended(self) -> str:
+        """Why the recording ended; empty before."""
+        return self._tail.ended
+
+    @property
     def skipped(self) -> tuple[Skipped, ...]:
-        """What had to be passed over so far."""
+        """What was left out so far."""
         return (*self._faults.skipped, *(self._comments.skipped if self._comments else ()))
 
-    def run(self, predictor: Predictor) -> Iterator[Seen]:
-        """Yield each segment when it has ended, until the recording does.
+    def run(self, predictor: Predictor) -> Iterator[WatchedSegment]:
+        """Yield each segment when it has ended, until the recording ends.
 
         Raises
         ------
         RecordingError, CommentLogError
             A file cannot be read.
         KuaiHLError
-            ``out`` or ``state`` cannot be written, the state is that of another checkpoint, or the target is predicted
-            from other sources.
+            ``out`` or ``state`` cannot be written, the state belongs to another checkpoint, or there is nothing to
+            predict the target from.
         """
-        self._config = predictor.config
-        check_sources(self._config, self._target, self._sources)
-        self._predicts = self._config.targets[self._config.target_index(self._target)].name
+        config = predictor.config
+        check_sources(config, self._target, self._sources)
         session = ResumableSession(predictor, streamer=self._streamer, target=self._target)
         alarm = Alarm(self._threshold)
-        self._of["checkpoint"] = predictor.checkpoint.sha256
-        if self._told:
-            self._check_state(self._of)
-            session.recall(self._tensors, self._told["past"])
-            alarm = Alarm(self._threshold, **self._told["alarm"])
-            if self._is_unwritten(self._told["out_at"], self._told["line"]):
-                yield self._count(Seen(**json.loads(self._told["line"])))
+        self._settings["checkpoint"] = predictor.checkpoint.sha256
+        if self._saved:
+            self._check_state()
+            session.restore(self._saved_tensors, self._saved["session"])
+            alarm = Alarm(self._threshold, **self._saved["alarm"])
+            if self._complete_output(self._saved["out_size"], self._saved["line"]):
+                yield self._count(WatchedSegment(**json.loads(self._saved["line"])))
+        target = config.targets[config.target_index(self._target)].name
         with closing(self._tail):
             try:
                 for arrival in follow(self._tail, self._faults, first=self._first):
-                    seen = self._see(session, alarm, arrival)
-                    self._note(seen, session, alarm)
-                    yield self._count(seen)
+                    comments = self._read_comments(predictor, arrival.segment)
+                    watched = self._predict(session, alarm, arrival, comments, target=target)
+                    self._save(watched, session, alarm)
+                    yield self._count(watched)
             finally:
                 if self._comments is not None:
                     self._comments.close()
 
-    def introduction(self, predictor: Predictor) -> str:
-        """Tell in a few lines what will be watched and predicted, and until when.
-
-        Raises
-        ------
-        KuaiHLError
-            The checkpoint has not learned the target.
-        """
-        target = predictor.config.targets[predictor.config.target_index(self._target)]
-        name = target.name.upper() if target.name == "lvtr" else target.name
-        end = " or its writer ends it" if self._tail.mark is None else ""
-        told = [
-            ("watching", f"{self._tail.name}, until nothing comes for {self._until_idle_s:g} s{end}"),
-            ("comments", self._comments.told if self._comments else "none"),
-            ("checkpoint", f"{predictor.checkpoint.name}, which learned {name} from {target.trained_on}"),
-            ("highlights", Alarm(self._threshold).told),
-        ]
-        if self._first:
-            told.append(("goes on", f"at {as_clock(self._first * SEGMENT_S)}, as {self._state} notes"))
-        return rows(told)
-
-    def summary(self) -> str:
-        """Tell in a few lines what was watched, and why it ended."""
-        told = [
-            ("segments", f"{self.segments:,}"),
-            ("highlights", f"{self.highlights:,} raised"),
-            ("ended", self._tail.ended or "before the recording did"),
-            *(
-                ("skipped", f"{s.count:,} × {s.reason}{f' (first: {s.where})' if s.where else ''}")
-                for s in self.skipped
-            ),
-        ]
-        return rows(told)
-
-    def _see(self, session: ResumableSession, alarm: Alarm, arrival: Arrival) -> Seen:
-        comments = None if self._comments is None else self._written(self._comments, arrival.segment)
+    def _predict(
+        self,
+        session: ResumableSession,
+        alarm: Alarm,
+        arrival: Arrival,
+        comments: list[Comment] | None,
+        *,
+        target: str,
+    ) -> WatchedSegment:
         step = session.feed(
             arrival.segment,
             pictures=arrival.pictures if "pictures" in self._sources else None,
             sound=arrival.sound if "speech" in self._sources else None,
             comments=comments,
         )
-        alert, found, segment = alarm.hear(step.next_score), step.segment, arrival.segment
-        return Seen(
-            segment.index, segment.start_s, segment.end_s, found.score, step.next_score, alert.threshold, alert.highlight,
-            alert.begins, found.comments, found.speech, self._predicts,
-        )  # fmt: skip
+        alert = alarm.update(step.next_score)
+        return WatchedSegment(
+            segment=arrival.segment.index,
+            start_s=arrival.segment.start_s,
+            end_s=arrival.segment.end_s,
+            score=step.segment.score,
+            next_score=step.next_score,
+            threshold=alert.threshold,
+            highlight=alert.highlight,
+            begins=alert.begins,
+            comments=step.segment.comments,
+            speech=step.segment.speech,
+            target=target,
+        )
 
-    def _written(self, log: LiveComments, segment: Segment) -> list[Comment] | None:
-        """Return a segment's comments; where the recording is read as fast as it comes, the log may be a bit late.
+    def _read_comments(self, predictor: Predictor, segment: Segment) -> list[Comment] | None:
+        """Return a segment's comments, after waiting for the log if the recording is read as fast as it is written.
 
-        None as long as the log is none, unless there is nothing else to predict from: NothingToPredictFromError.
+        Return None while the log is unreadable; NothingToPredictFromError if there is nothing else to predict from.
         """
-        until_s = time.monotonic() + (self._wait_s if self._tail.waited else 0.0)
-        self._tail.waited = False
-        log.read()
-        while not log.has_passed(segment.end_s) and time.monotonic() < until_s:
-            time.sleep(POLL_S)
-            log.read()
-        if self._tail.ended:
-            log.read(finished=True)
-        found = log.take(segment)
-        if log.is_unreadable:
-            check_sources(self._config, self._target, self._sources - {"comments"})
+        if self._comments is None:
             return None
-        return list(select_kinds(CommentLog("", tuple(found)), self._counted).comments)
+        stop_s = time.monotonic() + (self._comment_wait_s if self._tail.has_waited else 0.0)
+        self._tail.has_waited = False
+        self._comments.read()
+        while not self._comments.has_passed(segment.end_s) and time.monotonic() < stop_s:
+            time.sleep(POLL_S)
+            self._comments.read()
+        if self._tail.ended:
+            self._comments.read(finished=True)
+        comments = self._comments.take(segment)
+        if self._comments.is_unreadable:
+            check_sources(predictor.config, self._target, self._sources - {"comments"})
+            return None
+        return list(select_kinds(CommentLog("", tuple(comments)), self._counted).comments)
 
-    def _note(self, seen: Seen, session: ResumableSession, alarm: Alarm) -> None:
-        """Note the state before the line: a restart can write a line that is missing, but not take one back."""
-        line = json.dumps(asdict(seen), ensure_ascii=False)
-        if self._state is not None:
-            tensors, past = session.past()
-            write_state(
-                self._state,
-                tensors,
-                {
-                    "of": self._of,
-                    "next": seen.segment + 1,
-                    "mark": asdict(self._tail.mark),
-                    "past": past,
-                    "alarm": alarm.state,
-                    "line": line,
-                    "out_at": self._out and (self._out.stat().st_size if self._out.exists() else 0),
-                },
-            )
+    def _save(self, watched: WatchedSegment, session: ResumableSession, alarm: Alarm) -> None:
+        """Write the state, then the line: a restart can write a missing line, but not remove one."""
+        line = json.dumps(asdict(watched), ensure_ascii=False)
+        if self._state_file is not None and self._tail.mark is not None:
+            tensors, values = session.state()
+            saved = {
+                "settings": self._settings,
+                "next": watched.segment + 1,
+                "mark": asdict(self._tail.mark),
+                "session": values,
+                "alarm": alarm.state,
+                "line": line,
+                "out_size": self._out and _size(self._out),
+            }
+            write_state(self._state_file, tensors, saved)
         if self._out is not None:
             _append(self._out, line)
 
-    def _is_unwritten(self, at: int | None, line: str) -> bool:
-        """Complete the output of a watch that was killed between noting its state and writing the line."""
-        if self._out is None or at is None:
+    def _complete_output(self, size: int | None, line: str) -> bool:
+        """Write the last line if the process was killed between saving the state and writing the line."""
+        if self._out is None or size is None or not size <= _size(self._out) < size + len(line.encode()) + 1:
             return False
-        size = self._out.stat().st_size if self._out.exists() else 0
-        if not at <= size < at + len(line.encode()) + 1:
-            return False
-        if size > at:
-            with self._out.open("r+b") as file:
-                file.truncate(at)
+        if _size(self._out) > size:
+            os.truncate(self._out, size)
         _append(self._out, line)
         return True
 
-    def _check_state(self, mine: dict[str, Any]) -> None:
-        theirs = self._told["of"]
-        other = next((name for name in mine if mine[name] != theirs.get(name)), None)
-        if other is not None:
-            raise KuaiHLError(
-                f"{self._state} is the state of another watch: its {other} was {theirs.get(other)}, not {mine[other]}."
-                " Name a new file with --state, or delete it to begin anew."
-            )
+    def _check_state(self) -> None:
+        saved = self._saved["settings"]
+        for name, value in self._settings.items():
+            if value != saved.get(name):
+                raise KuaiHLError(
+                    f"{self._state_file} is the state of another watch: its {name} was {saved.get(name)}, not {value}. "
+                    "Name a new file with --state, or delete it to start again."
+                )
 
-    def _count(self, seen: Seen) -> Seen:
+    def _count(self, watched: WatchedSegment) -> WatchedSegment:
         self.segments += 1
-        self.highlights += seen.begins
-        return seen
+        self.highlights += watched.begins
+        return watched
 
 
-def told(seen: Seen) -> str:
-    """Tell of a segment in a line, and of a highlight that is about to come in one more."""
-    before = "–" if seen.score is None else f"{seen.score:.1%}"
-    line = (
-        f"{as_clock(seen.start_s)}–{as_clock(seen.end_s)}  predicted {before:>6}  next {seen.next_score:>6.1%}  "
-        f"{seen.comments:>5,} comments  "
-    )
-    line += textwrap.shorten(printable(seen.speech), max(columns() - len(line), 20), placeholder=" …")
-    if not seen.begins:
-        return line.rstrip()
-    span = f"{as_clock(seen.end_s)}–{as_clock(seen.end_s + SEGMENT_S)}"
-    return f"{line.rstrip()}\n{span}  HIGHLIGHT expected: {seen.next_score:.1%}, above {seen.threshold:.1%}"
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
 
 
 def _append(path: Path, line: str) -> None:
+    """Append a line, or nothing if it does not fit."""
     try:
         with path.open("ab", buffering=0) as file:
-            at, data = file.tell(), f"{line}\n".encode()
-            if file.write(data) < len(data):  # as where the disk is full
-                file.truncate(at)
-                raise OSError("there is no room for another line")
+            size, data = file.tell(), f"{line}\n".encode()
+            if file.write(data) < len(data):  # as on a full disk
+                file.truncate(size)
+                raise OSError("no space for another line")
     except OSError as error:
         raise KuaiHLError(f"{path} cannot be written: {error.strerror or error}.") from error
 
 
 def _check(
-    recording: str, until_idle_s: float, wait_s: float, threshold: float | None, *, out: Path | None, state: Path | None
+    recording: str,
+    until_idle_s: float,
+    comment_wait_s: float,
+    threshold: float | None,
+    *,
+    out: Path | None,
+    state: Path | None,
 ) -> None:
+    """Raise an error for parameters that are out of range, and for files that cannot be written."""
     if not until_idle_s > 0:
-        raise KuaiHLError(f"--until-idle-s must be a number of seconds above 0, not {until_idle_s}")
-    if not (math.isfinite(wait_s) and wait_s >= 0):
-        raise KuaiHLError(f"--comment-wait-s must be a number of seconds from 0 up, not {wait_s}")
+        raise KuaiHLError(f"until_idle_s must be a number of seconds above 0, not {until_idle_s}.")
+    if not 0 <= comment_wait_s < math.inf:
+        raise KuaiHLError(f"comment_wait_s must be a number of seconds, not {comment_wait_s}.")
     if threshold is not None and not math.isfinite(threshold):
-        raise KuaiHLError(f"--threshold must be a number, not {threshold}")
+        raise KuaiHLError(f"threshold must be a number, not {threshold}.")
     if recording == STDIN and sys.stdin is None:
-        raise RecordingError("standard input is closed: pipe a recording into it, or name a file")
+        raise RecordingError("Standard input is closed: pipe a recording into it, or name a file.")
     if recording == STDIN and state is not None:
         raise KuaiHLError(
-            "--state needs a recording that is still there after a restart: write standard input to a file (with tee,"
-            " say) and watch that"
+            "--state needs a recording that still exists after a restart: write standard input to a file (for example "
+            "with tee) and watch that."
         )
     for path in (out, state):
         if path is not None and (path.is_dir() or not path.parent.is_dir()):
-            raise KuaiHLError(
-                f"{path} cannot be written: {'it' if path.is_dir() else path.parent} is not a "
-                f"{'file' if path.is_dir() else 'folder'}"
-            )
+            raise KuaiHLError(f"{path} cannot be written: it is a folder, or its folder does not exist.")

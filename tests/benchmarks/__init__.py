@@ -1,1 +1,1 @@
-"""Benchmarks: each is a module to run, prints what it measured, and asserts nothing."""
+"""Benchmarks: run each as a module; it prints its measurements and asserts nothing."""

@@ -16,7 +16,7 @@ SMOOTHING = 0.1
 
 
 def loop(text: torch.Tensor, pictures: torch.Tensor) -> torch.Tensor:
-    """One window: the table of each order filled cell by cell, as one would write it down from Eqs. 4-7."""
+    """Compute the loss of one window cell by cell, as Eqs. 4-7 are written."""
     orders = [torch.arange(SEGMENTS), *(torch.randperm(SEGMENTS) for _ in range(NEGATIVES))]
     distances = []
     for order in orders:
@@ -32,7 +32,7 @@ def loop(text: torch.Tensor, pictures: torch.Tensor) -> torch.Tensor:
 
 
 def seconds(work: Callable[[], torch.Tensor], *, repeats: int) -> float:
-    """Fastest of a few runs, forward and backward."""
+    """Return the fastest of a few runs, forward and backward, in ms."""
     best = float("inf")
     for _ in range(repeats):
         began = time.perf_counter()
@@ -42,7 +42,7 @@ def seconds(work: Callable[[], torch.Tensor], *, repeats: int) -> float:
 
 
 def main() -> None:
-    """Print milliseconds a window of both, and their ratio."""
+    """Print milliseconds per window of both, and their ratio."""
     torch.manual_seed(0)
     text, pictures = (torch.randn(BATCH, SEGMENTS, DIM, requires_grad=True) for _ in range(2))
     ours = seconds(lambda: alignment_loss(text, pictures, negatives=NEGATIVES), repeats=10) / BATCH

@@ -1,8 +1,8 @@
-"""What Cancel leaves behind: ``python -m tests.benchmarks.bench_cancelling RECORDING [COMMENTS] [TIMES]``.
+"""Memory and files after Cancel: ``python -m tests.benchmarks.bench_cancelling RECORDING [COMMENTS] [TIMES]``.
 
-Starts the app, lets a program begin a run on the recording and cancel it at another moment of it each time. Told are
-how long the work went on, by the clock and on the processor, and how much memory the server holds afterwards. Let the
-recording be long: what is over before its moment comes is told as well, and says nothing about Cancel.
+Starts the app and cancels a run through the API at a different time in each round. Prints how long the work went on, in
+wall-clock and CPU time, and the memory of the server afterwards. Use a long recording: a run that ends before it is
+cancelled says nothing about Cancel.
 """
 
 import sys
@@ -19,13 +19,13 @@ from tests.fixtures.serving import served
 LIMIT_S = 2.0
 TIMES = 12
 FIRST_S, LAST_S = 1.0, 20.0
-"""When the first and the last run are cancelled."""
+"""Seconds after which the first and the last run are cancelled."""
 FREED_S = 3.0
-"""How long after the work has stopped the memory is read."""
+"""Seconds between the end of the work and the reading of the memory."""
 
 
 def main(recording: str, comments: str | None = None, times: int = TIMES) -> None:
-    """Print a line for each run, then the most."""
+    """Print a line for each run, then the maximum."""
     worst_s = 0.0
     with tempfile.TemporaryDirectory() as folder, served(Path(folder)) as server:
         process, runs = psutil.Process(server.pid), Path(folder) / "gradio"
@@ -46,8 +46,8 @@ def main(recording: str, comments: str | None = None, times: int = TIMES) -> Non
             time.sleep(FREED_S)
             held_mib = process.memory_info().rss / 2**20
             worst_s = max(worst_s, took_s)
-            told = "was over" if over else f"stopped in {took_s:.2f} s, {computed_s:.2f} s on the processor"
-            print(f"after {after_s:4.1f} s: {told}; the server holds {held_mib:,.0f} MiB", flush=True)
+            end = "was over" if over else f"stopped in {took_s:.2f} s, {computed_s:.2f} s on the processor"
+            print(f"after {after_s:4.1f} s: {end}; the server holds {held_mib:,.0f} MiB", flush=True)
     print(f"longest: {worst_s:.2f} s, limit {LIMIT_S:g} s")
 
 

@@ -1,12 +1,12 @@
 """Memory and speed of reading a dataset as large as the paper's: 19,334 h of 17,897 rooms, 2.3 million segments.
 
-Run as `python -m tests.benchmarks.bench_dataset [--segments N] [--folder DIR]`. Writes shards of that many segments with
-features of the compact sizes and no text. Most numbers are zero, so that the shards are small; the memory map that
-`datasets` makes of them is as large as any, some 9 GiB. Then opens them, reads random training batches, and scores the
-validation rooms with a narrow model. What it wrote is deleted.
+Run as `python -m tests.benchmarks.bench_dataset [--segments N] [--folder DIR]`. Writes shards of that many segments
+with features of the compact sizes and no text, reads random training batches, and scores the validation rooms with a
+narrow model. Most numbers are zero, so that the shards are small; the memory map has its full size of about 9 GiB. The
+files are deleted at the end.
 
-The operating system counts pages of a memory-mapped file that were read lately as memory of the process, and takes them
-back whenever it needs them: they are shown apart, and the libraries' code with them.
+Pages of memory-mapped files count as memory of the process, but the system reclaims them when it needs them: they are
+shown apart.
 """
 
 import shutil
@@ -38,7 +38,7 @@ _USED = 8  # numbers of a feature vector that are not zero
 
 @dataclass
 class Memory:
-    """Largest memory of this process while it was watched: all, and all but the pages of files; in bytes."""
+    """Peak memory of this process in bytes: all, and without pages of files."""
 
     resident: int = 0
     own: int = 0
@@ -46,7 +46,7 @@ class Memory:
 
 @contextmanager
 def watched(what: str) -> Iterator[None]:
-    """Print how long something takes and how much memory it needs at most."""
+    """Print the time and peak memory of a block."""
     process, memory, done = psutil.Process(), Memory(), threading.Event()
 
     def watch() -> None:
@@ -69,7 +69,7 @@ def watched(what: str) -> Iterator[None]:
 
 
 def write_rooms(folder: Path, *, segments: int) -> None:
-    """Write rooms of about 130 segments; a tenth is for validation, a tenth for testing."""
+    """Write rooms of about 130 segments; a tenth validates, a tenth tests."""
     rng, preset = np.random.default_rng(0), PRESETS["compact"]
     info = DatasetInfo(
         visual_encoder=preset.visual_encoder,

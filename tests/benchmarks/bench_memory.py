@@ -1,6 +1,7 @@
 """Memory of the served app: before, after runs that are cancelled, after whole ones, and when their files are gone.
 
-Run as `python -m tests.benchmarks.bench_memory [RECORDING]`. The recording, by default the example, is repeated to two hours.
+Run as `python -m tests.benchmarks.bench_memory [RECORDING]`. The recording, by default the example, is repeated to two
+hours.
 """
 
 import sys
@@ -21,13 +22,13 @@ KEEP_S = 300
 
 
 def resident_mib(server: Server) -> float:
-    """Memory that the server holds, its children included."""
+    """Return the memory of the server and its children."""
     process = psutil.Process(server.pid)
     return sum(one.memory_info().rss for one in (process, *process.children(recursive=True))) / 2**20
 
 
 def cancel_in(client: Client, stage: str, files: Path, *given: object) -> float:
-    """Start a run, cancel it in a stage, and return after how many seconds its thread had ended."""
+    """Start a run, cancel it in a stage, and return the seconds until its thread ended."""
     before = set(files.glob("run-*"))
     job = client.submit(*given, api_name="/highlights")
     while not any((unit.desc or "").startswith(stage) for unit in job.status().progress_data or []):

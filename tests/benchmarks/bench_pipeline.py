@@ -1,7 +1,7 @@
-"""An hour of 720p30 H.264 with speech and 10,000 comments: ours, the straightforward way, and four hours.
+"""An hour of 720p30 H.264 with speech and 10,000 comments: KuaiHL, a straightforward pipeline, and four hours.
 
-Run as `python -m tests.benchmarks.bench_pipeline [RECORDING]`. The recording, by default the example, gives pictures and
-speech: it is scaled to 720p30 once and repeated, without encoding again, until the hour is full.
+Run as `python -m tests.benchmarks.bench_pipeline [RECORDING]`. The recording, by default the example, is scaled to
+720p30 once and repeated without re-encoding.
 """
 
 import contextlib
@@ -30,7 +30,7 @@ WORDS = ("what", "a", "great", "run", "lol", "nice", "gg", "hype", "how", "did",
 
 
 def scale(source: Path, out: Path) -> None:
-    """Encode a recording anew as 1280x720 H.264 with 30 frames a second and a keyframe every 2 s."""
+    """Re-encode a recording as 1280x720 H.264 at 30 fps with a keyframe every 2 s."""
     with av.open(str(source)) as given, av.open(str(out), "w", format="matroska") as made:
         video = made.add_stream("libx264", rate=30, options={"preset": "ultrafast", "g": "60"})
         video.width, video.height, video.pix_fmt, video.time_base = 1280, 720, "yuv420p", Fraction(1, 30)
@@ -85,12 +85,12 @@ def write_log(out: Path, *, duration_s: float) -> None:
 
 
 def ours(recording: Path, log: Path) -> dict[str, float]:
-    """Predict as a user does; seconds of each stage."""
+    """Predict as a user does and return the seconds of each stage."""
     return Predictor.from_pretrained().predict(recording, log).timings_s
 
 
 def straightforward(recording: Path, log: Path) -> dict[str, float]:
-    """What one would write first: whisper.transcribe, exact frames one by one, every encoder in float32, no batches."""
+    """Run a first draft of the pipeline: whisper.transcribe, exact frames one by one, float32, no batches."""
     import decord
     import whisper
 
@@ -150,7 +150,7 @@ def straightforward(recording: Path, log: Path) -> dict[str, float]:
 
 
 def measure(way: str, recording: Path, log: Path) -> dict[str, float]:
-    """Run one way in a process of its own: its seconds by stage, and peak memory, that of its children included."""
+    """Run one pipeline in a process of its own; return seconds by stage and peak memory with its children."""
     command = [sys.executable, "-m", "tests.benchmarks.bench_pipeline", way, str(recording), str(log)]
     peak = 0
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:

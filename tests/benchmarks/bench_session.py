@@ -1,8 +1,7 @@
-"""What a segment costs live, beyond encoding it: ``python -m tests.benchmarks.bench_session [SEGMENTS]``.
+"""Time of a live segment beyond encoding: ``python -m tests.benchmarks.bench_session [SEGMENTS]``.
 
-Pictures and text are at hand as features, at random, so that what is timed is all that `kuaihl.session` does with them:
-chat and speech activity, words, perceiver, decoder. The limit is 50 ms. On a machine that is busy with other work the
-clock says more than the time that the processor spent, so that both are told.
+Pictures and text are random features, so that only the work of `kuaihl.session` is timed: chat and speech activity,
+words, perceiver, decoder. CPU time is shown beside wall-clock time for busy machines.
 """
 
 import sys
@@ -23,7 +22,7 @@ WARM_UP = 3
 
 
 def measure(predictor: Predictor, segments: int) -> dict[str, np.ndarray]:
-    """Time every segment of a made-up stream for each target: (segments, 2), ms by the clock and of the processor."""
+    """Time every segment of a made-up stream for each target: (segments, 2), wall-clock and CPU ms."""
     config, found = predictor.config, {}
     given = encoded(config, segments)
     features = given.features
@@ -54,7 +53,7 @@ def measure(predictor: Predictor, segments: int) -> dict[str, np.ndarray]:
 
 
 def main(segments: int = 120) -> None:
-    """Print the middle, the 95th percentile and the most of each target."""
+    """Print median, 95th percentile and maximum of each target."""
     for target, both_ms in measure(Predictor.from_pretrained(device="cpu"), segments).items():
         for name, times_ms in zip(("clock", "processor"), both_ms.T, strict=True):
             middle, high = np.percentile(times_ms, [50, 95])

@@ -1,7 +1,7 @@
 """Speech recognition against openai-whisper's transcribe and faster-whisper's batched pipeline, on the same weights.
 
-Run as ``python -m tests.benchmarks.bench_speech RECORDING``. Ours and faster-whisper take turns, so that a busy machine slows
-both; the best of the rounds counts. The recording is decoded to sound before the clocks start.
+Run as ``python -m tests.benchmarks.bench_speech RECORDING``. KuaiHL and faster-whisper alternate; the best round
+counts. The recording is decoded to sound before timing starts.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from kuaihl.speech.whisper_weights import find_whisper, load
 
 @dataclass(frozen=True)
 class Result:
-    """One way of recognising: the seconds of each round, wall clock and CPU, and its words, normalised."""
+    """A recogniser: wall-clock and CPU seconds of each round, and its normalised words."""
 
     name: str
     seconds: tuple[float, ...]
@@ -33,7 +33,7 @@ class Result:
 
 
 def compare(recording: Path, *, rounds: int = 2, threads: int = 2, transcribe: bool = True) -> list[Result]:
-    """Recognise a recording's speech in each way; the first result is the reference."""
+    """Recognise the speech of a recording with each recogniser; the first is the reference."""
     torch.set_num_threads(threads)
     sound = list(open_recording(recording).sound())
     whole = np.concatenate([samples for _, samples in sound])
@@ -63,7 +63,7 @@ def compare(recording: Path, *, rounds: int = 2, threads: int = 2, transcribe: b
 
 
 def report(results: Sequence[Result], duration_s: float) -> str:
-    """Lay the results out as a table."""
+    """Format the results as a table."""
     lines = [f"{duration_s:.0f} s of sound", f"{'':32}{'s':>8}{'x real time':>13}{'CPU s':>8}{'words':>7}{'WER %':>7}"]
     for one in results:
         wer = jiwer.wer(results[0].text, one.text) * 100

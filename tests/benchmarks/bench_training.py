@@ -1,8 +1,7 @@
 """Where the time of a training step goes: the compact model, batches of 64 windows, random features of real sizes.
 
-Run as `python -m tests.benchmarks.bench_training`. Prints shares of the time of steps with the default settings, and how much
-time bfloat16 takes beside float32. Shares are of the time spent inside operations, by torch.profiler: forward by what
-calls them, backward by the forward operation that they belong to.
+Run as `python -m tests.benchmarks.bench_training`. Prints the share of each part in the time of a step, from
+torch.profiler, and the time of bfloat16 relative to float32.
 """
 
 import functools
@@ -63,7 +62,7 @@ def write_features(folder: Path) -> None:
 
 
 class Trainer:
-    """Steps as `train.fit.fit` takes them."""
+    """Take steps as `train.fit.fit` does."""
 
     def __init__(self, config: fit.FitConfig) -> None:
         (segments,) = map(Segments, config.dataset)
@@ -82,7 +81,7 @@ class Trainer:
 
 
 def within(name: str, work: Callable[..., object]) -> Callable[..., object]:
-    """The same function, seen in the profile as ``name``."""
+    """Return the function under ``name`` in the profile."""
 
     @functools.wraps(work)
     def ranged(*args: object, **options: object) -> object:
@@ -93,7 +92,7 @@ def within(name: str, work: Callable[..., object]) -> Callable[..., object]:
 
 
 def part_of(event: FunctionEvent | None, forward: dict[int, FunctionEvent]) -> str:
-    """Which part of a step an operation belongs to."""
+    """Return the part of a step that an operation belongs to."""
     product = False
     while event is not None:
         if event.name in _PARTS:
@@ -109,7 +108,7 @@ def part_of(event: FunctionEvent | None, forward: dict[int, FunctionEvent]) -> s
 
 
 def shares(trainer: Trainer) -> dict[str, float]:
-    """Share of each part, of the time of a few steps."""
+    """Return the share of each part in the time of a few steps."""
     with profile(activities=[ProfilerActivity.CPU]) as profiler:
         for _ in range(STEPS):
             trainer.step()
@@ -123,7 +122,7 @@ def shares(trainer: Trainer) -> dict[str, float]:
 
 
 def milliseconds(*trainers: Trainer) -> list[float]:
-    """Median time of a step of each, taken in turns."""
+    """Return the median time of a step of each, measured alternately."""
     times: list[list[float]] = [[] for _ in trainers]
     for _ in range(WARM_UP + STEPS):
         for trainer, spent in zip(trainers, times, strict=True):
@@ -134,7 +133,7 @@ def milliseconds(*trainers: Trainer) -> list[float]:
 
 
 def main() -> None:
-    """Print milliseconds a step, and what they are spent on."""
+    """Print milliseconds per step and their breakdown."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_features(folder)

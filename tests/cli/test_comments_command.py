@@ -11,7 +11,7 @@ cli = importlib.import_module("kuaihl.cli.main")
 LOG = "[0:00:01] Ann: hi\n[0:00:02] Nightbot: !rules\n[0:00:02] Bo: hi\nno time\n[0:01:39] Ann: bye\n"
 
 
-def test_comments_tells_what_was_understood(tmp_path, capsys, monkeypatch):
+def test_comments_describes_the_log(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     (tmp_path / "chat.txt").write_text(LOG)
     assert cli.run(["comments", str(tmp_path / "chat.txt")]) == 0
@@ -40,8 +40,8 @@ def test_comments_of_some_kinds_only(tmp_path, capsys, counted, comments, skippe
     assert cli.run(["comments", str(tmp_path / "chat.txt"), "--json", "--counted", *counted.split()]) == 0
     document = json.loads(capsys.readouterr().out)
     assert document["comments"] == sum(document["rate"]) == comments
-    told = {found["reason"]: found["count"] for found in document["skipped"]}
-    assert told == {"lines that do not begin with [h:mm:ss]": 1} | skipped
+    counts = {item["reason"]: item["count"] for item in document["skipped"]}
+    assert counts == {"lines that do not begin with [h:mm:ss]": 1} | skipped
 
 
 @pytest.mark.parametrize("shift", [0, 3600])
@@ -50,7 +50,6 @@ def test_comments_beside_their_recording(short_recording, tmp_path, capsys, shif
     command = ["comments", str(tmp_path / "chat.csv"), "--recording", str(short_recording)]
     assert cli.run(command) == 0
     text = " ".join(capsys.readouterr().out.split())
-    assert f"recording 0:02:20, with {0 if shift else 98} of the comments in it" in text
     assert ("Try --comment-offset-s -3600." in text) is bool(shift)
     assert cli.run([*command, "--comment-offset-s", str(-shift), "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
@@ -59,7 +58,7 @@ def test_comments_beside_their_recording(short_recording, tmp_path, capsys, shif
     assert document["recording_s"] == pytest.approx(140, abs=0.3)
 
 
-def test_comments_without_letters_for_blocks(tmp_path):
+def test_the_rate_is_plain_text_on_a_terminal_without_unicode(tmp_path):
     (tmp_path / "chat.txt").write_text(LOG)
     command = [sys.executable, "-m", "kuaihl", "comments", str(tmp_path / "chat.txt")]
     environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
@@ -68,7 +67,7 @@ def test_comments_without_letters_for_blocks(tmp_path):
     assert done.stderr == ""
 
 
-def test_an_empty_log_is_told(tmp_path, capsys):
+def test_an_empty_log_is_described(tmp_path, capsys):
     (tmp_path / "chat.json").write_text('{"video": {}, "comments": []}')
     assert cli.run(["comments", str(tmp_path / "chat.json")]) == 0
     assert capsys.readouterr().out.splitlines()[1:] == ["format         TwitchDownloader JSON", "comments       0"]

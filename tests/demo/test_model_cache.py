@@ -1,4 +1,4 @@
-"""The shelf of checkpoints."""
+"""The cache of checkpoints."""
 
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -6,7 +6,7 @@ from threading import Barrier
 
 import pytest
 
-from kuaihl.demo.model_cache import OWN, Shelf
+from kuaihl.demo.model_cache import ModelCache
 from kuaihl.errors import CheckpointError
 
 
@@ -27,58 +27,53 @@ def loads():
 
 
 @pytest.fixture
-def shelf(folder, loads):
+def cache(folder, loads):
     def load(*place):
         loads[place] += 1
         return place
 
-    return Shelf(folder, load=load)
+    return ModelCache(folder, load=load)
 
 
-def test_offers_whole_checkpoints_and_the_own_one(shelf, folder):
-    assert [name for _, name in shelf.choices] == [OWN, "a", "b", "c"]
-    assert shelf.get() == ()
-    assert shelf.get("b") == (folder / "b",)
+def test_offers_complete_checkpoints(cache, folder):
+    assert list(cache.folders) == ["a", "b", "c"]
+    assert cache.get() == ()
+    assert cache.get("b") == (folder / "b",)
 
 
-def test_two_stay_in_memory_those_asked_for_last(shelf, folder, loads):
+def test_keeps_the_two_that_were_used_last(cache, folder, loads):
     for name in ("a", "b", "a", "c", "a", "b"):
-        shelf.get(name)
+        cache.get(name)
     assert loads == {(folder / "a",): 1, (folder / "b",): 2, (folder / "c",): 1}
 
 
-def test_others_only_where_it_is_allowed(shelf):
-    with pytest.raises(CheckpointError, match="There are: a, b, c"):
-        shelf.get("owner/name")
-    assert shelf.get("owner/name", anywhere=True) == ("owner/name",)
+def test_loads_others_only_if_allowed(cache):
+    with pytest.raises(CheckpointError, match="a, b, c"):
+        cache.get("owner/name")
+    assert cache.get("owner/name", allow_any=True) == ("owner/name",)
 
 
-def test_who_asks_at_once_waits_for_one_load(folder, loads):
+def test_concurrent_callers_share_one_load(cache, loads):
     together = Barrier(4)
 
-    def load(*place):
-        loads[place] += 1
-        return place
-
-    def ask(shelf):
+    def get(_):
         together.wait()
-        return shelf.get("a")
+        return cache.get("a")
 
-    shelf = Shelf(folder, load=load)
     with ThreadPoolExecutor(4) as pool:
-        assert len(set(pool.map(ask, [shelf] * 4))) == 1
+        assert len(set(pool.map(get, range(4)))) == 1
     assert loads.total() == 1
 
 
-def test_what_fails_is_tried_again(folder):
-    tries = iter([CheckpointError("damaged"), None])
+def test_a_failed_load_is_tried_again(folder):
+    errors = iter([CheckpointError("damaged"), None])
 
     def load(*place):
-        if error := next(tries):
+        if error := next(errors):
             raise error
         return place
 
-    shelf = Shelf(folder, load=load)
+    cache = ModelCache(folder, load=load)
     with pytest.raises(CheckpointError, match="damaged"):
-        shelf.get("a")
-    assert shelf.get("a") == (folder / "a",)
+        cache.get("a")
+    assert cache.get("a") == (folder / "a",)

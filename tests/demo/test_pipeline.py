@@ -1,4 +1,4 @@
-"""Runs: encoded once, predicted again with other settings, and the live replay."""
+"""Runs: encoded once, predicted again with other settings, replayed as if live."""
 
 import copy
 import dataclasses
@@ -12,9 +12,10 @@ import torch
 
 from kuaihl.demo import jobs, pipeline
 from kuaihl.errors import CheckpointError, RecordingError
-from kuaihl.highlights import HighlightOptions
 from kuaihl.media.recording import open_recording, playable
 from kuaihl.predictor import Predictor
+from kuaihl.progress import Progress
+from kuaihl.request import Request
 from tests.fixtures.videos import write_recording
 
 
@@ -23,170 +24,155 @@ def predictor() -> Predictor:
     return Predictor.from_pretrained(device="cpu")
 
 
-def quiet(stage: str, fraction: float) -> None:
-    """Tell nobody."""
-
-
-def given(*files: Path) -> pipeline.Given:
-    return pipeline.read(pipeline.Inputs(*files), progress=quiet)
+def opened(*files: Path) -> pipeline.OpenedFiles:
+    return pipeline.open_files(pipeline.Files(*files), Request())
 
 
 @pytest.fixture(scope="module")
 def first(predictor: Predictor, short_recording: Path, short_log: Path, tmp_path_factory) -> pipeline.Run:
-    settings = pipeline.Settings()
-    found = given(short_recording, short_log)
-    material = pipeline.encode(predictor, found, settings, progress=quiet)
-    folder = tmp_path_factory.mktemp("run")
-    return pipeline.begin(predictor, found.recording, material, settings, folder, progress=quiet)
+    files, request = opened(short_recording, short_log), Request()
+    encoded = pipeline.encode(predictor, files, request)
+    return pipeline.start_run(predictor, files.recording, encoded, request, tmp_path_factory.mktemp("run"))
 
 
-def test_a_run_holds_what_a_page_shows(first: pipeline.Run) -> None:
-    assert {f.name for f in first.folder.iterdir()} >= {"prediction.json", "segments.csv", "curve.html"}
+@pytest.fixture
+def encoded_once(predictor: Predictor, monkeypatch) -> None:
+    """Pictures and speech must not be encoded again."""
+    monkeypatch.setattr(predictor, "encode_footage", lambda *_, **__: pytest.fail("encoded again"), raising=False)
+
+
+def test_a_run_has_what_the_page_shows(first: pipeline.Run) -> None:
+    assert {f.name for f in first.folder.iterdir()} >= {"prediction.json", "segments.csv", "report.html"}
     assert len(first.stills) == len(first.prediction.highlights)
     assert all(still.startswith("data:image/jpeg") for still in first.stills)
     assert set(first.contributions.scores_without) == {"pictures", "speech", "comments"}
     assert first.player.exists()
 
 
-def test_comments_are_added_as_if_encoded_together(predictor: Predictor, first: pipeline.Run, short_log: Path) -> None:
-    together = predictor.encode(first.opened.path, short_log)
-    apart = first.material.encoded
-    assert apart.comments == together.comments
-    assert apart.speech == together.speech
-    assert apart.skipped == together.skipped
-    texts = (dataclasses.astuple(embeddings.features.text) for embeddings in (apart, together))
-    for of_apart, of_together in zip(*texts, strict=True):
-        np.testing.assert_array_equal(of_apart, of_together)
-    np.testing.assert_array_equal(apart.features.pictures, together.features.pictures)
+def test_its_embeddings_are_those_of_the_predictor(predictor: Predictor, first: pipeline.Run, short_log: Path) -> None:
+    expected, embeddings = predictor.encode(first.recording.path, short_log), first.encoded.embeddings
+    for name in ("comments", "speech", "skipped"):
+        assert getattr(embeddings, name) == getattr(expected, name)
+    np.testing.assert_array_equal(embeddings.features.pictures, expected.features.pictures)
+    ours, theirs = (dataclasses.astuple(e.features.text) for e in (embeddings, expected))
+    for of_ours, of_theirs in zip(ours, theirs, strict=True):
+        np.testing.assert_array_equal(of_ours, of_theirs)
 
 
-def test_pictures_and_speech_of_the_same_files_are_not_encoded_again(
-    predictor: Predictor, first: pipeline.Run, short_recording: Path, short_log: Path, tmp_path, monkeypatch
+@pytest.mark.usefixtures("encoded_once")
+def test_the_same_files_are_not_encoded_again(
+    predictor: Predictor, first: pipeline.Run, short_recording: Path, short_log: Path, tmp_path
 ) -> None:
-    monkeypatch.setattr(
-        predictor, "encode_footage", lambda *_, **__: pytest.fail("it was encoded again"), raising=False
-    )
-    moved = pipeline.Settings(comment_offset_s=30.0)
-    material = pipeline.encode(
-        predictor, given(short_recording, short_log), moved, before=first.material, progress=quiet
-    )
-    assert material.footage is first.material.footage
-    assert [len(part) for part in material.encoded.comments] == [0, 2, 1, 3, 0]
+    shifted = Request(comment_offset_s=30.0)
     (copied := tmp_path / "copied.mp4").write_bytes(short_recording.read_bytes())
-    material = pipeline.encode(predictor, given(copied, short_log), moved, before=first.material, progress=quiet)
-    assert material.footage is first.material.footage, "what counts is what is in a file, not its place or time"
+    for recording in (short_recording, copied):
+        encoded = pipeline.encode(predictor, opened(recording, short_log), shifted, previous=first.encoded)
+        assert encoded.footage is first.encoded.footage
+        assert [len(comments) for comments in encoded.embeddings.comments] == [0, 2, 1, 3, 0]
     changed = bytearray(short_recording.read_bytes())
     changed[-1] ^= 1
     (other := tmp_path / "other.mp4").write_bytes(changed)
     with pytest.raises(pytest.fail.Exception, match="encoded again"):
-        pipeline.encode(predictor, given(other, short_log), moved, before=first.material, progress=quiet)
+        pipeline.encode(predictor, opened(other, short_log), shifted, previous=first.encoded)
 
 
 @pytest.mark.parametrize("stage", jobs.STAGES)
 def test_every_stage_can_be_stopped_and_leaves_nothing(
     predictor: Predictor, short_recording: Path, short_log: Path, tmp_path: Path, stage: str
 ) -> None:
-    def until(reached: str, share: float) -> None:
-        if reached == stage and share > 0:
+    def report(reached: str, fraction: float) -> None:
+        if reached == stage and fraction > 0:
             raise jobs.Stopped
 
     def run() -> None:
-        found = pipeline.read(pipeline.Inputs(short_recording, short_log), progress=until)
-        material = pipeline.encode(predictor, found, pipeline.Settings(), progress=until)
-        pipeline.begin(predictor, found.recording, material, pipeline.Settings(), tmp_path, progress=until)
+        progress, request = Progress(report), Request()
+        files = pipeline.open_files(pipeline.Files(short_recording, short_log), request, progress=progress)
+        encoded = pipeline.encode(predictor, files, request, progress=progress)
+        pipeline.start_run(predictor, files.recording, encoded, request, tmp_path, progress=progress)
 
     with pytest.raises(jobs.Stopped):
         run()
     assert not list(tmp_path.iterdir())
 
 
-def test_a_stopped_copy_for_the_player_leaves_nothing(tmp_path: Path) -> None:
-    def stop(share: float) -> None:
-        raise jobs.Stopped
+def stop(stage: str, fraction: float) -> None:
+    raise jobs.Stopped
 
+
+def test_a_stopped_copy_for_the_player_leaves_nothing(tmp_path: Path) -> None:
     stream = write_recording(tmp_path / "stream.ts", duration_s=20.0, fps=5)
     (out := tmp_path / "out").mkdir()
     with pytest.raises(jobs.Stopped):
-        playable(open_recording(stream), out, progress=stop)
+        playable(open_recording(stream), out, progress=Progress(stop))
     assert not list(out.iterdir())
 
 
-def test_stopped_clips_leave_nothing(first: pipeline.Run, tmp_path: Path) -> None:
-    def stop(stage: str, share: float) -> None:
-        raise jobs.Stopped
-
+def test_stopped_clips_leave_nothing(first: pipeline.Run) -> None:
     with pytest.raises(jobs.Stopped):
-        pipeline.clips(first, progress=stop)
+        pipeline.cut_clips(first, progress=Progress(stop))
     assert not (first.folder / "clips.zip").exists()
     assert not [file for file in first.folder.iterdir() if file.name.startswith(".kuaihl")]
 
 
-def test_a_file_that_is_gone_is_named(predictor: Predictor, tmp_path: Path) -> None:
-    with pytest.raises(RecordingError, match=r"There is no file .*gone\.mp4"):
-        given(tmp_path / "gone.mp4")
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(RecordingError, match=r"gone\.mp4"):
+        opened(tmp_path / "gone.mp4")
 
 
-def test_comments_are_moved_and_chosen_without_encoding_again(
-    predictor: Predictor, first: pipeline.Run, short_log: Path, monkeypatch
+def test_comments_are_shifted_and_selected_without_encoding_footage(
+    predictor: Predictor, first: pipeline.Run, short_log: Path, request: pytest.FixtureRequest
 ) -> None:
-    expected = predictor.predict(first.opened.path, short_log, comment_offset_s=30.0)
-    monkeypatch.setattr(
-        predictor, "encode_footage", lambda *_, **__: pytest.fail("it was encoded again"), raising=False
-    )
-    moved = pipeline.again(predictor, first, pipeline.Settings(comment_offset_s=30.0))
-    assert moved.prediction.segments == expected.segments
-    assert moved.prediction.skipped == expected.skipped
-    none = pipeline.again(predictor, moved, pipeline.Settings(counted=("gift",)))
+    expected = predictor.predict(first.recording, short_log, comment_offset_s=30.0)
+    request.getfixturevalue("encoded_once")
+    shifted = pipeline.update_run(predictor, first, Request(comment_offset_s=30.0))
+    assert shifted.prediction.segments == expected.segments
+    assert shifted.prediction.skipped == expected.skipped
+    none = pipeline.update_run(predictor, shifted, Request(counted=("gift",)))
     assert [s.comments for s in none.prediction.segments] == [0] * 5
     assert none.prediction.modalities.comments, "an empty log is a quiet chat, not a missing one"
-    assert pipeline.again(predictor, none, pipeline.Settings()).prediction.curve == first.prediction.curve
+    assert pipeline.update_run(predictor, none, Request()).prediction.curve == first.prediction.curve
 
 
-def test_another_model_takes_over_features_of_the_same_encoders_only(predictor: Predictor, first: pipeline.Run) -> None:
+def test_another_model_reuses_embeddings_of_the_same_encoders_only(predictor: Predictor, first: pipeline.Run) -> None:
     other = copy.copy(predictor)
     other.checkpoint = dataclasses.replace(predictor.checkpoint, name="other", sha256="0")
     other.model = copy.deepcopy(predictor.model)
     torch.nn.init.zeros_(other.model.head.weight)
-    taken = pipeline.again(other, first, pipeline.Settings())
-    assert len(set(taken.prediction.curve[1:])) == 1, "the other model predicts one value always"
+    run = pipeline.update_run(other, first, Request())
+    assert len(set(run.prediction.curve[1:])) == 1, "the other model always predicts the same score"
     other.visual_encoder = copy.deepcopy(predictor.visual_encoder)
     next(other.visual_encoder.parameters()).data += 1.0
-    with pytest.raises(CheckpointError, match="press Run"):
-        pipeline.again(other, first, pipeline.Settings())
+    with pytest.raises(CheckpointError, match="other encoders"):
+        pipeline.update_run(other, first, Request())
 
 
 def test_other_settings_change_prediction_and_files(predictor: Predictor, first: pipeline.Run) -> None:
-    settings = pipeline.Settings(without=("comments",), options=HighlightOptions(top_k=1))
-    other = pipeline.again(predictor, first, settings)
-    expected = predictor.score(first.material.encoded, sources=["pictures", "speech"], options=settings.options)
+    request = Request(sources=("pictures", "speech"), highlights=1)
+    other = pipeline.update_run(predictor, first, request)
+    expected = predictor.score(
+        first.encoded.embeddings, sources=["pictures", "speech"], options=request.highlight_options
+    )
     assert (other.prediction.segments, other.prediction.highlights) == (expected.segments, expected.highlights)
     assert len(other.prediction.highlights) <= 1
     assert set(other.contributions.scores_without) == {"pictures", "speech"}
-    written = json.loads((other.folder / "prediction.json").read_text(encoding="utf-8"))
-    assert written["modalities"]["comments"] is False
-    assert pipeline.again(predictor, other, pipeline.Settings()).prediction.curve == first.prediction.curve
+    document = json.loads((other.folder / "prediction.json").read_text(encoding="utf-8"))
+    assert document["modalities"]["comments"] is False
+    assert pipeline.update_run(predictor, other, Request()).prediction.curve == first.prediction.curve
 
 
-def test_live_values_never_change_and_end_as_the_whole(predictor: Predictor, first: pipeline.Run) -> None:
-    shown = list(pipeline.play(predictor, first))
-    assert [len(p.segments) for p in shown] == list(range(1, len(first.prediction.segments) + 1))
-    for earlier, later in pairwise(shown):
+def test_a_replay_never_changes_scores_and_ends_with_the_whole(predictor: Predictor, first: pipeline.Run) -> None:
+    replayed = list(pipeline.replay_predictions(predictor, first))
+    assert [len(p.segments) for p in replayed] == list(range(1, len(first.prediction.segments) + 1))
+    for earlier, later in pairwise(replayed):
         assert later.segments[:-1] == earlier.segments
         assert later.segments[-1].score == earlier.next_score
-    assert shown[-1].curve == first.prediction.curve
-    assert shown[-1].next_score == first.prediction.next_score
+    assert replayed[-1].curve == first.prediction.curve
+    assert replayed[-1].next_score == first.prediction.next_score
 
 
-def test_reasons_are_of_the_sources_shown(predictor: Predictor, first: pipeline.Run) -> None:
-    other = pipeline.again(predictor, first, pipeline.Settings(without=("pictures",)))
-    assert {source for m in pipeline.why(predictor, other, 3) for source in m.contributions} == {"speech", "comments"}
-
-
-def test_truth_lies_beside_recordings_of_the_simulator(example: Path, short_recording: Path, tmp_path: Path) -> None:
-    true = pipeline.truth_beside(example / "recording.mp4", target="lvtr")
-    assert len(true) == 21
-    assert pipeline.truth_beside(example / "recording.mp4", target="participation") is None
-    assert all(0 <= value <= 1 for value in true)
-    assert pipeline.truth_beside(short_recording, target="lvtr") is None
-    (tmp_path / "truth.json").write_text('["of another program"]')
-    assert pipeline.truth_beside(tmp_path / "recording.mp4", target="lvtr") is None
+def test_true_scores_are_beside_simulated_recordings(example: Path, short_recording: Path) -> None:
+    scores = pipeline.true_scores(example / "recording.mp4", target="lvtr")
+    assert len(scores) == 21
+    assert all(0 <= score <= 1 for score in scores)
+    assert pipeline.true_scores(example / "recording.mp4", target="participation") is None
+    assert pipeline.true_scores(short_recording, target="lvtr") is None

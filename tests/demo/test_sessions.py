@@ -1,4 +1,4 @@
-"""A tab's run is found again by that tab alone, and limits are read from the environment."""
+"""The run of a tab is found again by that tab only; limits are read from the environment."""
 
 import asyncio
 import shutil
@@ -9,121 +9,115 @@ import gradio as gr
 import pytest
 
 from kuaihl.demo.jobs import Job
-from kuaihl.demo.layout import DOWNLOADS
-from kuaihl.demo.sessions import Limits, Visits
+from kuaihl.demo.sessions import Limits, TabRuns
 
 TAB, OTHER = "0123456789abcdef" * 2, "f" * 32
-NEW_PAGE = [gr.skip(), gr.skip(), gr.skip()]
+
+
+class Run(SimpleNamespace):
+    """A run to which weak references are possible."""
 
 
 @pytest.fixture
 def run(tmp_path):
     (folder := tmp_path / "run-1").mkdir()
-    return SimpleNamespace(folder=folder)
+    return Run(folder=folder)
 
 
-class Held(SimpleNamespace):
-    """A run that can be looked for in memory."""
+class Started:
+    """A run that goes on until `end` is set."""
+
+    def __init__(self, tab_runs, folder, tab=TAB):
+        self.reports, self.end = [], asyncio.get_running_loop().create_future()
+        self.task = asyncio.create_task(self._submit(tab_runs, folder, tab))
+
+    async def _submit(self, tab_runs, folder, tab):
+        tab_run = tab_runs.begin(tab, job := Job(folder, show(self.reports)))
+        job.report(0.25, "Listening")
+        return await tab_run.follow(self.end)
 
 
-class Work:
-    """A run that goes on until it is told how it ends."""
-
-    def __init__(self, visits, folder, tab=TAB):
-        self.told, self.end = [], asyncio.get_running_loop().create_future()
-        self.task = asyncio.create_task(self._submit(visits, folder, tab))
-
-    async def _submit(self, visits, folder, tab):
-        visit = visits.begin(tab, job := Job(folder, steps(self.told)))
-        job.say(0.25, "Listening")
-        return await visit.follow(self.end)
+def show(reports):
+    return lambda fraction, desc: reports.append((fraction, desc))
 
 
-def steps(bar):
-    return lambda share, desc: bar.append((share, desc))
+def scenario(function):
+    """Run a test that is a coroutine."""
+
+    def test(run):
+        asyncio.run(function(TabRuns(), run))
+
+    test.__name__ = function.__name__
+    return test
 
 
-def test_a_page_loaded_again_waits_for_its_run_and_gets_its_files(run):
-    async def scenario():
-        visits, bar = Visits(), []
-        work = Work(visits, run.folder)
-        await asyncio.sleep(0)
-        assert visits.arrive(OTHER) == [OTHER, *NEW_PAGE]
-        _, known, start, cancel = visits.arrive(TAB)
-        assert (known, start["interactive"], cancel["visible"]) == (True, False, True)
-        waiting = asyncio.create_task(visits.wait(TAB, steps(bar)))
-        await asyncio.sleep(0)
-        assert bar == work.told == [(0.25, "Listening")]
-        work.end.set_result(run)
-        assert await work.task is run
-        assert await waiting == [run, *(str(run.folder / name) for name in DOWNLOADS)]
-        _, known, start, cancel = visits.arrive(TAB)
-        assert (known, start["interactive"], cancel["visible"]) == (True, True, False)
-        assert visits.arrive(OTHER) == [OTHER, *NEW_PAGE]
-
-    asyncio.run(scenario())
+@scenario
+async def test_a_reloaded_page_waits_for_its_run(tab_runs, run):
+    started, reports = Started(tab_runs, run.folder), []
+    await asyncio.sleep(0)
+    assert tab_runs.reload(OTHER) is None
+    assert not tab_runs.reload(TAB).over
+    waiting = asyncio.create_task(tab_runs.wait(TAB, show(reports)))
+    await asyncio.sleep(0)
+    assert reports == started.reports == [(0.25, "Listening")]
+    started.end.set_result(run)
+    assert await started.task is await waiting is run
+    assert tab_runs.reload(TAB).over
+    assert await tab_runs.wait(OTHER, show([])) is None
 
 
-def test_what_goes_wrong_is_told_to_a_page_loaded_again(tmp_path):
-    async def scenario():
-        visits = Visits()
-        work = Work(visits, tmp_path)
-        await asyncio.sleep(0)
-        waiting = asyncio.create_task(visits.wait(TAB, steps([])))
-        await asyncio.sleep(0)
-        work.end.set_exception(gr.Error("notes.mp4 is no recording."))
-        for failed in (work.task, waiting):
-            with pytest.raises(gr.Error, match="is no recording"):
-                await failed
-        assert visits.arrive(TAB) == [TAB, *NEW_PAGE]  # told once
-
-    asyncio.run(scenario())
+@scenario
+async def test_a_reloaded_page_gets_the_error_of_its_run_once(tab_runs, run):
+    started = Started(tab_runs, run.folder)
+    await asyncio.sleep(0)
+    waiting = asyncio.create_task(tab_runs.wait(TAB, show([])))
+    await asyncio.sleep(0)
+    started.end.set_exception(gr.Error("notes.mp4 is no recording."))
+    for task in (started.task, waiting):
+        with pytest.raises(gr.Error, match="is no recording"):
+            await task
+    assert tab_runs.reload(TAB) is None
 
 
-def test_cancel_reaches_a_run_only_from_its_tab_and_only_when_gradio_does_not(run):
-    async def scenario():
-        visits = Visits()
-        work = Work(visits, run.folder)
-        await asyncio.sleep(0)
-        await visits.give_up(TAB)  # the page that started it: gradio cancels
-        visits.arrive(TAB)
-        await visits.give_up(OTHER)
-        await asyncio.sleep(0)
-        assert not work.task.done()
-        await visits.give_up(TAB)
-        with pytest.raises(asyncio.CancelledError):
-            await work.task
-        assert visits.arrive(TAB) == [TAB, *NEW_PAGE]
-
-    asyncio.run(scenario())
+@scenario
+async def test_cancel_reaches_a_run_from_its_own_tab_after_a_reload_only(tab_runs, run):
+    started = Started(tab_runs, run.folder)
+    await asyncio.sleep(0)
+    tab_runs.cancel(TAB)  # not reloaded: Gradio cancels
+    tab_runs.reload(TAB)
+    tab_runs.cancel(OTHER)
+    await asyncio.sleep(0)
+    assert not started.task.done()
+    tab_runs.cancel(TAB)
+    with pytest.raises(asyncio.CancelledError):
+        await started.task
+    assert tab_runs.reload(TAB) is None
 
 
-def test_a_result_is_found_as_long_as_its_files_are_there_and_with_its_newest_settings(run):
-    async def scenario():
-        visits = Visits()
-        work = Work(visits, run.folder)
-        work.end.set_result(run)
-        await work.task
-        newer = visits.changed(Held(folder=run.folder))
-        assert (await visits.wait(TAB, steps([])))[0] is newer
-        kept = weakref.ref(newer)
-        del work, newer
-        shutil.rmtree(run.folder)
-        visits.forget()
-        assert kept() is None, "memory is held for nobody"
-        assert visits.arrive(TAB) == [TAB, *NEW_PAGE]
-
-    asyncio.run(scenario())
+@scenario
+async def test_a_run_is_found_with_its_newest_settings_while_its_files_exist(tab_runs, run):
+    started = Started(tab_runs, run.folder)
+    started.end.set_result(run)
+    await started.task
+    updated = Run(folder=run.folder)
+    tab_runs.update(updated)
+    assert await tab_runs.wait(TAB, show([])) is updated
+    reference = weakref.ref(updated)
+    del started, updated
+    shutil.rmtree(run.folder)
+    tab_runs.forget()
+    assert reference() is None, "memory is still held"
+    assert tab_runs.reload(TAB) is None
 
 
 @pytest.mark.parametrize("tab", ["", "guess", TAB.upper(), TAB + "0"])
-def test_what_no_browser_drew_finds_nothing(tab, tmp_path):
+def test_an_invalid_tab_id_finds_nothing(tab, tmp_path):
     async def scenario():
-        visits = Visits()
-        work = Work(visits, tmp_path, tab)
+        tab_runs = TabRuns()
+        started = Started(tab_runs, tmp_path, tab)
         await asyncio.sleep(0)
-        assert visits.arrive(tab) == [tab, *NEW_PAGE]
-        work.task.cancel()
+        assert tab_runs.reload(tab) is None
+        started.task.cancel()
 
     asyncio.run(scenario())
 
@@ -131,11 +125,11 @@ def test_what_no_browser_drew_finds_nothing(tab, tmp_path):
 @pytest.mark.parametrize(
     ("environment", "limits"),
     [
-        ({}, Limits(upload=None, waiting=16, keep_s=3600)),
-        ({"SPACE_ID": "owner/name"}, Limits(upload="2gb")),
-        ({"SPACE_ID": "owner/name", "KUAIHL_MAX_UPLOAD": "500mb"}, Limits(upload="500mb")),
-        ({"KUAIHL_MAX_WAITING": "3", "KUAIHL_KEEP_S": "60"}, Limits(waiting=3, keep_s=60)),
+        ({}, Limits(max_upload=None, max_waiting=16, keep_s=3600)),
+        ({"SPACE_ID": "owner/name"}, Limits(max_upload="2gb")),
+        ({"SPACE_ID": "owner/name", "KUAIHL_MAX_UPLOAD": "500mb"}, Limits(max_upload="500mb")),
+        ({"KUAIHL_MAX_WAITING": "3", "KUAIHL_KEEP_S": "60"}, Limits(max_waiting=3, keep_s=60)),
     ],
 )
 def test_limits_come_from_the_environment(environment, limits):
-    assert Limits.of(environment) == limits
+    assert Limits.from_environment(environment) == limits

@@ -55,6 +55,8 @@ def test_json_has_the_agreed_keys_and_values():
         "segments",
         "next_score",
         "highlights",
+        "highlights_by",
+        "reaction",
         "alignment",
         "skipped",
         "timings_s",
@@ -83,9 +85,7 @@ def test_json_has_the_agreed_keys_and_values():
     assert document["next_score"] == 0.421
     assert document["skipped"] == [{"reason": "comments after the end", "count": 3, "where": "line 12"}]
     assert document["timings_s"] == {"opening": 0.5, "listening": 10.25}
-    assert document["highlights"] == [
-        {"rank": h.rank, "start_s": h.start_s, "end_s": h.end_s, "score": h.score} for h in prediction.highlights
-    ]
+    assert document["highlights"] == [dataclasses.asdict(highlight) for highlight in prediction.highlights]
     path = [list(pair) for pair in prediction.alignment.path]
     assert document["alignment"] == {"path": path, "distance": 0.41, "band": 20}
     assert document["segments"][0]["score"] is None
@@ -95,6 +95,7 @@ def test_json_has_the_agreed_keys_and_values():
             "start_s": i * 30.0,
             "end_s": min(i * 30.0 + 30, 707.0),
             "score": s.score,
+            "reaction": s.reaction,
             "speech": s.speech,
             "comments": s.comments,
         }
@@ -135,7 +136,7 @@ def test_csv_reads_back():
     tricky = dataclasses.replace(prediction.segments[2], speech='he said "a, b"\nand left')
     prediction = dataclasses.replace(prediction, segments=(*prediction.segments[:2], tricky, *prediction.segments[3:]))
     rows = list(csv.DictReader(io.StringIO(json_csv.to_csv(prediction), newline="")))
-    assert list(rows[0]) == ["index", "start_s", "end_s", "target", "score", "speech", "comments"]
+    assert list(rows[0]) == ["index", "start_s", "end_s", "target", "score", "reaction", "speech", "comments"]
     assert [row["speech"] for row in rows] == [s.speech for s in prediction.segments]
     assert rows[0]["score"] == ""
     assert [float(row["score"]) for row in rows[1:]] == list(prediction.curve[1:])
@@ -147,7 +148,7 @@ def test_csv_reads_back():
 def test_writes_four_whole_files_into_a_new_folder(tmp_path):
     prediction = made_up()
     out = tmp_path / "a" / "b"
-    assert saving.write_prediction(prediction, out) == [out / name for name in NAMES]
+    assert saving.save_prediction(prediction, out) == [out / name for name in NAMES]
     assert files_in(tmp_path) == sorted(["a", "a/b", *(f"a/b/{name}" for name in NAMES)])
     assert (out / "prediction.json").read_text(encoding="utf-8") == json_csv.to_json(prediction)
     assert (out / "segments.csv").read_bytes().decode() == json_csv.to_csv(prediction)
@@ -161,7 +162,7 @@ def test_writes_four_whole_files_into_a_new_folder(tmp_path):
 
 def test_with_the_recording_there_are_more(tmp_path, short_recording):
     prediction = made_up()
-    paths = saving.write_prediction(prediction, tmp_path / "out", recording=recording.open_recording(short_recording))
+    paths = saving.save_prediction(prediction, tmp_path / "out", recording=recording.open_recording(short_recording))
     assert [path.name for path in paths] == WITH_RECORDING
     assert files_in(tmp_path / "out") == sorted(WITH_RECORDING)
     for path in paths:
@@ -173,7 +174,7 @@ def test_with_the_recording_there_are_more(tmp_path, short_recording):
 
 @pytest.mark.skipif(os.name == "nt", reason="modes are POSIX's")
 def test_results_have_the_modes_of_any_new_file(tmp_path):
-    saving.write_prediction(made_up(), tmp_path / "out")
+    saving.save_prediction(made_up(), tmp_path / "out")
     (tmp_path / "plain").mkdir()
     (tmp_path / "plain" / "file").write_text("")
     for ours, plain in (("out", "plain"), ("out/curve.html", "plain/file")):
@@ -184,8 +185,8 @@ def test_results_have_the_modes_of_any_new_file(tmp_path):
 @pytest.mark.usefixtures("short_pages")
 def test_replaces_earlier_results_and_keeps_other_files(tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
-    saving.write_prediction(made_up(seed=1), tmp_path)
-    saving.write_prediction(made_up(seed=2), str(tmp_path))
+    saving.save_prediction(made_up(seed=1), tmp_path)
+    saving.save_prediction(made_up(seed=2), str(tmp_path))
     assert files_in(tmp_path) == sorted([*NAMES, "notes.txt"])
     assert (tmp_path / "notes.txt").read_text() == "mine"
     assert (tmp_path / "prediction.json").read_text(encoding="utf-8") == json_csv.to_json(made_up(seed=2))
@@ -222,12 +223,12 @@ def short_pages(monkeypatch):
 @pytest.mark.parametrize(("error", "seen"), [(FULL, KuaiHLError), (KeyboardInterrupt(), KeyboardInterrupt)])
 @pytest.mark.usefixtures("short_pages")
 def test_a_failure_in_the_middle_leaves_the_earlier_results_whole(tmp_path, monkeypatch, method, at, error, seen):
-    saving.write_prediction(made_up(seed=1), tmp_path)
+    saving.save_prediction(made_up(seed=1), tmp_path)
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
     with monkeypatch.context() as patch:
         patch.setattr(Path, method, failing(getattr(Path, method), at=at, error=error))
         with pytest.raises(seen) as caught:
-            saving.write_prediction(made_up(seed=2), tmp_path)
+            saving.save_prediction(made_up(seed=2), tmp_path)
     if seen is KuaiHLError:
         assert "No space left on device" in str(caught.value)
         assert str(tmp_path) in str(caught.value)
@@ -239,7 +240,7 @@ def test_a_failure_in_the_middle_leaves_the_earlier_results_whole(tmp_path, monk
 def test_a_failure_in_the_middle_leaves_no_new_folder(tmp_path, monkeypatch, method, at):
     monkeypatch.setattr(Path, method, failing(getattr(Path, method), at=at, error=FULL))
     with pytest.raises(KuaiHLError, match="No space left"):
-        saving.write_prediction(made_up(), tmp_path / "out")
+        saving.save_prediction(made_up(), tmp_path / "out")
     assert files_in(tmp_path) == []
 
 
@@ -249,7 +250,7 @@ def test_part_of_earlier_results_is_replaced_or_comes_back(tmp_path, monkeypatch
     with monkeypatch.context() as patch:
         patch.setattr(Path, "replace", failing(Path.replace, at=4, error=FULL))
         with pytest.raises(KuaiHLError):
-            saving.write_prediction(made_up(), tmp_path)
+            saving.save_prediction(made_up(), tmp_path)
     assert files_in(tmp_path) == ["segments.csv"]
     assert (tmp_path / "segments.csv").read_text() == "earlier"
 
@@ -258,14 +259,14 @@ def test_a_folder_in_the_place_of_a_result_is_left_alone(tmp_path):
     (tmp_path / "curve.html").mkdir()
     (tmp_path / "curve.html" / "precious").write_text("mine")
     with pytest.raises(KuaiHLError, match=r"curve\.html is a folder"):
-        saving.write_prediction(made_up(), tmp_path)
+        saving.save_prediction(made_up(), tmp_path)
     assert files_in(tmp_path) == ["curve.html", "curve.html/precious"]
 
 
 @pytest.mark.parametrize("place", ["file", "file/below", "file/far/below"])
 def test_a_file_is_no_folder(tmp_path, place):
     (tmp_path / "file").write_text("mine")
-    for function in (atomic.check_writable, lambda out: saving.write_prediction(made_up(), out)):
+    for function in (atomic.check_writable, lambda out: saving.save_prediction(made_up(), out)):
         with pytest.raises(KuaiHLError, match="file is not a folder"):
             function(tmp_path / place)
     assert (tmp_path / "file").read_text() == "mine"
@@ -281,7 +282,7 @@ def test_names_and_words_that_are_not_unicode_do_not_stop_the_writing(tmp_path, 
     prediction = made_up()
     named = dataclasses.replace(prediction.recording, name="caf\udce9.mp4")
     prediction = dataclasses.replace(prediction, recording=named)
-    saving.write_prediction(prediction, tmp_path, recording=recording.open_recording(short_recording))
+    saving.save_prediction(prediction, tmp_path, recording=recording.open_recording(short_recording))
     assert strict((tmp_path / "prediction.json").read_text(encoding="utf-8"))["recording"]["name"] == "caf?.mp4"
 
 
@@ -297,7 +298,7 @@ def test_alignment_page_has_a_figure_for_each_highlight():
 
 @pytest.mark.browser
 def test_pages_open_offline_in_a_browser_of_any_width(tmp_path, browser):
-    paths = saving.write_prediction(made_up(), tmp_path)
+    paths = saving.save_prediction(made_up(), tmp_path)
     page = browser.new_page()
     asked, mistakes = [], []
     page.on("request", lambda request: asked.append(request.url))

@@ -38,7 +38,7 @@ def test_clock(time_s, text):
 
 def test_curve_has_every_value_at_the_middle_of_its_segment():
     prediction = made_up()
-    line = traces(curves.curve(prediction))["predicted LVTR"]
+    line = traces(curves.plot_curve(prediction))["predicted LVTR"]
     assert seconds(line.x) == [(s.segment.start_s + s.segment.end_s) / 2 for s in prediction.segments]
     assert np.isnan(line.y[0])
     assert list(line.y[1:]) == list(prediction.curve[1:])
@@ -47,31 +47,31 @@ def test_curve_has_every_value_at_the_middle_of_its_segment():
 def test_truth_is_drawn_beside_the_prediction_and_fits_the_axis():
     prediction = made_up()
     true = [0.97, None, *[0.02] * (len(prediction.segments) - 2)]
-    figure = curves.curve(prediction, true=true)
+    figure = curves.plot_curve(prediction, true=true)
     drawn = next(trace for trace in figure.data if trace.name == "true LVTR")
     np.testing.assert_array_equal(drawn.y, [0.97, np.nan, *true[2:]])
     np.testing.assert_array_equal(drawn.x, figure.data[0].x)
     assert figure.layout.yaxis.range[0] <= 0.02
     assert figure.layout.yaxis.range[1] >= 0.97
-    assert not any(trace.name.startswith("true") for trace in curves.curve(prediction).data)
+    assert not any(trace.name.startswith("true") for trace in curves.plot_curve(prediction).data)
 
 
 def test_forecast_stands_after_the_last_segment():
     prediction = made_up()
-    figure = curves.curve(prediction)
-    forecast = traces(figure)["forecast"]
+    figure = curves.plot_curve(prediction)
+    forecast = traces(figure)["next 30 s"]
     end_s = prediction.segments[-1].segment.end_s
     assert seconds(forecast.x)[-1] == end_s + 15
     assert list(forecast.y) == [prediction.curve[-1], 0.421]
     assert forecast.line.dash == "dot"
     assert forecast.marker.symbol == "circle-open"
-    assert any(note.text == "forecast 42.1%" for note in figure.layout.annotations)
+    assert any(note.text == "next 30 s 42.1%" for note in figure.layout.annotations)
     assert seconds(figure.layout.xaxis.range)[1] > end_s + 15
 
 
 def test_comments_are_bars_under_the_curve_on_the_same_axis():
     prediction = made_up()
-    figure = curves.curve(prediction)
+    figure = curves.plot_curve(prediction)
     bars, spikes = figure.data[-2:]
     assert bars.type == spikes.type == "bar"
     assert list(bars.y) == [s.comments for s in prediction.segments]
@@ -87,7 +87,7 @@ def test_comments_are_bars_under_the_curve_on_the_same_axis():
 
 
 def test_without_comments_there_is_no_second_row():
-    figure = curves.curve(made_up(comments=False))
+    figure = curves.plot_curve(made_up(comments=False))
     assert not any(trace.type == "bar" for trace in figure.data)
     assert "yaxis2" not in figure.layout
     assert "comment" not in figure.data[0].customdata[1]
@@ -95,7 +95,7 @@ def test_without_comments_there_is_no_second_row():
 
 def test_highlights_are_shaded_and_carry_their_rank():
     prediction = made_up()
-    figure = curves.curve(prediction)
+    figure = curves.plot_curve(prediction)
     spans = [tuple(seconds([shape.x0, shape.x1])) for shape in figure.layout.shapes]
     assert spans == [(h.start_s, h.end_s) for h in prediction.highlights]
     labels = [note for note in figure.layout.annotations if note.yref == "paper"]
@@ -107,41 +107,41 @@ def test_hover_tells_time_value_comments_and_words_without_markup_of_theirs():
     prediction = made_up()
     at = next(i for i, s in enumerate(prediction.segments) if i and "<b>" in s.speech and s.comments > 1)
     found = prediction.segments[at]
-    text = curves.curve(prediction).data[0].customdata[at]
+    text = curves.plot_curve(prediction).data[0].customdata[at]
     assert f"{style.clock(found.segment.start_s)}–{style.clock(found.segment.end_s)}" in text
     assert f"{found.score:.1%}" in text
     assert f"{found.comments} comments" in text
     said = text.split("<i>", 1)[1]
     assert "<b>" not in said
     assert max(len(line) for line in said.replace("&lt;", "<").replace("&gt;", ">").split("<br>")) < 50
-    assert "no prediction" in curves.curve(prediction).data[0].customdata[0]
+    assert "no prediction" in curves.plot_curve(prediction).data[0].customdata[0]
 
 
 def test_hover_breaks_text_without_spaces():
     prediction = made_up()
     talkative = dataclasses.replace(prediction.segments[1], speech="大家好" * 100)
     prediction = dataclasses.replace(prediction, segments=(prediction.segments[0], talkative, *prediction.segments[2:]))
-    lines = curves.curve(prediction).data[0].customdata[1].split("<br>")
+    lines = curves.plot_curve(prediction).data[0].customdata[1].split("<br>")
     assert max(len(line.removeprefix("<i>").removesuffix("</i>")) for line in lines if "大" in line) <= 15
     assert lines[-1].endswith("…</i>")
 
 
 def test_titles_say_what_was_learned_and_from_what():
-    title = re.sub("<[^>]*>", " ", curves.curve(made_up()).layout.title.text)
+    title = re.sub("<[^>]*>", " ", curves.plot_curve(made_up()).layout.title.text)
     assert title.startswith("Predicted LVTR of my &lt;stream&gt;.mp4")
     assert "3,000 simulated rooms" in " ".join(title.split())
-    other = curves.curve(dataclasses.replace(made_up(), target="participation"))
+    other = curves.plot_curve(dataclasses.replace(made_up(), target="participation"))
     assert other.layout.title.text.startswith("Predicted participation")
     assert other.layout.yaxis.title.text == "predicted participation"
 
 
 def test_axis_of_values_neither_cuts_nor_magnifies():
     prediction = made_up()
-    low, high = curves.curve(prediction).layout.yaxis.range
+    low, high = curves.plot_curve(prediction).layout.yaxis.range
     assert 0 <= low < min(prediction.curve[1:])
     assert max(prediction.curve[1:]) < high <= 1
     flat = tuple(dataclasses.replace(s, score=s.score and 0.42) for s in prediction.segments)
-    low, high = curves.curve(dataclasses.replace(prediction, segments=flat)).layout.yaxis.range
+    low, high = curves.plot_curve(dataclasses.replace(prediction, segments=flat)).layout.yaxis.range
     assert high - low >= 0.05
 
 
@@ -149,7 +149,7 @@ def test_axis_of_values_neither_cuts_nor_magnifies():
 def test_shortest_curves(segments):
     prediction = dataclasses.replace(made_up(segments=2), highlights=())
     prediction = dataclasses.replace(prediction, segments=prediction.segments[:segments])
-    assert len(curves.curve(prediction).data[0].x) == segments
+    assert len(curves.plot_curve(prediction).data[0].x) == segments
 
 
 def contrast(colour, background):
@@ -166,13 +166,13 @@ def contrast(colour, background):
 
 @pytest.mark.parametrize(("dark", "page"), [(False, "#ffffff"), (True, "#0b0f19"), (True, "#1f2937")])
 def test_colours_can_be_told_from_the_page(dark, page):
-    figure = curves.curve(made_up(), dark=dark)
+    figure = curves.plot_curve(made_up(), dark=dark)
     assert figure.layout.paper_bgcolor == figure.layout.plot_bgcolor == "rgba(0, 0, 0, 0)"
     assert contrast(figure.layout.font.color, page) >= 4.5
     found = traces(figure)
     colours = [
         found["predicted LVTR"].line.color,
-        found["forecast"].line.color,
+        found["next 30 s"].line.color,
         found["comments in 30 s"].marker.color,
     ]
     assert len(set(colours)) == 3
@@ -182,7 +182,7 @@ def test_colours_can_be_told_from_the_page(dark, page):
 @pytest.mark.parametrize(("around", "first"), [(0, 0), (5, 0), (15, 5), (30, 20), (39, 20)])
 def test_alignment_shows_twenty_segments_and_the_path_through_them(around, first):
     prediction = made_up(segments=40)
-    figure = alignment.alignment(prediction, around=around)
+    figure = alignment.plot_alignment(prediction, around=around)
     heat, *lines = figure.data
     assert heat.z.shape == (20, 20)
     cost, band = prediction.alignment.cost, prediction.alignment.band
@@ -206,20 +206,20 @@ def test_alignment_shows_twenty_segments_and_the_path_through_them(around, first
 
 def test_alignment_is_empty_outside_its_band():
     prediction = made_up(segments=30, band=4)
-    z = alignment.alignment(prediction, around=12).data[0].z
+    z = alignment.plot_alignment(prediction, around=12).data[0].z
     assert all(np.isnan(z[i][j]) == (abs(i - j) > 4) for i in range(20) for j in range(20))
     assert z[7][9] == prediction.alignment.cost[9, 4 + 2]
 
 
 def test_alignment_of_a_short_recording():
-    assert alignment.alignment(made_up(segments=3), around=2).data[0].z.shape == (3, 3)
+    assert alignment.plot_alignment(made_up(segments=3), around=2).data[0].z.shape == (3, 3)
 
 
 def test_no_alignment_is_said():
     prediction = dataclasses.replace(
         made_up(aligned=False), modalities=Modalities(pictures=True, speech=False, comments=False)
     )
-    figure = alignment.alignment(prediction, around=0)
+    figure = alignment.plot_alignment(prediction, around=0)
     assert not figure.data
     assert "No alignment" in figure.layout.annotations[0].text
 
@@ -227,13 +227,13 @@ def test_no_alignment_is_said():
 @pytest.mark.parametrize("around", [-1, 24])
 def test_alignment_around_no_segment(around):
     with pytest.raises(ValueError, match=r"0\.\.23"):
-        alignment.alignment(made_up(), around=around)
+        alignment.plot_alignment(made_up(), around=around)
 
 
 def test_twelve_hours_stay_small():
     prediction = made_up(segments=1440)
-    assert len(curves.curve(prediction).to_json()) < 2_000_000
-    assert len(alignment.alignment(prediction, around=700).to_json()) < 200_000
+    assert len(curves.plot_curve(prediction).to_json()) < 2_000_000
+    assert len(alignment.plot_alignment(prediction, around=700).to_json()) < 200_000
 
 
 @pytest.fixture
@@ -258,13 +258,13 @@ def written(browser, tmp_path):
 @pytest.mark.browser
 def test_a_day_ends_at_24_hours(written):
     day, minutes = made_up(segments=2880), made_up()
-    ticks = written(curves.curve(day))
+    ticks = written(curves.plot_curve(day))
     assert (ticks[0], ticks[-1]) == ("0:00:00", "24:00:00")
     assert ticks == sorted(ticks, key=lambda tick: int(tick.split(":")[0]))
-    assert "24:00:00" in written(curves.curve(day), shown_s=(86_000, 86_500))
-    end = written(alignment.alignment(day, around=2879))
+    assert "24:00:00" in written(curves.plot_curve(day), shown_s=(86_000, 86_500))
+    end = written(alignment.plot_alignment(day, around=2879))
     assert end
     assert {tick[:4] for tick in end} <= {"23:5", "24:0"}, end
-    fit = offset.fit(np.arange(86_400.0), np.ones(86_400), bin_s=1.0)
+    fit = offset.plot_offset(np.arange(86_400.0), np.ones(86_400), bin_s=1.0)
     assert "24:00:00" in written(fit, shown_s=(86_000, 86_500))
-    assert written(curves.curve(minutes))[0] == "0:00:00"
+    assert written(curves.plot_curve(minutes))[0] == "0:00:00"

@@ -55,7 +55,7 @@ def test_a_growing_file_gives_what_the_finished_one_does(tmp_path: Path, suffix:
     with being_written(whole, tmp_path / f"growing.{suffix}") as path:
         tail = FileTail(path, until_idle_s=60.0)
         assert_same(list(follow(tail, Faults())), whole)
-    assert tail.ended == "another file took its place"
+    assert tail.ended == "another file replaced it"
 
 
 def test_fragmented_mp4_can_be_followed(tmp_path: Path) -> None:
@@ -68,7 +68,7 @@ def test_a_pipe_ends_with_its_writer(tmp_path: Path) -> None:
     with piped(whole) as descriptor:
         tail = PipeTail(descriptor, name="standard input", until_idle_s=60.0)
         assert_same(list(follow(tail, Faults())), whole)
-    assert tail.ended == "its writer ended it"
+    assert tail.ended == "its writer closed it"
 
 
 @pytest.mark.parametrize(
@@ -136,18 +136,18 @@ def test_an_mp4_in_one_piece_is_refused(tmp_path: Path, movflags: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
-        (b"", r"is empty: the recorder wrote nothing to it \(nothing came for 0.3 s\)"),
+        (b"", r"is empty: the recorder wrote nothing to it \(it did not grow for 0.3 s\)"),
         (b"time,user,text\n1,Ann,hi\n" * 999, "not a recording that can be followed: it must be MKV"),
         (b"#EXTM3U\n#EXTINF:5,\nother.ts\n", "not a recording that can be followed"),
         (b"\x1aE\xdf\xa3" + bytes(50_000), "not a recording that can be followed"),
     ],
 )
-def test_what_is_no_recording_is_refused(tmp_path: Path, content: bytes, told: str) -> None:
+def test_what_is_no_recording_is_refused(tmp_path: Path, content: bytes, message: str) -> None:
     path = tmp_path / "broken.mkv"
     path.write_bytes(content)
-    with pytest.raises(RecordingError, match=told):
+    with pytest.raises(RecordingError, match=message):
         next(follow(finished(path), Faults()))
 
 
@@ -157,7 +157,7 @@ def test_three_seconds_are_no_recording(tmp_path: Path) -> None:
         next(follow(finished(path), Faults()))
 
 
-def test_damage_is_passed_over_and_told(tmp_path: Path) -> None:
+def test_damage_is_skipped_and_counted(tmp_path: Path) -> None:
     whole = videos.write_recording(tmp_path / "a.ts", duration_s=65.0, **SMALL)
     data = bytearray(whole.read_bytes())
     middle = len(data) // 2
@@ -179,7 +179,7 @@ def test_a_recording_that_was_written_over_is_an_error(tmp_path: Path, another: 
     arrivals = follow(finished(path), Faults())
     next(arrivals)
     path.write_bytes(another(path.read_bytes()))
-    with pytest.raises(RecordingError, match=r"Another recording was written over .* Watch it anew"):
+    with pytest.raises(RecordingError, match="overwritten with another recording"):
         list(arrivals)
 
 
@@ -204,17 +204,17 @@ def test_ctrl_c_while_it_waits(tmp_path: Path) -> None:
         list(follow(FileTail(path, until_idle_s=60.0), Faults()))
 
 
-def test_something_else_is_done_meanwhile(tmp_path: Path) -> None:
-    """Again and again while nothing comes; what it raises ends the recording, and is told."""
+def test_a_callback_runs_while_it_waits(tmp_path: Path) -> None:
+    """``on_wait`` is called repeatedly; an error that it raises ends the recording."""
     path = videos.write_recording(tmp_path / "a.mkv", duration_s=10.0)
     tail, calls = FileTail(path, until_idle_s=60.0), []
 
-    def meanwhile() -> None:
+    def on_wait() -> None:
         calls.append(tail.position)
         if len(calls) == 3:
             raise CommentLogError("the log is gone")
 
-    tail.meanwhile = meanwhile
+    tail.on_wait = on_wait
     with pytest.raises(CommentLogError, match="the log is gone"):
         list(follow(tail, Faults()))
     assert calls == [path.stat().st_size] * 3

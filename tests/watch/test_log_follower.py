@@ -12,7 +12,7 @@ import pytest
 from kuaihl.comments import reader, selection
 from kuaihl.errors import CommentLogError
 from kuaihl.records import Comment, Segment, segments_of
-from kuaihl.watch.log_follower import PUZZLED_S, LiveComments
+from kuaihl.watch.log_follower import UNKNOWN_FORMAT_S, LiveComments
 
 TIMES_S = [round(i * 1.7, 1) for i in range(60)]
 LENGTH_S = 120.0
@@ -49,7 +49,7 @@ LOGS = {
 START = "2024-05-01T18:00:00Z"
 
 
-def taken(live: LiveComments) -> list[Comment]:
+def take_all(live: LiveComments) -> list[Comment]:
     """Comments of all segments, taken once the log has passed each."""
     return [comment for segment in segments_of(LENGTH_S) for comment in live.take(segment)]
 
@@ -86,7 +86,7 @@ def test_a_half_written_line_is_waited_for(tmp_path: Path) -> None:
         file.write("d bye\n3.0\tCy\tlast wo")
     live.read()
     live.read(finished=True)
-    assert [(c.time_s, c.text) for c in taken(live)] == [(1.0, "hello"), (2.0, "good bye"), (3.0, "last wo")]
+    assert [(c.time_s, c.text) for c in take_all(live)] == [(1.0, "hello"), (2.0, "good bye"), (3.0, "last wo")]
 
 
 @pytest.mark.parametrize("way", ["renamed", "truncated"])
@@ -102,7 +102,7 @@ def test_a_rotated_log_goes_on_in_the_new_file(tmp_path: Path, way: str) -> None
     path.write_text("3.0\tCy\tthree\n")
     live.read()
     live.read()
-    assert [c.text for c in taken(live)] == ["one", *(["two"] if way == "renamed" else []), "three"]
+    assert [c.text for c in take_all(live)] == ["one", *(["two"] if way == "renamed" else []), "three"]
 
 
 @pytest.mark.parametrize("kept", ["chat.tsv.1", "chat.tsv-20240501"])
@@ -125,7 +125,7 @@ def test_a_log_that_is_copied_and_cut_in_place_loses_nothing_of_its_copy(
         recorder.write("3.0\tCy\tthree\n")
     for _ in range(3):
         live.read()
-    assert [c.text for c in taken(live)] == ["one", "two", "three"]
+    assert [c.text for c in take_all(live)] == ["one", "two", "three"]
 
 
 def test_a_recorder_that_goes_on_behind_the_cut_leaves_a_hole(tmp_path: Path) -> None:
@@ -143,7 +143,7 @@ def test_a_recorder_that_goes_on_behind_the_cut_leaves_a_hole(tmp_path: Path) ->
         recorder.write("4.0\tCy\tfour\n")
         recorder.flush()
         live.read()
-    assert [c.text for c in taken(live)] == [*["one"] * 5000, "three", "four"]
+    assert [c.text for c in take_all(live)] == [*["one"] * 5000, "three", "four"]
     assert live.skipped == ()
 
 
@@ -155,7 +155,7 @@ def test_a_log_that_is_away_for_a_moment(tmp_path: Path, name: str) -> None:
     for place in (away, path):
         (path if place is away else away).rename(place)
         live.read()
-    assert [c.time_s for c in taken(live)] == TIMES_S
+    assert [c.time_s for c in take_all(live)] == TIMES_S
 
 
 @pytest.mark.parametrize("encode", [lambda text: gzip.compress(text.encode()), lambda text: text.encode("utf-16")])
@@ -170,7 +170,7 @@ def test_a_log_read_as_a_whole_may_be_caught_anywhere(tmp_path: Path, encode: Ca
         live.read()
         path.write_bytes(data)
         live.read(finished=True)
-        assert [c.time_s for c in taken(live)] == TIMES_S
+        assert [c.time_s for c in take_all(live)] == TIMES_S
 
 
 @pytest.mark.parametrize("way", ["in place", "by another file"])
@@ -187,7 +187,7 @@ def test_a_log_that_is_written_anew_each_time_is_read_once(tmp_path: Path, way: 
         if way == "in place":
             os.truncate(path, 30)  # caught in the middle of writing it
             live.read()
-    assert [c.time_s for c in taken(live)] == TIMES_S[:37]
+    assert [c.time_s for c in take_all(live)] == TIMES_S[:37]
 
 
 def test_late_comments_are_left_out_and_counted(tmp_path: Path) -> None:
@@ -202,7 +202,7 @@ def test_late_comments_are_left_out_and_counted(tmp_path: Path) -> None:
     live.read()
     assert [c.text for c in live.take(second)] == ["two", "three"]
     assert [(s.reason, s.count) for s in live.skipped] == [
-        ("comments that came to the log when their segment was over", 1)
+        ("comments that were logged after the end of their segment", 1)
     ]
 
 
@@ -215,16 +215,6 @@ def test_earlier_comments_are_not_wanted_and_the_offset_counts(tmp_path: Path) -
     assert live.skipped == ()
 
 
-def test_packed_logs_are_read_anew(tmp_path: Path) -> None:
-    path = tmp_path / "chat.tsv.gz"
-    path.write_bytes(gzip.compress(b"1.0\tAnn\tone\n2.0\tBo\ttwo\n"))
-    live = LiveComments(path)
-    live.read()
-    path.write_bytes(gzip.compress(b"1.0\tAnn\tone\n2.0\tBo\ttwo\n3.0\tCy\tthree\n"))
-    live.read()
-    assert [c.text for c in taken(live)] == ["one", "two", "three"]
-
-
 def test_a_document_grown_too_large_is_left_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("kuaihl.watch.log_readers.MAX_WHOLE_BYTES", 3000)
     path = tmp_path / "chat.json"
@@ -233,37 +223,37 @@ def test_a_document_grown_too_large_is_left_as_it_was(tmp_path: Path, monkeypatc
     live.read()
     path.write_text(json.dumps([row(t) for t in TIMES_S]))
     live.read()
-    assert [c.time_s for c in taken(live)] == TIMES_S[:20]
-    assert "must be read as a whole" in live.skipped[0].reason
+    assert [c.time_s for c in take_all(live)] == TIMES_S[:20]
+    assert "can only be read completely" in live.skipped[0].reason
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         ("words that are no log\n" * 1000, "is not a comment log of a known format"),
         ("2024-05-01T18:00:07Z\tAnn\thi\n", "tell when the recording starts"),
-        ("WEBVTT\n\n00:00.000 --> 00:01.000\nhello\n", "give it as the transcript"),
+        ("WEBVTT\n\n00:00.000 --> 00:01.000\nhello\n", "use it as the transcript"),
     ],
 )
-def test_what_cannot_be_read_is_told(tmp_path: Path, content: str, told: str) -> None:
+def test_what_cannot_be_read_is_an_error(tmp_path: Path, content: str, message: str) -> None:
     path = tmp_path / "chat.log"
     path.write_text(content)
-    with pytest.raises(CommentLogError, match=told):
+    with pytest.raises(CommentLogError, match=message):
         LiveComments(path).read()
 
 
-def test_a_short_log_of_no_known_format_is_complained_of_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    now_s, told, (first, second, *_) = [100.0], [], segments_of(LENGTH_S)
+def test_a_short_log_of_unknown_format_is_a_warning_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now_s, warnings, (first, second, *_) = [100.0], [], segments_of(LENGTH_S)
     monkeypatch.setattr("kuaihl.watch.log_follower.time.monotonic", lambda: now_s[0])
     (path := tmp_path / "chat.log").touch()
-    live = LiveComments(path, complain=told.append)
+    live = LiveComments(path, warn=warnings.append)
     live.read()
     now_s[0] += 1000.0  # nobody wrote
     path.write_text("words that are no log\n")
     live.read()
-    now_s[0] += PUZZLED_S - 0.1
+    now_s[0] += UNKNOWN_FORMAT_S - 0.1
     live.read()
-    assert (told, live.is_unreadable) == ([], False)
+    assert (warnings, live.is_unreadable) == ([], False)
     now_s[0] += 0.2
     for _ in range(3):
         live.read()
@@ -271,24 +261,23 @@ def test_a_short_log_of_no_known_format_is_complained_of_once(tmp_path: Path, mo
     live.read(finished=True)
     assert live.take(first) == []
     assert live.is_unreadable
-    assert len(told) == 1
-    assert "chat.log is not a comment log of a known format: it begins with 'words that are" in told[0]
-    assert told[0].endswith("predictions go on without comments.")
+    assert len(warnings) == 1
+    assert "chat.log" in warnings[0]
     path.write_text("31.0\tAnn\tat last\n")
     live.read()
     assert not live.is_unreadable
     assert [c.text for c in live.take(second)] == ["at last"]
 
 
-def test_under_way_a_log_of_no_known_format_is_complained_of_at_once(tmp_path: Path) -> None:
-    told, (first, *_) = [], segments_of(LENGTH_S)
+def test_during_the_watch_a_log_of_unknown_format_is_a_warning_at_once(tmp_path: Path) -> None:
+    warnings, (first, *_) = [], segments_of(LENGTH_S)
     (path := tmp_path / "chat.log").touch()
-    live = LiveComments(path, complain=told.append)
+    live = LiveComments(path, warn=warnings.append)
     live.take(first)
     path.write_text("words that are no log\n" * 1000)
     live.read()
     live.read()
-    assert len(told) == 1
+    assert len(warnings) == 1
 
 
 def test_a_log_must_be_there_but_may_be_empty(tmp_path: Path) -> None:
@@ -297,12 +286,12 @@ def test_a_log_must_be_there_but_may_be_empty(tmp_path: Path) -> None:
     (tmp_path / "empty.log").touch()
     live = LiveComments(tmp_path / "empty.log")
     live.read(finished=True)
-    assert taken(live) == []
-    assert live.skipped[0].reason == "comment logs that are empty or of no known format"
+    assert take_all(live) == []
+    assert live.skipped[0].reason == "comment logs that are empty or of unknown format"
 
 
-def test_a_log_is_looked_at_between_segments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A log that is cut to nothing twice before a segment ends loses no more than came since the last glance."""
+def test_a_log_is_read_between_segments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A log that is cut to nothing twice before a segment ends loses no more than was written since the last read."""
     now_s = [100.0]
     monkeypatch.setattr("kuaihl.watch.log_follower.time.monotonic", lambda: now_s[0])
     path = tmp_path / "chat.jsonl"
@@ -310,21 +299,21 @@ def test_a_log_is_looked_at_between_segments(tmp_path: Path, monkeypatch: pytest
     live = LiveComments(path)
     for number in range(3):
         path.write_text(json.dumps(row(number)) + "\n")
-        live.glance()
+        live.poll()
         now_s[0] += 0.1  # too early for another
         path.write_text(json.dumps(row(number + 10)) + "\n")
-        live.glance()
+        live.poll()
         now_s[0] += 0.15
     assert [c.time_s for c in live.take(Segment(0, 0.0, 30.0))] == [0.0, 1.0, 2.0]
 
 
-def test_a_log_read_as_a_whole_is_not_read_at_a_glance(tmp_path: Path) -> None:
+def test_a_log_that_is_read_completely_is_not_polled(tmp_path: Path) -> None:
     path = tmp_path / "chat.json"
     path.write_text(LOGS["JSON list"])
     live = LiveComments(path)
     live.read()
     path.write_text(json.dumps([row(0.5), row(31.0)]))
-    live.glance()
+    live.poll()
     assert len(live.take(Segment(0, 0.0, 30.0))) > 1
     live.read()
     assert [c.time_s for c in live.take(Segment(1, 30.0, 60.0))] == [31.0]

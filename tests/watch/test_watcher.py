@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -13,12 +14,12 @@ import numpy as np
 import pytest
 
 import kuaihl.media.recording
-from kuaihl.errors import CommentLogError, KuaiHLError, RecordingError
+from kuaihl.errors import CommentLogError, KuaiHLError, NothingToPredictFromError, RecordingError
 from kuaihl.predictor import Predictor
 from kuaihl.records import Comment, Prediction, Utterance, segments_of
-from kuaihl.watch.alerts import REMEMBERED, SLACK, WARM_UP, Alarm
+from kuaihl.watch.alerts import END_MARGIN, HISTORY, WARM_UP, Alarm
 from kuaihl.watch.resume import ResumableSession
-from kuaihl.watch.watcher import Seen, Watch, told
+from kuaihl.watch.watcher import Watch, WatchedSegment
 from tests.fixtures import videos
 from tests.fixtures.growing_file import being_written, piped
 
@@ -51,11 +52,11 @@ def drawn(time_s: float) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(predictor: Predictor, folder: Path) -> list[Seen]:
+def undisturbed(predictor: Predictor, folder: Path) -> list[WatchedSegment]:
     return list(Watch(str(folder / "a.mkv"), comments=folder / "chat.jsonl", **AT_ONCE).run(predictor))
 
 
-def assert_agrees(seen: list[Seen], whole: Prediction, *, tolerance: float) -> None:
+def assert_agrees(seen: list[WatchedSegment], whole: Prediction, *, tolerance: float) -> None:
     assert [(s.segment, s.start_s, s.end_s) for s in seen] == [
         (s.segment.index, s.segment.start_s, s.segment.end_s) for s in whole.segments
     ]
@@ -66,7 +67,7 @@ def assert_agrees(seen: list[Seen], whole: Prediction, *, tolerance: float) -> N
 
 
 def test_numbers_are_those_of_the_finished_recording(
-    predictor: Predictor, folder: Path, undisturbed: list[Seen], monkeypatch: pytest.MonkeyPatch
+    predictor: Predictor, folder: Path, undisturbed: list[WatchedSegment], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert_agrees(undisturbed, predictor.predict(folder / "a.mkv", folder / "chat.jsonl"), tolerance=0.01)
     # Decord, by which whole recordings are decoded if it is installed, scales pictures a little differently.
@@ -75,7 +76,7 @@ def test_numbers_are_those_of_the_finished_recording(
 
 
 def test_a_recording_and_a_log_that_grow(
-    predictor: Predictor, folder: Path, undisturbed: list[Seen], tmp_path: Path
+    predictor: Predictor, folder: Path, undisturbed: list[WatchedSegment], tmp_path: Path
 ) -> None:
     out = tmp_path / "lines.jsonl"
     with (
@@ -87,17 +88,11 @@ def test_a_recording_and_a_log_that_grow(
     assert [(s.next_score, s.comments) for s in seen] == [(s.next_score, s.comments) for s in undisturbed]
     assert [json.loads(line) for line in out.read_text().splitlines()] == [asdict(s) for s in seen]
     assert [s.begins for s in seen] == [True, False, False]
-    assert "HIGHLIGHT expected" in told(seen[0])
-    assert "0:00:30–0:01:00  HIGHLIGHT" in told(seen[0])
-    assert watch.summary().splitlines() == [
-        "segments       3",
-        "highlights     1 raised",
-        "ended          another file took its place",
-    ]
+    assert (watch.segments, watch.highlights, watch.ended) == (3, 1, "another file replaced it")
 
 
 def test_standard_input(
-    predictor: Predictor, folder: Path, undisturbed: list[Seen], monkeypatch: pytest.MonkeyPatch
+    predictor: Predictor, folder: Path, undisturbed: list[WatchedSegment], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with piped(folder / "a.mkv") as descriptor, os.fdopen(os.dup(descriptor)) as stdin:
         monkeypatch.setattr(sys, "stdin", stdin)
@@ -106,7 +101,7 @@ def test_standard_input(
 
 
 @needs_ffmpeg
-@pytest.mark.parametrize("suffix", ["mkv", "ts", "flv", "pipe"])
+@pytest.mark.parametrize("suffix", ["flv", "pipe"])
 def test_a_real_recorder(
     predictor: Predictor, folder: Path, tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -131,34 +126,31 @@ def test_a_real_recorder(
 
 
 def test_after_a_sudden_death_it_goes_on_as_if_nothing_had_been(
-    predictor: Predictor, folder: Path, undisturbed: list[Seen], tmp_path: Path
+    predictor: Predictor, folder: Path, undisturbed: list[WatchedSegment], tmp_path: Path
 ) -> None:
     out, state, path = tmp_path / "lines.jsonl", tmp_path / "watch.state", tmp_path / "a.mkv"
     log = folder / "chat.jsonl"
     data = (folder / "a.mkv").read_bytes()
     path.write_bytes(data[: len(data) * 4 // 5])  # up to about 58 s: one segment is complete
     command = [sys.executable, "-m", "kuaihl", "watch", str(path), "--comments", str(log), "--state", str(state)]
-    with subprocess.Popen(
-        [*command, "--out", str(out)], stdout=subprocess.PIPE, text=True, cwd=ROOT, env=os.environ | {"COLUMNS": "200"}
-    ) as process:
-        first = next(line for line in process.stdout if line.startswith("0:00:00"))
+    with subprocess.Popen([*command, "--out", str(out)], stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
+        assert any(line.startswith("0:00:00") for line in process.stdout)
         process.send_signal(signal.SIGKILL)
         assert process.stdout.read() == ""
-    assert first.rstrip("\n") == told(undisturbed[0])[: len(first) - 1]
     assert [json.loads(line)["segment"] for line in out.read_text().splitlines()] == [0]
     path.write_bytes(data)
 
     watch = Watch(str(path), comments=log, state=state, out=out, **AT_ONCE)
     assert list(watch.run(predictor)) == undisturbed[1:]
-    assert [Seen(**json.loads(line)) for line in out.read_text().splitlines()] == undisturbed
+    assert [WatchedSegment(**json.loads(line)) for line in out.read_text().splitlines()] == undisturbed
     assert list(Watch(str(path), comments=log, state=state, out=out, **AT_ONCE).run(predictor)) == []
     assert len(out.read_text().splitlines()) == 3
     assert not list(tmp_path.glob("*.part"))
 
 
-@pytest.mark.parametrize("left", [0, 1, 30])
+@pytest.mark.parametrize("left", [0, 30])
 def test_a_line_that_was_not_written_any_more_comes_after_a_restart(
-    predictor: Predictor, folder: Path, undisturbed: list[Seen], tmp_path: Path, left: int
+    predictor: Predictor, folder: Path, undisturbed: list[WatchedSegment], tmp_path: Path, left: int
 ) -> None:
     """Killed when the state was noted, and all of its line but ``left`` bytes was still to be written."""
     options = {"comments": folder / "chat.jsonl", **AT_ONCE}
@@ -169,12 +161,11 @@ def test_a_line_that_was_not_written_any_more_comes_after_a_restart(
     whole = files["out"].read_bytes()
     files["out"].write_bytes(whole[: whole.index(b"\n") + 1 + left])
     assert list(Watch(str(folder / "a.mkv"), **options, **files).run(predictor)) == undisturbed[1:]
-    assert [Seen(**json.loads(line)) for line in files["out"].read_text().splitlines()] == undisturbed
+    assert [WatchedSegment(**json.loads(line)) for line in files["out"].read_text().splitlines()] == undisturbed
 
 
-@pytest.mark.parametrize("segments", [3, 30])
-def test_a_session_recalled_is_the_session(predictor: Predictor, segments: int) -> None:
-    rng = np.random.default_rng(segments)
+def test_a_restored_session_is_the_session(predictor: Predictor) -> None:
+    rng = np.random.default_rng(0)
     given = [
         {
             "segment": segment,
@@ -184,20 +175,20 @@ def test_a_session_recalled_is_the_session(predictor: Predictor, segments: int) 
                 for _ in range(rng.integers(12))
             ],
         }
-        for segment in segments_of(segments * 30.0)
+        for segment in segments_of(25 * 30.0)
     ]
     one, other = ResumableSession(predictor), ResumableSession(predictor)
     for arguments in given[:-2]:
         one.feed(**arguments)
-    tensors, past = one.past()
-    other.recall(tensors, json.loads(json.dumps(past)))
+    tensors, values = one.state()
+    other.restore(tensors, json.loads(json.dumps(values)))
     assert [other.feed(**arguments) for arguments in given[-2:]] == [one.feed(**arguments) for arguments in given[-2:]]
-    with pytest.raises(KuaiHLError, match="of another version of kuaihl"):
-        ResumableSession(predictor).recall({name: tensors[name] for name in tensors if name != "speech_text"}, past)
+    with pytest.raises(KuaiHLError, match="another version"):
+        ResumableSession(predictor).restore(dict([*tensors.items()][1:]), values)
 
 
 @pytest.mark.parametrize(
-    ("change", "told_of"),
+    ("change", "message"),
     [
         ({"streamer": "ann"}, "its streamer was None, not ann"),
         ({"comments": None}, "its comments was"),
@@ -205,18 +196,18 @@ def test_a_session_recalled_is_the_session(predictor: Predictor, segments: int) 
     ],
 )
 def test_a_state_of_another_watch_is_refused(
-    predictor: Predictor, folder: Path, tmp_path: Path, change: dict[str, object], told_of: str
+    predictor: Predictor, folder: Path, tmp_path: Path, change: dict[str, object], message: str
 ) -> None:
     options = {"comments": folder / "chat.jsonl", "state": tmp_path / "state", **AT_ONCE}
     next(Watch(str(folder / "a.mkv"), **options).run(predictor))
-    with pytest.raises(KuaiHLError, match=told_of):
+    with pytest.raises(KuaiHLError, match=message):
         Watch(str(folder / "a.mkv"), **(options | change))
 
 
 def test_states_of_other_things_are_refused(predictor: Predictor, folder: Path, tmp_path: Path) -> None:
     state, path = tmp_path / "state", tmp_path / "a.mkv"
     state.write_text("no state")
-    with pytest.raises(KuaiHLError, match="is not the state of a watch"):
+    with pytest.raises(KuaiHLError, match="not the state of a watch"):
         Watch(str(folder / "a.mkv"), state=state)
     state.unlink()
     shutil.copy(folder / "a.mkv", path)
@@ -224,88 +215,63 @@ def test_states_of_other_things_are_refused(predictor: Predictor, folder: Path, 
     data = path.read_bytes()
     for other in (data[:5000], videos.write_recording(tmp_path / "b.mkv", duration_s=90.0).read_bytes()):
         path.write_bytes(other)
-        with pytest.raises(KuaiHLError, match="does not hold what was watched of it"):
+        with pytest.raises(KuaiHLError, match="state of another recording"):
             Watch(str(path), state=state)
 
 
-@pytest.mark.parametrize("full", ["state", "out"])
-def test_a_full_disk_leaves_nothing_half_written(folder: Path, tmp_path: Path, full: str) -> None:
-    """As where it is full, a process can write no more than so much into a file: all of the first line, say."""
-    path, limit = tmp_path / full, {"state": 2000, "out": 300}[full]
-    code = (
-        f"import resource, sys; from kuaihl.cli.main import main; "
-        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit})); main()"
-    )
-    options = [str(folder / "a.mkv"), "--until-idle-s", "1", f"--{full}", str(path)]
-    command = [sys.executable, "-B", "-c", code, "watch", *options]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
-    assert done.returncode == 2
-    assert f"{path} cannot be written" in done.stderr
-    assert "Traceback" not in done.stderr
+@pytest.mark.parametrize(("full", "limit"), [("state", 2000), ("out", 300)])
+def test_a_full_disk_leaves_nothing_half_written(
+    predictor: Predictor, folder: Path, tmp_path: Path, full: str, limit: int
+) -> None:
+    """A file size limit stands for a full disk: the state does not fit, of ``out`` only the first line does."""
+    path = tmp_path / full
+    watch = Watch(str(folder / "a.mkv"), **{full: path}, **AT_ONCE)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+    try:
+        with pytest.raises(KuaiHLError, match=f"{full} cannot be written"):
+            list(watch.run(predictor))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert [file.name for file in tmp_path.iterdir()] == (["out"] if full == "out" else [])
     if full == "out":
         assert [json.loads(line)["segment"] for line in path.read_text().splitlines()] == [0]
 
 
-def test_whoever_reads_along_may_go(folder: Path) -> None:
-    command = [sys.executable, "-m", "kuaihl", "watch", str(folder / "a.mkv"), "--until-idle-s", "1"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT) as process:
-        assert any(line.startswith("0:00:00") for line in process.stdout)
-        process.stdout.close()
-        assert process.stderr.read() == ""
-
-
-def test_what_will_be_watched_is_told_first(predictor: Predictor, folder: Path, tmp_path: Path) -> None:
-    options = {"comments": folder / "chat.jsonl", "state": tmp_path / "state", **AT_ONCE}
-    watch = Watch(str(folder / "a.mkv"), **options)
-    lines = " ".join(watch.introduction(predictor).split())
-    assert f"watching {folder / 'a.mkv'}, until nothing comes for 0.3 s comments chat.jsonl, JSON" in lines
-    assert "which learned LVTR from simulated rooms" in lines
-    assert "nine tenths of the last two hours' forecasts, from the 21st on" in lines
-    assert "goes on" not in lines
-    next(watch.run(predictor))
-    lines = Watch(str(folder / "a.mkv"), **options).introduction(predictor)
-    assert "goes on        at 0:00:30" in lines
-    (tmp_path / "empty.log").touch()
-    watch = Watch(str(folder / "a.mkv"), comments=tmp_path / "empty.log", threshold=0.4, target="participation")
-    lines = watch.introduction(predictor)
-    assert "empty.log, too short yet to tell its format" in lines
-    assert "participation from" in lines
-    assert "raised above 40.0%" in lines
-
-
-def test_a_closed_standard_input_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_closed_standard_input_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", None)
-    with pytest.raises(RecordingError, match="standard input is closed"):
+    with pytest.raises(RecordingError, match="Standard input is closed"):
         Watch("-")
 
 
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"recording": "gone.mkv"}, RecordingError, "gone.mkv is not there: start the recorder first"),
+        ({"recording": "gone.mkv"}, RecordingError, "gone.mkv does not exist"),
         ({"recording": "."}, RecordingError, "is a folder"),
         ({"comments": Path("gone.log")}, CommentLogError, "start its recorder first"),
         ({"comments": Path(__file__)}, CommentLogError, "not a comment log of a known format"),
-        ({"until_idle_s": 0.0}, KuaiHLError, "--until-idle-s must be"),
-        ({"comment_wait_s": -1.0}, KuaiHLError, "--comment-wait-s must be"),
-        ({"threshold": float("nan")}, KuaiHLError, "--threshold must be"),
-        ({"out": Path()}, KuaiHLError, "it is not a file"),
-        ({"out": Path("gone/lines.jsonl")}, KuaiHLError, "gone is not a folder"),
+        ({"until_idle_s": 0.0}, KuaiHLError, "until_idle_s must be"),
+        ({"comment_wait_s": -1.0}, KuaiHLError, "comment_wait_s must be"),
+        ({"threshold": float("nan")}, KuaiHLError, "threshold must be"),
+        ({"out": Path()}, KuaiHLError, "it is a folder"),
+        ({"out": Path("gone/lines.jsonl")}, KuaiHLError, "its folder does not exist"),
         ({"recording": "-", "state": Path("state")}, KuaiHLError, "write standard input to a file"),
     ],
 )
-def test_mistakes_are_told(folder: Path, options: dict[str, object], error: type[Exception], message: str) -> None:
+def test_wrong_parameters_are_errors(
+    folder: Path, options: dict[str, object], error: type[Exception], message: str
+) -> None:
     with pytest.raises(error, match=message):
         Watch(**{"recording": str(folder / "a.mkv"), **options})
 
 
 def test_an_alarm_by_hand() -> None:
     alarm = Alarm(0.4)
-    heard = [alarm.hear(f) for f in (0.39, 0.41, 0.5, 0.39, 0.37, 0.405, 0.4)]
+    heard = [alarm.update(f) for f in (0.39, 0.41, 0.5, 0.39, 0.37, 0.405, 0.4)]
     assert [a.begins for a in heard] == [False, True, False, False, False, True, False]
     assert [a.highlight for a in heard] == [False, True, True, True, False, True, True]
-    assert 0.37 < 0.4 * (1 - SLACK) < 0.39
+    assert 0.37 < 0.4 * (1 - END_MARGIN) < 0.39
 
 
 def test_the_alarm_knows_only_the_past() -> None:
@@ -313,8 +279,8 @@ def test_the_alarm_knows_only_the_past() -> None:
     forecasts = np.clip(0.35 + np.cumsum(rng.normal(scale=0.01, size=600)), 0, 1).tolist()
     alarm, raised, inside = Alarm(), [], False
     for i, forecast in enumerate(forecasts):
-        found = alarm.hear(forecast)
-        past = sorted(forecasts[max(i - REMEMBERED, 0) : i])
+        found = alarm.update(forecast)
+        past = sorted(forecasts[max(i - HISTORY, 0) : i])
         if i < WARM_UP:
             assert (found.threshold, found.highlight) == (None, False)
             continue
@@ -336,4 +302,35 @@ def test_the_alarm_knows_only_the_past() -> None:
 
 def test_a_flat_forecast_raises_nothing() -> None:
     alarm = Alarm()
-    assert not any(alarm.hear(0.4).highlight for _ in range(50))
+    assert not any(alarm.update(0.4).highlight for _ in range(50))
+
+
+def test_choices_of_sources_and_kinds_are_those_of_predict(predictor: Predictor, folder: Path, tmp_path: Path) -> None:
+    (log := tmp_path / "chat.txt").write_text("[0:00:01] Ann: hi\n[0:00:02] Nightbot: drops\n[0:00:33] Bo: !drops\n")
+    choices = {"counted": ("message", "bot"), "sources": ("pictures", "comments")}
+    watched = list(Watch(str(folder / "a.mkv"), comments=log, **choices, **AT_ONCE).run(predictor))
+    assert [w.comments for w in watched] == [2, 0, 0]
+    assert all(w.speech == "" for w in watched)
+    assert_agrees(watched, predictor.predict(folder / "a.mkv", log, **choices), tolerance=0.01)
+
+
+@pytest.mark.parametrize("sources", [("pictures", "speech", "comments"), ("pictures", "speech")])
+def test_a_target_without_its_sources_is_refused(predictor: Predictor, folder: Path, sources: tuple[str, ...]) -> None:
+    log = None if "comments" in sources else folder / "chat.jsonl"
+    watch = Watch(str(folder / "a.mkv"), comments=log, sources=sources, target="participation", **AT_ONCE)
+    with pytest.raises(NothingToPredictFromError, match="takes comments"):
+        next(watch.run(predictor))
+
+
+def test_with_an_unreadable_log_pictures_and_speech_go_on(
+    predictor: Predictor, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kuaihl.watch.log_follower.UNKNOWN_FORMAT_S", 0.0)
+    (log := tmp_path / "nonsense.txt").write_text("words that are no log\n")
+    recording, warnings = str(folder / "a.mkv"), []
+    watched = list(Watch(recording, comments=log, warn=warnings.append, **AT_ONCE).run(predictor))
+    assert len(warnings) == 1
+    assert "nonsense.txt" in warnings[0]
+    assert watched == list(Watch(recording, **AT_ONCE).run(predictor))
+    with pytest.raises(NothingToPredictFromError, match="takes comments"):
+        next(Watch(recording, comments=log, target="participation", **AT_ONCE).run(predictor))

@@ -258,7 +258,7 @@ def _describe_log(entry: Entry, log: CommentLog | None, duration_s: float) -> st
     if misfit is None:
         return count
     offset_s = None if misfit.offset_s is None else entry.comment_offset_s + misfit.offset_s
-    return f"{count}: {misfit.told}" + ("" if offset_s is None else f" Should comment_offset_s be {offset_s:g}?")
+    return f"{count}: {misfit.message}" + ("" if offset_s is None else f" Should comment_offset_s be {offset_s:g}?")
 
 
 def _describe_skipped(skipped: Sequence[Skipped]) -> str:

@@ -23,10 +23,10 @@ from train.command import command_line
 from train.data.labels import SegmentLabels
 from train.data.shards import build_columns, comment_texts, open_dataset, speech_texts
 from train.dataset import DatasetInfo, write_shard
-from train.simulator.render.draw import draw
-from train.simulator.render.photo_scenes import Scenes, read_scenes
+from train.simulator.render.room_frames import draw_segment
 from train.simulator.rooms.comment_bank import CommentBank, read_bank
-from train.simulator.rooms.room import Room, room, room_ids
+from train.simulator.rooms.photo_scenes import Scenes, read_scenes
+from train.simulator.rooms.room import Room, room_ids, simulate_room
 from train.simulator.settings import SimulatorConfig, SizeName
 
 MODEL = PRESETS["compact"]
@@ -112,7 +112,7 @@ def _make_rooms(
     for index in tqdm(indices, unit="room"):
         shard = config.out / "rooms" / f"{names[index]}.parquet"
         if not shard.exists():
-            simulated = room(simulation, index, scenes=scenes, bank=bank)
+            simulated = simulate_room(simulation, index, scenes=scenes, bank=bank)
             write_shard(shard, info, _encode(simulated, visual, text))
 
 
@@ -129,7 +129,7 @@ def _encode(simulated: Room, visual: VisualEncoder, text: TextEncoder) -> dict[s
         segments=segments,
         features=segment_features(
             segments,
-            pictures=visual.encode(np.concatenate([draw(simulated, i) for i in range(len(segments))])),
+            pictures=visual.encode(np.concatenate([draw_segment(simulated, i) for i in range(len(segments))])),
             speech=speech,
             comments=comments,
             text=text.encode(speech_texts(speech), comment_texts(comments)),

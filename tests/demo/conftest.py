@@ -1,0 +1,50 @@
+"""Pages of the running app, each as a new visitor sees it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from playwright.sync_api import Browser, Page
+
+from tests.fixtures.visitor import RUN_MS, run
+
+LAPTOP, PHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
+
+
+@contextmanager
+def visiting(browser: Browser, url: str, *, theme: str = "light", **options: object) -> Iterator[Page]:
+    """Open the page in a fresh context. Server errors, script errors and requests to other hosts fail the test."""
+    context = browser.new_context(**{"viewport": LAPTOP} | options)
+    context.set_default_timeout(RUN_MS)
+    problems = []
+    context.on("request", lambda r: None if r.url.startswith((url, "data:", "blob:")) else problems.append(r.url))
+    context.on("response", lambda r: problems.append(f"{r.status} {r.url}") if r.status >= 500 else None)
+    context.on("weberror", lambda error: problems.append(str(error.error)))
+    page = context.new_page()
+    page.goto(f"{url}/?__theme={theme}")
+    page.wait_for_selector("#run")
+    yield page
+    context.close()
+    assert problems == []
+
+
+@pytest.fixture
+def page(browser: Browser, app_url: str) -> Iterator[Page]:
+    """A visitor with a laptop."""
+    with visiting(browser, app_url) as page:
+        yield page
+
+
+@pytest.fixture(scope="module")
+def result(browser: Browser, app_url: str, short_recording, short_log) -> Iterator[Page]:
+    """A page with a result, which the tests of a module share. They restore the settings that they change."""
+    with visiting(browser, app_url) as page:
+        run(page, short_recording, short_log)
+        yield page
+
+
+@pytest.fixture
+def phone(browser: Browser, app_url: str) -> Iterator[Page]:
+    """A visitor with a phone, in dark mode."""
+    with visiting(browser, app_url, theme="dark", viewport=PHONE) as page:
+        yield page

@@ -1,0 +1,117 @@
+"""What visitors share: jobs that can be cancelled, checkpoints that are offered, and the choices of each checkpoint."""
+
+import asyncio
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import gradio as gr
+import pytest
+import torch
+from gradio.route_utils import delete_files_created_by_app
+
+from kuaihl.demo.layout import EXAMPLE
+from kuaihl.demo.model_cache import ModelCache
+from kuaihl.demo.page import Page
+from kuaihl.demo.pipeline import Files
+from kuaihl.demo.service import Service
+from kuaihl.model.config import KuaiHLConfig, Target
+from kuaihl.request import Request
+from tests.demo.test_forms import http
+
+CONFIG = KuaiHLConfig(
+    streamers=("1", "Ann", "Bo"),
+    targets=(Target(), Target("participation", "real chat", excluded_inputs=("pictures", "speech", "text"))),
+)
+
+
+def service_of(encode_footage, *, own_machine=False):
+    encoder = SimpleNamespace(bert=torch.nn.Identity(), state_dict=dict)
+    predictor = SimpleNamespace(
+        encode_footage=encode_footage, visual_encoder=encoder, text_encoder=encoder, config=CONFIG, checkpoint=None
+    )
+    return Service(ModelCache(load=lambda: predictor), own_machine=own_machine)
+
+
+@pytest.fixture(autouse=True)
+def _files_in_tmp_path(tmp_path, monkeypatch):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "gradio"))
+
+
+def run(service, recording, **parameters):
+    files, request = Files(recording), Request(**parameters)
+    return service.run(service.begin(gr.Progress(), files, request), files, request, lambda *_: None)
+
+
+def test_cancelling_stops_the_work_and_removes_its_files(short_recording):
+    steps = []
+
+    def encode_footage(*_, progress, **__):
+        while True:
+            progress.stage("listening")(0.5)
+            steps.append(time.monotonic())
+            time.sleep(0.01)
+
+    async def cancelled():
+        work = asyncio.create_task(run(service, short_recording))
+        while not steps:
+            await asyncio.sleep(0.01)
+        assert list(service.jobs.folder.glob("run-*"))
+        work.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.wait_for(work, 5)
+
+    service = service_of(encode_footage)
+    asyncio.run(cancelled())
+    done = len(steps)
+    time.sleep(0.1)
+    assert len(steps) == done
+    assert not list(service.jobs.folder.glob("run-*"))
+
+
+@pytest.mark.parametrize("target", ["participation", "smell"])
+def test_a_target_that_cannot_be_predicted_is_refused_before_the_recording_is_read(short_recording, target):
+    service = service_of(lambda *_, **__: pytest.fail("the recording was read"))
+    with pytest.raises(gr.Error, match=target):
+        asyncio.run(run(service, short_recording, target=target))
+
+
+def test_checkpoints_that_are_not_offered_are_for_visitors_on_the_machine_itself():
+    service_of(None, own_machine=True).check_allowed(http(), "owner/name")
+    service_of(None).check_allowed(http(), None)
+    for service, request in ((service_of(None), http()), (service_of(None, own_machine=True), http("example.org"))):
+        with pytest.raises(gr.Error, match="does not offer"):
+            service.check_allowed(request, "owner/name")
+        with pytest.raises(gr.Error, match="does not offer"):
+            Page(service).choice.offer(request, "owner/name", None, "", None)
+
+
+def offered(*, target=None, streamer="", comments=None):
+    """Return the offered targets and streamers: values to choose from, and the chosen one."""
+    page = Page(service_of(None))
+    updates = page.choice.offer(http(), "", target, streamer, comments)
+    parts = updates[page.form.target], updates[page.form.streamer]
+    return [([value for _, value in part["choices"]], part["value"]) for part in parts]
+
+
+def test_targets_that_need_comments_are_offered_with_a_comment_log_only():
+    assert offered()[0] == offered(target="participation")[0] == (["lvtr"], "lvtr")
+    assert offered(target="participation", comments="log")[0] == (["lvtr", "participation"], "participation")
+    assert offered(target="smell", comments="log")[0] == (["lvtr", "participation"], "lvtr")
+
+
+def test_the_chosen_streamer_is_kept_if_the_checkpoint_knows_it():
+    assert offered(streamer="Bo")[1] == (["", "1", "Ann", "Bo"], "Bo")
+    assert offered(streamer="Cy")[1][1] == ""
+
+
+def test_a_public_server_shows_no_field_for_a_path():
+    assert Page(service_of(None, own_machine=True)).form.path.visible
+    assert not Page(service_of(None)).form.path.visible
+
+
+def test_the_example_is_not_deleted_with_the_files_of_visitors():
+    blocks = Page(service_of(None)).blocks
+    load = next(event.fn for event in blocks.fns.values() if event.api_name == "load_example")
+    delete_files_created_by_app(blocks, age=None)
+    assert [Path(field["value"]["path"]).is_file() for field in load((0, EXAMPLE))] == [True, True]
