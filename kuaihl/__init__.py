@@ -1,13 +1,19 @@
-"""KuaiHL: predict from the past ten minutes of a live stream how many viewers will stay.
+"""KuaiHL: find the best moments of a live stream from its pictures, speech and chat.
 
->>> from kuaihl import Predictor
->>> prediction = Predictor.from_pretrained("assets/checkpoint").predict("stream.mp4", "chat.json")
+>>> from kuaihl import Predictor, save_prediction
+>>> prediction = Predictor.from_pretrained().predict("stream.mp4", "chat.json")
+>>> save_prediction(prediction, "results")
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from kuaihl.attribution import explain
+    from kuaihl.comments.reader import read as read_comments
     from kuaihl.errors import KuaiHLError
+    from kuaihl.export.saving import save_prediction
+    from kuaihl.media.recording import open_recording
     from kuaihl.model.config import KuaiHLConfig
     from kuaihl.model.kuaihl import KuaiHL
     from kuaihl.predictor import Predictor
@@ -16,18 +22,6 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_HOMES = {
-    "KuaiHLError": "errors",
-    "KuaiHL": "model.kuaihl",
-    "KuaiHLConfig": "model.config",
-    "Predictor": "predictor",
-    "Comment": "records",
-    "Highlight": "records",
-    "Prediction": "records",
-    "Segment": "records",
-    "Session": "session",
-    "Utterance": "records",
-}
 __all__ = [
     "Comment",
     "Highlight",
@@ -39,13 +33,32 @@ __all__ = [
     "Segment",
     "Session",
     "Utterance",
+    "explain",
+    "open_recording",
+    "read_comments",
+    "save_prediction",
 ]
+_HOMES = {
+    "Comment": "records:Comment",
+    "Highlight": "records:Highlight",
+    "KuaiHL": "model.kuaihl:KuaiHL",
+    "KuaiHLConfig": "model.config:KuaiHLConfig",
+    "KuaiHLError": "errors:KuaiHLError",
+    "Prediction": "records:Prediction",
+    "Predictor": "predictor:Predictor",
+    "Segment": "records:Segment",
+    "Session": "session:Session",
+    "Utterance": "records:Utterance",
+    "explain": "attribution:explain",
+    "open_recording": "media.recording:open_recording",
+    "read_comments": "comments.reader:read",
+    "save_prediction": "export.saving:save_prediction",
+}
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name when it is first used: torch and its kin take seconds."""
-    from importlib import import_module
-
+    """Import a public name when it is first used, since torch and others take seconds."""
     if name not in _HOMES:
         raise AttributeError(f"module 'kuaihl' has no attribute {name!r}")
-    return getattr(import_module(f"kuaihl.{_HOMES[name]}"), name)
+    module, attribute = _HOMES[name].split(":")
+    return getattr(import_module(f"kuaihl.{module}"), attribute)

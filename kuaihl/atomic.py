@@ -1,4 +1,4 @@
-"""Results in folders: all files of a result or none, and what was there before stays until the new ones are whole."""
+"""Write results into folders: all files of a result or none. Earlier results stay until the new ones are complete."""
 
 import os
 import tempfile
@@ -10,26 +10,25 @@ from kuaihl.errors import KuaiHLError
 
 
 def check_writable(out_dir: Path) -> None:
-    """Tell early, before the work, whether `filled` could write there.
+    """Check, before the work, that `filled` can write there.
 
     Raises
     ------
     KuaiHLError
-        It is not a folder, or not one to write to.
+        It is not a folder, or not writable.
     """
     existing = next(path for path in (out_dir, *out_dir.absolute().parents) if path.exists())
     if not existing.is_dir():
-        raise KuaiHLError(f"{existing} is not a folder: name another place for the results")
+        raise KuaiHLError(f"{existing} is not a folder: name another folder for the results")
     if not os.access(existing, os.W_OK | os.X_OK):
         raise KuaiHLError(f"{existing} cannot be written to: name another folder for the results")
 
 
 @contextmanager
 def filled(out_dir: Path) -> Iterator[Path]:
-    """Give a new folder to write files into, and move them to ``out_dir`` when all is done: all of them or none.
+    """Yield a new folder to write files into, and move them to ``out_dir`` at the end: all of them or none.
 
-    The folder is made where it is missing. One that exists keeps its other files, and its earlier results until the new
-    ones are complete.
+    ``out_dir`` is created if missing. One that exists keeps its other files.
 
     Raises
     ------
@@ -37,11 +36,11 @@ def filled(out_dir: Path) -> Iterator[Path]:
         The folder cannot be written to, or the disk is full.
     """
     check_writable(out_dir)
-    with _told(out_dir):
-        # Beside the results, or among them where they exist: moving files is sure only within one file system.
-        beside = out_dir if out_dir.is_dir() else out_dir.absolute().parent
-        beside.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".kuaihl-", dir=beside, ignore_cleanup_errors=True) as scratch:
+    with _user_errors(out_dir):
+        # Beside the results, or among them if they exist: a move is atomic only within one file system.
+        parent = out_dir if out_dir.is_dir() else out_dir.absolute().parent
+        parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".kuaihl-", dir=parent, ignore_cleanup_errors=True) as scratch:
             new, old = Path(scratch, "new"), Path(scratch, "old")
             new.mkdir()
             yield new
@@ -74,8 +73,8 @@ def _exchange(new: Path, old: Path, out_dir: Path, names: Iterable[str]) -> None
 
 
 @contextmanager
-def _told(out_dir: Path) -> Iterator[None]:
-    """Turn a disk's errors into ours."""
+def _user_errors(out_dir: Path) -> Iterator[None]:
+    """Turn errors of the disk into KuaiHLError."""
     try:
         yield
     except OSError as error:

@@ -181,7 +181,9 @@ def explain(
     """
     ablation, occlusion = progress.split(2)
     added = contributions(predictor, embeddings, prediction, progress=ablation)
-    spans = [(s.segment.start_s, s.segment.end_s, s.score) for s in prediction.segments]
+    spans: list[tuple[float, float | None, float | None]] = [
+        (s.segment.start_s, s.segment.end_s, s.score) for s in prediction.segments
+    ]
     spans.append((embeddings.segments[-1].end_s, None, prediction.next_score))
     rows = [
         {"start_s": start_s, "end_s": end_s, "score": score, "contributions": added.of(index) if index else {}}

@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def cosine_cost(text: Tensor, pictures: Tensor, *, eps: float = 1e-8) -> Tensor:
-    """Cost of matching each text with each picture: 1 - cosine.
+    """Return the cost of matching each text with each picture: 1 - cosine.
 
     The paper writes the similarity (above Eq. 4); a minimum over paths needs a cost.
 
@@ -29,8 +29,8 @@ def cosine_cost(text: Tensor, pictures: Tensor, *, eps: float = 1e-8) -> Tensor:
     return 1.0 - dot / (norms + eps)
 
 
-def soft_dtw(cost: Tensor, *, smoothing: float = 0.1, valid: Tensor | None = None) -> Tensor:
-    """DTW distance with a soft minimum (Eqs. 4-5; Cuturi and Blondel, 2017), with exact gradients.
+def soft_dtw(cost: Tensor, *, smoothing: float = 0.1, mask: Tensor | None = None) -> Tensor:
+    """Return the DTW distance with a soft minimum (Eqs. 4-5; Cuturi and Blondel, 2017), with exact gradients.
 
     Parameters
     ----------
@@ -38,9 +38,9 @@ def soft_dtw(cost: Tensor, *, smoothing: float = 0.1, valid: Tensor | None = Non
         (batch, n, m).
     smoothing
         lambda of the soft minimum ``-lambda log sum exp(-x / lambda)``; towards 0 it becomes the minimum.
-    valid
-        (batch, n) bool for square tables padded at their end: the path ends at the last valid cell. A table without
-        any has distance 0.
+    mask
+        (batch, n) bool, True = valid, for square tables padded at their end: the path ends at the last valid cell. A
+        table without any has distance 0.
 
     Returns
     -------
@@ -49,18 +49,18 @@ def soft_dtw(cost: Tensor, *, smoothing: float = 0.1, valid: Tensor | None = Non
     batch, n, m = cost.shape
     if smoothing <= 0:
         raise ValueError(f"smoothing must be positive, not {smoothing}; use path() for the hard minimum")
-    if valid is None:
+    if mask is None:
         ends = torch.tensor([n - 1, m - 1], device=cost.device).expand(batch, 2)
         return _SoftDTW.apply(cost, smoothing, ends)
-    if n != m or valid.shape != (batch, n):
-        raise ValueError(f"valid must be (batch, n) for tables (batch, n, n), not {tuple(valid.shape)}")
-    lengths = valid.sum(-1)
+    if n != m or mask.shape != (batch, n):
+        raise ValueError(f"mask must be (batch, n) for tables (batch, n, n), not {tuple(mask.shape)}")
+    lengths = mask.sum(-1)
     ends = (lengths - 1).clamp(min=0).unsqueeze(-1).expand(batch, 2)
     return torch.where(lengths > 0, _SoftDTW.apply(cost, smoothing, ends), 0.0)
 
 
 class _SoftDTW(torch.autograd.Function):
-    """The recursion along anti-diagonals: cell (i, j) lies in row i + j, column i of the skewed table."""
+    """The recursion along anti-diagonals: cell (i, j) is in row i + j, column i of the skewed table."""
 
     @staticmethod
     def forward(ctx: Any, cost: Tensor, smoothing: float, ends: Tensor) -> Tensor:
@@ -109,7 +109,7 @@ class _SoftDTW(torch.autograd.Function):
 
 
 def path(cost: np.ndarray | Tensor) -> list[tuple[int, int]]:
-    """Cheapest monotone path through a table (n, m) from its first cell to its last, by the hard minimum (Eq. 4).
+    """Return the cheapest monotone path through a table (n, m) from its first cell to its last (Eq. 4).
 
     Among equally cheap ways the diagonal is taken, then the step in text.
 
@@ -124,7 +124,7 @@ def path(cost: np.ndarray | Tensor) -> list[tuple[int, int]]:
 
 
 def banded_cost(text: np.ndarray, pictures: np.ndarray, *, band: int) -> np.ndarray:
-    """Cost 1 - cosine of each text with the pictures up to ``band`` segments before and after it.
+    """Return the cost 1 - cosine of each text with the pictures up to ``band`` segments before and after it.
 
     Parameters
     ----------
@@ -147,37 +147,33 @@ def banded_cost(text: np.ndarray, pictures: np.ndarray, *, band: int) -> np.ndar
 
 
 def banded_path(cost: np.ndarray) -> list[tuple[int, int]]:
-    """`path` through a table in the layout of `banded_cost`: time and memory grow with segments, not their square."""
+    """Return the `path` through a table of `banded_cost`: time and memory grow with segments, not their square."""
     segments, width = cost.shape
     first = np.arange(segments) - width // 2
     return _trace(np.where(np.isnan(cost), np.inf, cost.astype(np.float64)), first, last=segments - 1)
 
 
 def _trace(table: np.ndarray, first: np.ndarray, *, last: int) -> list[tuple[int, int]]:
-    """Follow the cheapest path to column ``last``; row i of the table starts at column ``first[i]``."""
-    above, left, none = 1, 2, 3  # and 0 the diagonal: the order of `ways`
-    rows, width = table.shape
-    came_from = np.full(table.shape, none, dtype=np.int8)
-    previous: dict[int, float] = {}
-    for i in range(rows):
-        reached: dict[int, float] = {}
-        for k in range(width):
-            j = int(first[i]) + k
-            if not np.isfinite(table[i, k]):
-                continue
-            ways = (previous.get(j - 1, np.inf), previous.get(j, np.inf), reached.get(j - 1, np.inf))
-            if i == 0 and j == 0:
-                reached[j] = table[i, k]
-            elif (least := min(ways)) < np.inf:
-                came_from[i, k] = ways.index(least)
-                reached[j] = table[i, k] + least
-        previous = reached
-    i, j = rows - 1, last
-    if j not in previous:
+    """Return the cheapest path to column ``last``; row i of the table starts at column ``first[i]``."""
+    steps = ((1, 1), (1, 0), (0, 1))  # rows and columns gone forward; of equally cheap ones, the first is taken
+    taken = np.zeros(table.shape, dtype=np.int8)
+    above = [np.inf] * (table.shape[1] + 2)  # totals of the row above, with a cell outside the table at either end
+    shifts = np.diff(first, prepend=first[0]).tolist()
+    for i, (row, shift) in enumerate(zip(table.tolist(), shifts, strict=True)):
+        totals = [np.inf] * len(above)
+        for k, cost in enumerate(row):
+            before = (above[k + shift], above[k + shift + 1], totals[k])
+            least = 0.0 if i == 0 and k == -first[0] else min(before)
+            if cost + least < np.inf:
+                taken[i, k] = before.index(min(before))
+                totals[k + 1] = cost + least
+        above = totals
+    i, j = len(table) - 1, last
+    if above[j - first[i] + 1] == np.inf:
         raise ValueError("no path joins the first cell with the last")
-    steps = [(i, j)]
+    cells = [(i, j)]
     while (i, j) != (0, 0):
-        way = came_from[i, j - first[i]]
-        i, j = i - (way != left), j - (way != above)
-        steps.append((int(i), int(j)))
-    return steps[::-1]
+        down, right = steps[taken[i, j - first[i]]]
+        i, j = i - down, j - right
+        cells.append((i, j))
+    return cells[::-1]

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
-from scipy.signal import find_peaks, peak_widths
+from scipy.signal import find_peaks
 
 from kuaihl.reaction import Reaction
 from kuaihl.records import Highlight, Segment, Strength
@@ -90,8 +90,8 @@ def select(
     boundaries_s
         Times at which a highlight may well begin or end, such as ends of sentences and cuts, in any order.
     noise
-        Standard deviation of the forecast on still input. Peaks of the forecast that rise less than twice this, or
-        less than `MIN_PROMINENCE`, are left out.
+        How far the forecast strays from its median on still input. Peaks of the forecast that rise less than twice
+        this, or less than `MIN_PROMINENCE`, are left out.
 
     Raises
     ------
@@ -143,25 +143,33 @@ def _from_forecast(
     known = np.isfinite(scores)
     if not known.any():
         return
-    usual, lowest = float(scores[known].mean()), scores[known].min()
+    usual = float(scores[known].mean())
     peaks: list[tuple[float, int, int, float]] = []
     runs = np.flatnonzero(np.diff(known.astype(np.int8), prepend=0, append=0))
     for start, stop in runs.reshape(-1, 2):
-        # Padded with the lowest score, so that the first and last value of a run can be peaks.
-        run = np.pad(scores[start:stop], 1, constant_values=lowest)
-        tops, found = find_peaks(run, prominence=floor)
-        data = (found["prominences"], found["left_bases"], found["right_bases"])
-        _, _, _, right = peak_widths(run, tops, rel_height=_SHOULDER, prominence_data=data)
-        for top, edge, rise in zip(tops, right, found["prominences"], strict=True):
-            index, last = int(top) - 1 + start, int(np.clip(np.floor(edge), top, len(run) - 2)) - 1 + start
-            if scores[index] >= usual:
-                peaks.append((float(scores[index]), index, last, float(rise)))
+        run = scores[start:stop]
+        # Padded, so that the first and last value can be peaks; the middle of a plateau is its peak.
+        for top in find_peaks(np.pad(run, 1, constant_values=run.min() - 1))[0] - 1:
+            rise = _rise(run, int(top))
+            if rise >= floor and run[top] >= usual:
+                below = np.flatnonzero(run[top:] < run[top] - rise * _SHOULDER)
+                last = top + int(below[0]) - 1 if len(below) else len(run) - 1
+                peaks.append((float(run[top]), start + int(top), start + last, rise))
     for score, index, last, rise in sorted(peaks, key=lambda peak: (-peak[0], peak[1])):
         cause, peak = segments[max(index - 1, 0)], segments[index]
         end_s = max(cause.end_s, min(segments[last].end_s, cause.start_s + options.max_length_s))
         strength: Strength = "strong" if rise >= 3 * floor else "medium" if rise >= 2 * floor else "weak"
         why = f"predicted {score:.0%}, usually {usual:.0%}"
         yield Highlight(0, cause.start_s, end_s, (peak.start_s + peak.end_s) / 2, score, strength, why, "forecast")
+
+
+def _rise(run: np.ndarray, top: int) -> float:
+    """Return the prominence of a peak; the first and last value rise above their only side."""
+    higher = np.flatnonzero(run > run[top])
+    start = int(higher[higher < top].max(initial=-1)) + 1
+    stop = int(higher[higher > top].min(initial=len(run)))
+    sides = [side.min() for side in (run[start:top], run[top + 1 : stop]) if len(side)]
+    return float(run[top] - max(sides)) if sides else 0.0
 
 
 def _place(

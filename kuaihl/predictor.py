@@ -33,14 +33,17 @@ from kuaihl.reaction import measure
 from kuaihl.reaction_counts import BIN_S
 from kuaihl.records import (
     PICTURES_PER_SEGMENT,
+    SEGMENT_S,
     Alignment,
     CheckpointInfo,
     CommentLog,
     Modalities,
     Prediction,
     ReactionCurve,
+    RecordingInfo,
     SegmentPrediction,
     Skipped,
+    segments_of,
 )
 from kuaihl.speech.recognizer import SpeechRecognizer
 from kuaihl.speech.transcripts import read_transcript
@@ -63,7 +66,7 @@ class Predictor:
     model
         In evaluation mode.
     visual_encoder, text_encoder
-        Those whose features the model was trained on.
+        The encoders that the model was trained with.
     checkpoint
         What the weights are, for the result.
     device
@@ -83,6 +86,7 @@ class Predictor:
         self.visual_encoder, self.text_encoder = visual_encoder, text_encoder
         self.device = device
         self.checkpoint = checkpoint
+        self._noise: dict[int, float] = {}
 
     @classmethod
     def from_pretrained(
@@ -123,12 +127,12 @@ class Predictor:
 
     @property
     def config(self) -> KuaiHLConfig:
-        """The model's configuration: what it was trained on and for, its streamers and encoders."""
+        """The configuration of the model."""
         return self.model.config
 
     @cached_property
     def recognizer(self) -> SpeechRecognizer:
-        """Loaded when a recording first needs it: one with a transcript does not."""
+        """The speech recognizer, loaded when it is first needed."""
         return SpeechRecognizer(self.config.speech_model, device=self.device)
 
     def predict(
@@ -353,6 +357,7 @@ class Predictor:
                 segments=embeddings.segments,
                 reaction=reaction,
                 boundaries_s=sentence_ends_s,
+                noise=self.noise(target),
                 options=options,
             ),
             highlights_by=choose_source(reaction, options.by),
@@ -362,6 +367,28 @@ class Predictor:
             skipped=embeddings.skipped,
             timings_s=timings,
         )
+
+    def noise(self, target: str | None = None) -> float:
+        """Measure, once, how far the scores stray from their median on half an hour of black pictures and silence."""
+        row = self.config.target_index(target)
+        if row not in self._noise:
+            self._noise[row] = self._measure_noise(target, row)
+        return self._noise[row]
+
+    def _measure_noise(self, target: str | None, row: int) -> float:
+        segments = segments_of(60 * SEGMENT_S)
+        black = self.visual_encoder.encode(np.zeros((1, 128, 128, 3), np.uint8))
+        footage = Footage(
+            recording=RecordingInfo("still", segments[-1].end_s, "", None, None, None, None),
+            segments=tuple(segments),
+            speech=[()] * len(segments),
+            pictures=np.tile(black, (len(segments), PICTURES_PER_SEGMENT, 1)),
+            skipped=(),
+            timings_s={},
+        )
+        inputs = self.build_inputs(self.encode_comments(footage, CommentLog("none", ())), target=target)
+        scores = self.model.sweep(inputs, target=row).numpy()[1:]
+        return float(np.abs(scores - np.median(scores)).max())
 
     def build_inputs(
         self,

@@ -167,7 +167,7 @@ class RecordingInfo:
 
 @dataclass(frozen=True, slots=True)
 class CheckpointInfo:
-    """Which weights predicted: the name that was asked for, the SHA-256 of the weights, and the encoders."""
+    """Which weights predicted: the given name, the SHA-256 of the weights, and the encoders."""
 
     name: str
     sha256: str

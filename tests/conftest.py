@@ -12,6 +12,8 @@ import pytest
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
+    from kuaihl.predictor import Predictor
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -96,6 +98,14 @@ def app_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
     with serve(tmp_path_factory.mktemp("app")) as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def predictor() -> "Predictor":
+    """The shipped checkpoint on the CPU. Tests that change it work on a copy."""
+    from kuaihl.predictor import Predictor
+
+    return Predictor.from_pretrained(device="cpu")
 
 
 @pytest.fixture(scope="session")

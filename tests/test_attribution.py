@@ -1,4 +1,4 @@
-"""Explanations: against predictions made anew, and where the cause is known because the test built it."""
+"""Attribution: against new predictions, and where the cause is known because the test made it."""
 
 import json
 from pathlib import Path
@@ -18,11 +18,6 @@ from kuaihl.progress import Progress
 from kuaihl.records import Comment
 from tests.fixtures.made_embeddings import changed, encoded, two_targets
 from tests.fixtures.predictions import made_up
-
-
-@pytest.fixture(scope="module")
-def predictor() -> Predictor:
-    return Predictor.from_pretrained(device="cpu")
 
 
 def test_contributions_are_predictions_made_anew(predictor: Predictor) -> None:
@@ -166,20 +161,20 @@ def test_of_a_loud_segment_the_most_frequent_texts_are_returned(predictor: Predi
 
 
 def test_explaining_can_be_stopped_between_any_two_segments(predictor: Predictor) -> None:
-    given, reports = encoded(predictor.config, 30), []
+    given, reports = encoded(predictor.config, 8), []
     prediction = predictor.score(given)
     progress = Progress(lambda _, fraction: reports.append(fraction))
-    whole = explain(predictor, given, prediction, range(1, 31), progress=progress)
-    assert len(whole["explanations"]) == 30
+    whole = explain(predictor, given, prediction, range(1, 9), progress=progress)
+    assert len(whole["explanations"]) == 8
     assert reports == sorted(reports)
-    assert sum(fraction >= 0.5 for fraction in reports) >= 30
+    assert sum(fraction >= 0.5 for fraction in reports) >= 8
 
     def stop(_: str, fraction: float) -> None:
         if fraction > 0.7:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        explain(predictor, given, prediction, range(1, 31), progress=Progress(stop))
+        explain(predictor, given, prediction, range(1, 9), progress=Progress(stop))
 
 
 @pytest.mark.parametrize("index", [-1, 0, 6])

@@ -56,6 +56,7 @@ def test_nothing_stands_out_of_a_flat_forecast(curve):
         ([0.1, 0.5, 0.5, 0.1], [(0, 2, 0.5)]),  # no longer than 60 s, from the cause on
         ([None, 0.1, 0.6, NAN, 0.5, 0.1], [(1, 3, 0.6), (3, 5, 0.5)]),
         ([0.6, 0.6, 0.1, 0.3, 0.1, 0.6, 0.5], [(0, 2, 0.6), (4, 6, 0.6)]),  # the top of a trough does not count
+        ([0.2, 0.24, 0.24, 0.23, 0.23], []),  # rises, and stays there
     ],
 )
 def test_forecast_by_hand(curve, expected):
@@ -108,20 +109,15 @@ def test_ends_snap_to_boundaries_within_three_seconds():
 
 
 def prominence(curve, peak):
-    """Return how far one must go down from a peak before going higher; beyond the ends it is as low as it gets."""
+    """Return how far one must go down from a peak before going higher; the ends have only one side."""
     lows = []
     for step in (-1, 1):
-        low, at = curve[peak], peak
-        while True:
-            at += step
-            if not 0 <= at < len(curve):
-                low = min(curve)
-                break
-            if curve[at] > curve[peak]:
-                break
+        low, at = math.inf, peak + step
+        while 0 <= at < len(curve) and curve[at] <= curve[peak]:
             low = min(low, curve[at])
+            at += step
         lows.append(low)
-    return curve[peak] - max(lows)
+    return curve[peak] - max(low for low in lows if low < math.inf)
 
 
 @pytest.mark.parametrize("seed", range(25))

@@ -11,13 +11,13 @@ import pytest
 from kuaihl.comments.reader import read
 from kuaihl.comments.selection import COUNTED
 from kuaihl.errors import CheckpointError, CommentLogError, KuaiHLError, RecordingError
-from kuaihl.features.embeddings import Embeddings
+from kuaihl.features.embeddings import Embeddings, Footage
 from kuaihl.highlights import HighlightOptions
 from kuaihl.media.recording import Recording, open_recording
 from kuaihl.model.config import Target
 from kuaihl.predictor import ALIGNMENT_BAND, STAGES, Predictor
 from kuaihl.progress import Progress
-from kuaihl.records import CommentLog
+from kuaihl.records import CommentLog, RecordingInfo, segments_of
 from kuaihl.session import replay
 from tests.conftest import COMMENTS_PER_SEGMENT
 from tests.fixtures.made_embeddings import changed, two_targets
@@ -209,7 +209,8 @@ def test_a_model_trained_without_a_source_never_sees_it(predictor: Predictor, en
     found, expected = deaf.score(encoded), predictor.score(changed(encoded, comments=None))
     assert found.segments == expected.segments
     assert found.modalities == expected.modalities
-    assert [step.segment for step in replay(deaf, encoded, found)] == list(found.segments)
+    live = [step.segment for step in replay(deaf, encoded, found)]
+    assert live == [replace(segment, reaction=None) for segment in found.segments]
 
 
 def test_each_target_rests_on_what_its_head_has_seen(predictor: Predictor, encoded: Embeddings) -> None:
@@ -225,7 +226,8 @@ def test_each_target_rests_on_what_its_head_has_seen(predictor: Predictor, encod
     assert (blind.curve, blind.next_score) == (chat.curve, chat.next_score)
     with pytest.raises(KuaiHLError, match="nothing to predict participation from, which takes comments"):
         both.score(changed(encoded, comments=None), target="participation")
-    assert [step.segment for step in replay(both, encoded, chat)] == list(chat.segments)
+    live = [step.segment for step in replay(both, encoded, chat)]
+    assert live == [replace(segment, reaction=None) for segment in chat.segments]
 
 
 def test_what_is_not_predicted_is_refused_before_any_work(predictor: Predictor, tmp_path: Path) -> None:
@@ -257,3 +259,19 @@ def test_gpu_gives_what_the_cpu_gives(
 ) -> None:
     found = Predictor.from_pretrained(device="cuda").predict(short_recording, short_log)
     np.testing.assert_allclose(values(found.curve), values(predictor.score(encoded).curve), atol=0.02)
+
+
+def test_half_an_hour_of_black_has_no_highlight(predictor: Predictor) -> None:
+    segments = segments_of(1800.0)
+    black = predictor.visual_encoder.encode(np.zeros((1, 90, 160, 3), np.uint8))
+    footage = Footage(
+        recording=RecordingInfo("black.mp4", 1800.0, "mp4", "h264", None, 160, 90),
+        segments=tuple(segments),
+        speech=None,
+        pictures=np.tile(black, (len(segments), 3, 1)),
+        skipped=(),
+        timings_s={},
+    )
+    prediction = predictor.score(predictor.encode_comments(footage, None))
+    assert np.ptp(prediction.curve[1:]) > 0.02  # the window fills up, which is no moment
+    assert prediction.highlights == ()

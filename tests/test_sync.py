@@ -1,4 +1,4 @@
-"""Whether a log fits its recording: what is told, and that it is moved without being read again."""
+"""Whether a log matches its recording, and that it is shifted without being read again."""
 
 import json
 
@@ -18,22 +18,22 @@ def late(tmp_path_factory):
 
 
 def test_a_late_log_is_to_be_moved(late):
-    assert late.better_s == pytest.approx(-45, abs=4)
-    assert f"an offset of {late.better_s:g} s" in lag_text(late.lag)
-    assert f"an offset of {late.better_s + 10:g} s" in lag_text(late.lag, given_s=10.0)
+    assert late.suggested_offset_s == pytest.approx(-45, abs=4)
+    assert f"an offset of {late.suggested_offset_s:g} s" in lag_text(late.lag)
+    assert f"an offset of {late.suggested_offset_s + 10:g} s" in lag_text(late.lag, current_s=10.0)
 
 
 def test_moved_as_proposed_it_fits(late):
-    moved = late.moved(late.better_s)
-    assert moved.better_s is None
+    moved = late.shifted(late.suggested_offset_s)
+    assert moved.suggested_offset_s is None
     assert "as they should" in lag_text(moved.lag)
-    assert moved.summary.first_s == pytest.approx(late.summary.first_s + late.better_s)
+    assert moved.summary.first_s == pytest.approx(late.summary.first_s + late.suggested_offset_s)
 
 
 def test_moving_is_like_reading_with_an_offset(late, tmp_path):
     recording, log = write_stream(tmp_path, late_s=45.0)
     read_so = check_log("late.csv", read(log, offset_s=-30.0), recording=open_recording(recording))
-    moved, read_so = late.moved(-30.0).as_dict(), read_so.as_dict()
+    moved, read_so = late.shifted(-30.0).as_dict(), read_so.as_dict()
     assert moved.pop("lag")["offset_s"] == read_so.pop("lag")["offset_s"]
     assert moved == read_so
 
@@ -42,24 +42,24 @@ def test_a_wrong_time_zone_and_a_lag_are_found_together(late, tmp_path):
     recording, log = write_stream(tmp_path, late_s=2 * 3600 + 45.0)
     found = check_log(log.name, read(log), recording=open_recording(recording))
     assert found.mismatch.offset_s == -7200.0
-    assert found.better_s == pytest.approx(-7245, abs=4)
+    assert found.suggested_offset_s == pytest.approx(-7245, abs=4)
 
 
 def test_length_alone_proposes_where_sound_tells_nothing(short_recording):
     log = CommentLog("made up", tuple(Comment(7200.0 + i, "hi") for i in range(60)))
     found = check_log("log", log, recording=open_recording(short_recording))
-    assert found.better_s == found.mismatch.offset_s
+    assert found.suggested_offset_s == found.mismatch.offset_s
     assert "too little" in lag_text(found.lag)
 
 
 def test_told_as_json(late):
-    told = json.loads(json.dumps(late.as_dict()))
-    assert told["log"] == "late.csv"
-    assert told["lag"]["offset_s"] == late.lag.offset_s
-    assert told["mismatch"] is None
-    assert told["comments"] == len(late.log.comments)
+    document = json.loads(json.dumps(late.as_dict()))
+    assert document["log"] == "late.csv"
+    assert document["lag"]["offset_s"] == late.lag.offset_s
+    assert document["mismatch"] is None
+    assert document["comments"] == len(late.log.comments)
 
 
 def test_without_a_recording_there_is_nothing_to_fit(late):
     found = check_log("log", late.log)
-    assert (found.recording_s, found.mismatch, found.lag, found.better_s) == (None, None, None, None)
+    assert (found.recording_s, found.mismatch, found.lag, found.suggested_offset_s) == (None, None, None, None)

@@ -1,7 +1,8 @@
-"""Dataset on disk -> rooms -> windows -> batches: one Parquet shard a room, read memory-mapped through `datasets`."""
+"""A dataset on disk: one Parquet shard a room, read through a memory map, as windows and batches for training."""
 
 import itertools
 import json
+import shutil
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -19,30 +20,42 @@ from kuaihl.errors import LabelError
 from kuaihl.features.bag_of_words import MOST_WORDS
 from kuaihl.features.chat import CHAT_COLUMNS, SPEECH_COLUMNS
 from kuaihl.features.embeddings import SOURCES, SegmentFeatures
+from kuaihl.features.pretrained import find_text_encoder, find_visual_encoder, sha256_file
 from kuaihl.features.text import TextFeatures
 from kuaihl.model.config import KuaiHLConfig
 from kuaihl.model.inputs import ModelInputs, build_inputs
 from kuaihl.records import PICTURES_PER_SEGMENT
+from train.files import replacing, write_json
 
 DATASET_FILE = "dataset.json"
 ENCODER_FILES = ("visual.safetensors", "distill.json")
-"""The trained visual encoder and how it was made: they go with the dataset, and from there with the checkpoint."""
+"""The visual encoder and how it was trained. They are copied into the dataset, and from there into the checkpoint."""
 BLANK = -1
-"""Index of a window without any segment, for a process that has no other to read."""
+"""Index of a window without segments, for a process that has no window of its own in a batch."""
 HINTS = ("shown", "remembered")
-"""What a model may learn beside labels: its perceiver what shows, its decoder what somebody remembered who foresaw."""
+"""Auxiliary targets beside the label: the content of a segment (perceiver), an observer's state (decoder)."""
 _ARRAYS = ("pictures", "text_speech", "text_comments", "text_both", "activity", "words", "counts")
 _SCALARS = ("has_pictures", "has_speech", "has_comments", "label", "valid")
 
 
 @dataclass(frozen=True, slots=True)
 class DatasetInfo:
-    """What a dataset on disk is: which encoders made its features, and where its labels come from.
+    """Description of a dataset: its encoders and where its labels come from.
 
-    ``encoders`` maps the names of those encoders that made any of its features to the SHA-256 of their weights:
-    features of other weights are refused. ``source`` is a sentence for people, ``target`` what the labels measure,
-    ``made_by`` the command, with the names of files without their folders, ``parameters`` whatever else decided the
-    rooms, and ``hints`` the sizes of `HINTS`, where it has them.
+    Attributes
+    ----------
+    encoders
+        SHA-256 of the weights of each encoder that computed any of its features, by name.
+    target
+        What the labels measure.
+    source
+        A sentence for people.
+    made_by
+        The command, with file names without folders.
+    parameters
+        Further settings that determine the rooms.
+    hints
+        Number of columns of each of `HINTS`; empty without hints.
     """
 
     visual_encoder: str
@@ -58,7 +71,7 @@ class DatasetInfo:
 
 
 def schema(info: DatasetInfo) -> pa.Schema:
-    """Columns of a shard: one row a segment, in order; a room is one shard."""
+    """Return the columns of a shard. A shard is a room, a row a segment, in order."""
     half = pa.float16()
     return pa.schema(
         {
@@ -93,25 +106,41 @@ def schema(info: DatasetInfo) -> pa.Schema:
 
 def write_info(folder: Path, info: DatasetInfo) -> None:
     """Write ``dataset.json``."""
-    (folder / DATASET_FILE).write_text(json.dumps(asdict(info), indent=2) + "\n", encoding="utf-8")
+    write_json(folder / DATASET_FILE, asdict(info))
 
 
 def read_info(folder: Path) -> DatasetInfo:
-    """Read ``dataset.json``; LabelError where there is none."""
+    """Read ``dataset.json``; LabelError if it is missing or damaged."""
     try:
         return DatasetInfo(**json.loads((folder / DATASET_FILE).read_text(encoding="utf-8")))
     except (OSError, TypeError, ValueError) as error:
         raise LabelError(f"{folder} is not a dataset: {DATASET_FILE} is missing or damaged ({error}).") from error
 
 
+def encoder_hashes(config: KuaiHLConfig, checkpoint: Path) -> dict[str, str]:
+    """Return the SHA-256 of the weights of the visual and the text encoder, by name.
+
+    Weights in the folder ``checkpoint`` come first; CheckpointError if there are none anywhere.
+    """
+    visual = find_visual_encoder(config.visual_encoder, checkpoint=checkpoint)
+    text = find_text_encoder(config.text_encoder, checkpoint=checkpoint) / "model.safetensors"
+    return {config.visual_encoder: sha256_file(visual), config.text_encoder: sha256_file(text)}
+
+
+def copy_encoder(source: Path, out: Path) -> None:
+    """Copy those of `ENCODER_FILES` that exist."""
+    for name in ENCODER_FILES:
+        if (file := source / name).exists():
+            shutil.copyfile(file, out / name)
+
+
 def write_shard(file: Path, info: DatasetInfo, values: dict[str, object]) -> None:
-    """Write one room, whole or not at all; columns of another shard are taken as they are."""
-    layout = schema(info)
+    """Write one room. Values are arrays, lists, columns of another table, or None for nulls and zeros."""
+    columns = schema(info)
     count = len(values["label"])
-    arrays = [_array(values[field.name], field.type, count) for field in layout]
-    part = file.with_suffix(".part")
-    pq.write_table(pa.Table.from_arrays(arrays, schema=layout), part, compression="zstd")
-    part.replace(file)
+    arrays = [_array(values[column.name], column.type, count) for column in columns]
+    with replacing(file) as part:
+        pq.write_table(pa.Table.from_arrays(arrays, schema=columns), part, compression="zstd")
 
 
 def _array(values: object, kind: pa.DataType, count: int) -> pa.Array | pa.ChunkedArray:
@@ -126,7 +155,7 @@ def _array(values: object, kind: pa.DataType, count: int) -> pa.Array | pa.Chunk
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """Rows ``start`` to ``stop`` of the table are one room."""
+    """A room: rows ``start`` to ``stop`` (exclusive) of the dataset."""
 
     name: str
     streamer: str
@@ -136,19 +165,19 @@ class Room:
 
 
 class Segments:
-    """Every segment of a dataset, memory-mapped; rows come as numpy arrays without a copy of what is not asked for."""
+    """All segments of a dataset, memory-mapped. Rows are returned as NumPy arrays."""
 
     def __init__(self, folder: Path) -> None:
         self.info = read_info(folder)
         shards = sorted(str(p) for p in (folder / "rooms").glob("*.parquet"))
         if not shards:
-            raise LabelError(f"{folder / 'rooms'} holds no shard: make the dataset again with train.prepare.")
+            raise LabelError(f"{folder / 'rooms'} has no shards. Run train.prepare again.")
         loaded = datasets.load_dataset("parquet", data_files=shards, split="train", cache_dir=str(folder / "cache"))
         self._table: pa.Table = loaded.data.table
         arrays = (*_ARRAYS, *self.info.hints)
-        if lacking := [name for name in (*arrays, *_SCALARS) if name not in self._table.column_names]:
+        if missing := [name for name in (*arrays, *_SCALARS) if name not in self._table.column_names]:
             raise LabelError(
-                f"{folder} was made by an earlier version and has no {', '.join(lacking)}: make the dataset again."
+                f"{folder} is from another version: it has no {', '.join(missing)}. Run train.prepare again."
             )
         self._chunks = np.cumsum([0, *(len(c) for c in self._table.column("label").chunks)])
         self._views = {name: [_view(c) for c in self._table.column(name).chunks] for name in arrays}
@@ -156,20 +185,20 @@ class Segments:
         self.rooms = self._find_rooms()
 
     def column(self, name: str, room: Room) -> np.ndarray:
-        """One plain column of a room (segments,); missing numbers are NaN."""
+        """Return a plain column of a room (segments,); missing numbers are NaN."""
         return self._table.column(name).slice(room.start, room.stop - room.start).to_numpy()
 
     def array(self, name: str, start: int, stop: int) -> np.ndarray:
-        """Rows of a feature column (stop - start, size)."""
+        """Return rows of a feature column (stop - start, size)."""
         first, last = np.searchsorted(self._chunks, [start, max(start, stop - 1)], side="right") - 1
-        parts = [
+        rows = [
             self._views[name][k][max(start - self._chunks[k], 0) : stop - self._chunks[k]]
             for k in range(first, last + 1)
         ]
-        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+        return rows[0] if len(rows) == 1 else np.concatenate(rows)
 
     def scalar(self, name: str, start: int, stop: int) -> np.ndarray:
-        """Rows of a flag or the label (stop - start,)."""
+        """Return rows of a flag or of the label (stop - start,)."""
         return self._scalars[name][start:stop]
 
     def features(self, room: Room, *, streamer: int, excluded: Collection[str] = ()) -> ModelInputs:
@@ -216,17 +245,28 @@ class Segments:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Windows for training, all of one dataset.
+    """Windows of one dataset for training.
 
-    ``label`` (batch, segments) is the target of the segment after each position, ``labelled`` where there is one,
-    ``valid`` False where a window is padded; ``seeds`` (batch,) key each window's own randomness. ``target`` is the row
-    of the head that learns from it; ``hints``, if there are any, are as in `HINTS`, (batch, segments, columns) each.
+    Attributes
+    ----------
+    label
+        (batch, segments): the label of the segment after each position.
+    label_mask
+        (batch, segments) bool: True where there is a label.
+    segment_mask
+        (batch, segments) bool: False for padding.
+    seeds
+        (batch,): seed of the randomness of each window.
+    target
+        Row of the head to train.
+    hints
+        (batch, segments, columns) for each of `HINTS`, if the dataset has them.
     """
 
     features: ModelInputs
     label: Tensor
-    labelled: Tensor
-    valid: Tensor
+    label_mask: Tensor
+    segment_mask: Tensor
     seeds: Tensor
     target: int = 0
     hints: tuple[Tensor, ...] = ()
@@ -238,18 +278,16 @@ class Batch:
 
 
 class Windows(Dataset[Batch]):
-    """Every window of the rooms of a split, with stride 1, for training: masks streamers and modalities at random.
+    """All training windows of some rooms, with stride 1. Streamers and modalities are masked at random.
 
     Parameters
     ----------
-    rooms
-        Which rooms.
     streamer_dropout
-        Share of windows whose streamer is the unknown one.
+        Share of windows with the unknown streamer.
     modality_dropout
-        Chance for each modality of a window to be masked; never all that a window has.
+        Probability for each modality of a window to be masked. One that the window has always remains.
     seed
-        Randomness is keyed by (seed, epoch, window), so it depends neither on the batch nor on the process.
+        Random numbers depend on (seed, epoch, window) alone, not on batches or processes.
     """
 
     def __init__(
@@ -265,26 +303,26 @@ class Windows(Dataset[Batch]):
         self._segments, self._rooms = segments, list(rooms)
         self._window, self._seed, self.epoch = config.window, seed, 0
         self.target = config.target_index(segments.info.target)
-        self._without = frozenset(config.targets[self.target].excluded_inputs)
+        self._excluded = frozenset(config.targets[self.target].excluded_inputs)
         self._streamer_dropout, self._modality_dropout = streamer_dropout, modality_dropout
-        known = {name: k + 1 for k, name in enumerate(config.streamers)}
-        self._streamer = [known.get(room.streamer, 0) for room in rooms]
+        index = {name: k + 1 for k, name in enumerate(config.streamers)}
+        self._streamer = [index.get(room.streamer, 0) for room in rooms]
         # A window ends at each segment that has a next one: its label.
-        self._first = np.cumsum([0, *(r.stop - r.start - 1 for r in rooms)])
+        self._first = np.cumsum([0, *(room.stop - room.start - 1 for room in rooms)])
 
     def __len__(self) -> int:
         return int(self._first[-1])
 
-    def apart(self) -> np.ndarray:
-        """Indices of windows that do not overlap and end with their room."""
+    def disjoint(self) -> np.ndarray:
+        """Return the indices of windows that do not overlap. The last of each ends with its room."""
         ends = (np.arange(stop - 1, start - 1, -self._window)[::-1] for start, stop in itertools.pairwise(self._first))
         return np.concatenate([*ends])
 
     def __getitems__(self, indices: Sequence[int]) -> list[Batch]:
-        """Read a whole batch at once; DataLoader asks this way, and its collate_fn is `first`."""
+        """Read a whole batch at once, as DataLoader asks for it: a list of one `Batch`."""
         n, size = self._window, len(indices)
         label = np.zeros((size, n), dtype=np.float32)
-        labelled, valid = np.zeros((size, n), dtype=bool), np.zeros((size, n), dtype=bool)
+        label_mask, segment_mask = np.zeros((size, n), dtype=bool), np.zeros((size, n), dtype=bool)
         seeds = np.zeros(size, dtype=np.int64)
         hints = [np.zeros((size, n, columns), dtype=np.float32) for columns in self._segments.info.hints.values()]
         windows, streamers, excluded = [], [], []
@@ -298,33 +336,28 @@ class Windows(Dataset[Batch]):
             room = self._rooms[k]
             stop = room.start + int(index - self._first[k]) + 1
             start = max(room.start, stop - n)
+            length = stop - start
             random = np.random.default_rng((self._seed, self.epoch, index))
             streamers.append(0 if random.random() < self._streamer_dropout else self._streamer[k])
             windows.append(self._segments.window(start, stop))
-            excluded.append(self._dropped(random, start, stop))
-            valid[row, : stop - start] = True
-            labelled[row, : stop - start] = self._segments.scalar("valid", start + 1, stop + 1)
+            excluded.append(self._draw_excluded(random, start, stop))
             seeds[row] = random.integers(2**62)
-            label[row, : stop - start] = np.nan_to_num(self._segments.scalar("label", start + 1, stop + 1))
+            segment_mask[row, :length] = True
+            label_mask[row, :length] = self._segments.scalar("valid", start + 1, stop + 1)
+            label[row, :length] = np.nan_to_num(self._segments.scalar("label", start + 1, stop + 1))
             for hint, name in zip(hints, self._segments.info.hints, strict=True):
-                ahead = int(name == "remembered")  # by who foresaw the segment after, as its label
-                hint[row, : stop - start] = self._segments.array(name, start + ahead, stop + ahead)
-        tensors = (torch.from_numpy(x) for x in (label, labelled, valid, seeds))
-        told = tuple(torch.from_numpy(hint) for hint in hints)
-        inputs = self._segments.inputs(windows, streamers=streamers, excluded=excluded, length=n)
-        return [Batch(inputs, *tensors, self.target, told)]
+                shift = int(name == "remembered")  # of the segment after, like the label
+                hint[row, :length] = self._segments.array(name, start + shift, stop + shift)
+        tensors = (torch.from_numpy(values) for values in (label, label_mask, segment_mask, seeds))
+        features = self._segments.inputs(windows, streamers=streamers, excluded=excluded, length=n)
+        return [Batch(features, *tensors, self.target, tuple(map(torch.from_numpy, hints)))]
 
-    def _dropped(self, random: np.random.Generator, start: int, stop: int) -> frozenset[str]:
-        there = [m for m in SOURCES if m not in self._without and self._segments.scalar(f"has_{m}", start, stop).any()]
-        drawn = frozenset(m for m, u in zip(SOURCES, random.random(3), strict=True) if u < self._modality_dropout)
-        return self._without if drawn.issuperset(there) else self._without | drawn
-
-
-def first(batches: list[Batch]) -> Batch:
-    """``collate_fn`` for `Windows`, whose batches come stacked."""
-    return batches[0]
+    def _draw_excluded(self, random: np.random.Generator, start: int, stop: int) -> frozenset[str]:
+        present = {x for x in SOURCES if self._segments.scalar(f"has_{x}", start, stop).any()} - self._excluded
+        drawn = frozenset(x for x, u in zip(SOURCES, random.random(3), strict=True) if u < self._modality_dropout)
+        return self._excluded if drawn.issuperset(present) else self._excluded | drawn
 
 
 def _view(chunk: pa.FixedSizeListArray) -> np.ndarray:
-    """(rows, size) view into the memory map."""
+    """Return a (rows, size) view into the memory map."""
     return chunk.flatten().to_numpy(zero_copy_only=True).reshape(len(chunk), -1)

@@ -1,116 +1,23 @@
-"""Scores a checkpoint on a dataset. Run as `python -m train.evaluate --checkpoint C --dataset D [--split test]`."""
+"""Score a checkpoint on a dataset: `python -m train.evaluate --checkpoint DIR --dataset DIR [--split test]`."""
 
-import json
-from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import tyro
 
-from kuaihl.errors import CheckpointError, LabelError
-from kuaihl.model.kuaihl import KuaiHL, load, sha256_of
+from kuaihl.errors import LabelError
+from kuaihl.model.kuaihl import load, sha256_of
 from train.command import plain_errors
-from train.data.participation import leave_out
-from train.dataset import DatasetInfo, Room, Segments
+from train.data.phd import GIFS_FILE, score_users
+from train.data.phd_csv import read_gifs
+from train.dataset import Segments
+from train.files import write_json
 from train.metrics import calibration, paired_interval, taus
-
-Source = Literal["pictures", "speech", "comments", "streamer", "activity", "words"]
-"""What a model can be made to do without."""
-RIVALS = {"last_value": "last", "true_persistence": "appeal_before", "ceiling": "appeal"}
-"""Names in the report of what the model is compared with, and the columns of `Scores` that they are."""
-TABLES = ("kuaihl", "known_streamers", "new_streamers", *RIVALS)
-"""Keys of the report that hold tau at every Delta; ``kuaihl_minus_...`` hold differences, all others single facts."""
-
-
-@dataclass(frozen=True, slots=True)
-class Scores:
-    """Every scored segment: predicted and true LVTR, room, whether its streamer is known, and the simulator's truth.
-
-    All (segments,). ``appeal`` and ``appeal_before`` are p_t and p_{t-1}, NaN where the truth is not known; ``last``
-    is the true LVTR of the segment before, NaN where that has none.
-    """
-
-    predicted: np.ndarray
-    true: np.ndarray
-    room: np.ndarray
-    known: np.ndarray
-    appeal: np.ndarray
-    appeal_before: np.ndarray
-    last: np.ndarray
-
-
-def rooms_of(segments: Segments, split: str, *, left_out: Sequence[str] = ()) -> list[Room]:
-    """Rooms of a split, which is made anew where streamers are ``left_out`` for testing; LabelError if it is empty."""
-    everything = leave_out(segments, left_out) if left_out else segments.rooms
-    rooms = [room for room in everything if room.split == split]
-    if not rooms:
-        raise LabelError(f"The dataset has no {split!r} rooms; it has {sorted({r.split for r in everything})}.")
-    return rooms
-
-
-def score(
-    model: KuaiHL, segments: Segments, rooms: Sequence[Room], *, without: Collection[Source] = frozenset()
-) -> Scores:
-    """Score each labelled segment but the first of each room once, from the window before it.
-
-    What is in ``without`` is masked as if it were missing: "streamer" makes all unknown, "speech" and "comments" also
-    hide how much was said and written, "activity" hides that alone, and "words" the tokens of words. ``known`` tells
-    the checkpoint's streamers always.
-    The head is that of the dataset's target: CheckpointError where there is none.
-    """
-    columns: dict[str, list[np.ndarray]] = {name: [] for name in Scores.__slots__}
-    for room in rooms:
-        index = model.streamer_index(room.streamer)
-        curve = _curve(model, segments, room, streamer=index, without=frozenset(without))
-        true = segments.scalar("label", room.start, room.stop)
-        valid = segments.scalar("valid", room.start, room.stop)
-        appeal = segments.column("appeal", room).astype(np.float64)
-        scored = valid & (np.arange(len(true)) > 0)
-        before = np.r_[np.nan, np.where(valid, true, np.nan)[:-1]]
-        columns["predicted"].append(curve[scored])
-        columns["true"].append(true[scored])
-        columns["room"].append(np.full(scored.sum(), room.name))
-        columns["known"].append(np.full(scored.sum(), index > 0))
-        columns["appeal"].append(appeal[scored])
-        columns["appeal_before"].append(np.r_[np.nan, appeal[:-1]][scored])
-        columns["last"].append(before[scored])
-    return Scores(**{name: np.concatenate(parts) for name, parts in columns.items()})
-
-
-def _curve(model: KuaiHL, segments: Segments, room: Room, *, streamer: int, without: frozenset[Source]) -> np.ndarray:
-    """Predictions for a room's segments (segments,), the first of which is NaN."""
-    target = model.config.target_index(segments.info.target)
-    excluded = without.union(model.config.targets[target].excluded_inputs)
-    features = segments.features(room, streamer=streamer, excluded=excluded)
-    return model.sweep(features, target=target).numpy()[:-1]
-
-
-def check_encoders(folder: Path, model: KuaiHL, info: DatasetInfo) -> None:
-    """Refuse features of another encoder than the checkpoint's, where it made any: CheckpointError."""
-    from kuaihl.features.pretrained import find_text_encoder, find_visual_encoder, sha256_file
-
-    config = model.config
-    found = {
-        config.visual_encoder: sha256_file(find_visual_encoder(config.visual_encoder, checkpoint=folder)),
-        config.text_encoder: sha256_file(
-            find_text_encoder(config.text_encoder, checkpoint=folder) / "model.safetensors"
-        ),
-    }
-    for name, digest in found.items():
-        if name not in (info.visual_encoder, info.text_encoder) or info.encoders.get(name, digest) != digest:
-            raise CheckpointError(
-                f"The dataset's features are not those of the checkpoint's {name} ({digest[:12]}): it was made with "
-                f"{', '.join(f'{k} ({v[:12]})' for k, v in info.encoders.items()) or info.visual_encoder}. Prepare it "
-                "with this checkpoint."
-            )
-
-
-def check_left_out(checkpoint: Path, model: KuaiHL, left_out: Collection[str]) -> None:
-    """Refuse a checkpoint that learned from streamers that it should be tested on: CheckpointError."""
-    if seen := set(left_out) & set(model.config.streamers):
-        raise CheckpointError(f"{checkpoint} was trained on {', '.join(sorted(seen))}, which should be left out.")
+from train.scoring import RIVALS, TABLES, Scores, Source, check_encoders, check_left_out, score
+from train.splits import select_rooms
 
 
 def evaluate(
@@ -122,20 +29,31 @@ def evaluate(
     without: Sequence[Source] = (),
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Score a checkpoint on one split: tau at every Delta beside what knows the truth and what knows nothing.
+    """Score the head of the dataset's target: tau at every Delta, with baselines, and calibration.
 
-    Of its heads, it is that of the dataset's target which predicts.
+    Parameters
+    ----------
+    split, left_out
+        As for `train.splits.select_rooms`.
+    without
+        As for `train.scoring.score`.
+    seed
+        Of the bootstrap.
+
+    Returns
+    -------
+    Plain values, for JSON. For a dataset of PHD, ``phd`` is the mean average precision.
 
     Raises
     ------
     CheckpointError, LabelError
-        The checkpoint or the dataset cannot be read, or they do not belong together; the checkpoint learned from
-        streamers that are ``left_out``.
+        The checkpoint or the dataset cannot be read, they do not belong together, no segment can be scored, or the
+        checkpoint learned from streamers that are left out.
     """
     model, folder = load(checkpoint)
     segments = Segments(dataset)
     check_encoders(folder, model, segments.info)
-    rooms = rooms_of(segments, split, left_out=left_out)
+    rooms = select_rooms(segments, split, left_out=left_out)
     check_left_out(checkpoint, model, left_out)
     scores = score(model, segments, rooms, without=without)
     if not len(scores.true):
@@ -150,98 +68,94 @@ def evaluate(
         "without": ", ".join(sorted(set(without))),
         "rooms": len(rooms),
         "kuaihl": _table(scores, scores.predicted),
-        "known_streamers": _table(scores, scores.predicted, kept=scores.known),
-        "new_streamers": _table(scores, scores.predicted, kept=~scores.known),
+        "known_streamers": _table(scores, scores.predicted, mask=scores.known),
+        "new_streamers": _table(scores, scores.predicted, mask=~scores.known),
     }
     for name, column in RIVALS.items():
         rival = getattr(scores, column)
-        shared = np.isfinite(rival)
-        if not shared.any():
-            continue
-        report[name] = _table(scores, rival, kept=shared)
-        report[f"kuaihl_minus_{name}"] = _gap(scores, rival, kept=shared, generator=generator)
+        defined = np.isfinite(rival)
+        if defined.any():
+            report[name] = _table(scores, rival, mask=defined)
+            report[f"kuaihl_minus_{name}"] = _difference(scores, rival, mask=defined, generator=generator)
+    if (dataset / GIFS_FILE).exists():
+        gifs, _ = read_gifs(dataset / GIFS_FILE)
+        curves = {name: scores.predicted[scores.room == name] for name in np.unique(scores.room)}
+        # The first unit, which has no prediction, gets the mean of the others.
+        report["phd"] = asdict(score_users(gifs, {name: np.r_[c.mean(), c] for name, c in curves.items()}))
     return report | {"calibration": asdict(calibration(scores.predicted, scores.true))}
 
 
-def _table(scores: Scores, predicted: np.ndarray, *, kept: np.ndarray | None = None) -> list[dict[str, Any]]:
-    kept = np.ones(len(predicted), dtype=bool) if kept is None else kept
-    return [asdict(tau) for tau in taus(predicted[kept], scores.true[kept], scores.room[kept])]
+def _table(scores: Scores, predicted: np.ndarray, *, mask: np.ndarray | slice = slice(None)) -> list[dict[str, Any]]:
+    return [asdict(tau) for tau in taus(predicted[mask], scores.true[mask], scores.room[mask])]
 
 
-def _gap(
-    scores: Scores, rival: np.ndarray, *, kept: np.ndarray, generator: np.random.Generator
+def _difference(
+    scores: Scores, rival: np.ndarray, *, mask: np.ndarray, generator: np.random.Generator
 ) -> dict[str, float | list[float] | None]:
-    """How much better than a rival where that is defined; None where a tau is not, as for a constant."""
-    predicted, rival, true, room = scores.predicted[kept], rival[kept], scores.true[kept], scores.room[kept]
-    ours, theirs = (taus(x, true, room, deltas=[None])[0].pooled for x in (predicted, rival))
+    """Return pooled tau minus that of a baseline, with its interval; None if a tau is undefined."""
+    predicted, rival, true, room = scores.predicted[mask], rival[mask], scores.true[mask], scores.room[mask]
+    ours, theirs = (taus(values, true, room, deltas=[None])[0].pooled for values in (predicted, rival))
     if ours is None or theirs is None:
         return {"pooled": None, "interval": None}
-    low, high = paired_interval(predicted, rival, true, room, generator=generator)
-    return {"pooled": ours - theirs, "interval": [low, high]}
-
-
-def write_report(report: dict[str, Any], out: Path) -> None:
-    """Write the report as JSON, whole or not at all, in a folder that is made where there is none."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    part = out.with_name(f"{out.name}.part")
-    part.write_text(json.dumps(report, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-    part.replace(out)
+    interval = paired_interval(predicted, rival, true, room, generator=generator)
+    return {"pooled": ours - theirs, "interval": list(interval)}
 
 
 def print_report(report: dict[str, Any]) -> None:
-    """Print the report as a table for people."""
+    """Print the report as a table."""
     print(f"{report['target']} on {report['split']}: {report['rooms']} rooms of {report['dataset']}")
     print(f"checkpoint {report['checkpoint_sha256'][:12]}")
     if report["left_out"]:
-        print(f"on streamers left out of its training: {', '.join(report['left_out'])}")
+        print(f"streamers left out of training: {', '.join(report['left_out'])}")
     if report["without"]:
         print(f"without {report['without']}")
     print(f"\n{'':<18}{'Delta':>7}{'tau pooled':>12}{'tau per room':>14}{'segments':>10}{'rooms':>7}{'skipped':>9}")
     for name in (name for name in TABLES if name in report and report[name][0]["segments"]):
         for k, row in enumerate(report[name]):
             delta = "all" if row["delta"] is None else f"{row['delta']:.1f}"
-            pooled, each = ("-" if row[c] is None else f"{row[c]:.4f}" for c in ("pooled", "per_room"))
+            pooled, per_room = ("-" if row[c] is None else f"{row[c]:.4f}" for c in ("pooled", "per_room"))
             counts = f"{row['segments']:>10}{row['rooms']:>7}{row['rooms_skipped']:>9}"
-            print(f"{name.replace('_', ' ') if k == 0 else '':<18}{delta:>7}{pooled:>12}{each:>14}{counts}")
+            print(f"{name.replace('_', ' ') if k == 0 else '':<18}{delta:>7}{pooled:>12}{per_room:>14}{counts}")
     for name in (f"kuaihl_minus_{rival}" for rival in RIVALS):
         if name in report and report[name]["pooled"] is not None:
             low, high = report[name]["interval"]
-            interval = f"95 % interval {low:+.4f} to {high:+.4f}" if report["rooms"] > 1 else "one room has no interval"
-            gap = f"{report[name]['pooled']:+.4f}, {interval}"
-            print(f"{name.replace('_', ' ')}: {gap}")
-    found = report["calibration"]
-    errors = f"Brier score {found['brier']:.4f}, expected error {found['expected_error']:.4f}"
-    print(f"calibration: {errors} in {len(found['bins'])} bins of equally many segments")
+            interval = f", 95 % interval {low:+.4f} to {high:+.4f}" if report["rooms"] > 1 else ""
+            print(f"{name.replace('_', ' ')}: {report[name]['pooled']:+.4f}{interval}")
+    errors = report["calibration"]
+    print(f"calibration: Brier score {errors['brier']:.4f}, expected error {errors['expected_error']:.4f}")
+    if phd := report.get("phd"):
+        mean, chance = ("-" if x is None else f"{x:.4f}" for x in (phd["precision"]["mean"], phd["chance"]))
+        print(f"PHD: mean average precision {mean} (constant: {chance}) of {phd['precision']['users']} users")
 
 
 def main(
     checkpoint: Path,
     dataset: Path,
-    split: str = "test",
+    split: Literal["train", "validation", "test", "all"] = "test",
     left_out: tuple[str, ...] = (),
     without: tyro.conf.UseAppendAction[tuple[Source, ...]] = (),
     out: Path | None = None,
 ) -> None:
-    """Score a checkpoint.
+    """Score a checkpoint on a dataset.
 
     Parameters
     ----------
     checkpoint
         Folder with config.json and model.safetensors.
     dataset
-        Folder that train.prepare or train.simulator wrote.
+        Folder that train.prepare wrote.
     split
-        train, validation or test.
+        Rooms to score. Use "all" for a dataset that no room of was used in training.
     left_out
-        Streamers whose rooms are all for testing, as train.fit was told; the dataset's own split counts no more.
+        Streamers to score, as given to train.fit; replaces the split of the dataset.
     without
-        Hide this from the model; can be given several times.
+        Input to hide from the model; repeatable.
     out
-        JSON file for the numbers.
+        JSON file for the report.
     """
     report = evaluate(checkpoint, dataset, split=split, left_out=left_out, without=without)
     if out:
-        write_report(report, out)
+        write_json(out, report)
     print_report(report)
 
 

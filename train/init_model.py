@@ -1,4 +1,4 @@
-"""The model that a training run starts from: a new one for its datasets, or a checkpoint that learns more."""
+"""The model that a training run starts from: a new one, or a checkpoint with the streamers and heads it lacks."""
 
 import math
 from collections.abc import Sequence
@@ -15,29 +15,36 @@ from kuaihl.features.chat import CHAT_COLUMNS
 from kuaihl.features.embeddings import SOURCES
 from kuaihl.model.config import KuaiHLConfig, Target
 from kuaihl.model.kuaihl import KuaiHL, load
-from train.evaluate import check_encoders
-from train.mixture import Part
+from train.mixture import TrainingSet
+from train.scoring import check_encoders
 
-HIDEABLE = (*SOURCES, "words")
-"""What can be hidden from one target alone; the streamer can be hidden from all."""
+EXCLUDABLE = (*SOURCES, "words")
+"""Inputs that can be excluded for one target alone; the streamer can be excluded for all."""
+_FIXED = ("activity", "words", "word_shares", "speech_text", "recurrent", "window")
+"""Settings of a model that its weights depend on."""
 
 
-def new_model(parts: Sequence[Part], *, config: KuaiHLConfig, without: Sequence[str] = ()) -> KuaiHL:
-    """Build a model of the sizes of ``config`` for datasets: their encoders and streamers, activity scaled by them.
+def new_model(sets: Sequence[TrainingSet], *, config: KuaiHLConfig, without: Sequence[str] = ()) -> KuaiHL:
+    """Create a model for datasets: their encoders and streamers, a head each, and activity scaled by their rooms.
 
     Parameters
     ----------
-    parts
-        The datasets, each of which gets a head.
+    config
+        Sizes of the model.
     without
-        What no head is to see. What no room that a head learns from has, that head will not see either.
+        Inputs to exclude, as in `train.fit`. A head also excludes what none of its training rooms has.
 
     Raises
     ------
     LabelError
         None of the training rooms of a dataset has a label.
     """
-    info = parts[0].segments.info
+    info = sets[0].segments.info
+    targets = []
+    for data in sets:
+        excluded = _excluded(data, sets, without)
+        absent = tuple(dict.fromkeys((*excluded, *_absent_inputs(data))))
+        targets.append(Target(data.target, data.segments.info.source, absent, _streamers([data], excluded)))
     model = KuaiHL(
         replace(
             config,
@@ -45,147 +52,137 @@ def new_model(parts: Sequence[Part], *, config: KuaiHLConfig, without: Sequence[
             picture_dim=info.picture_dim,
             text_encoder=info.text_encoder,
             text_dim=info.text_dim,
-            streamers=_streamers(parts, without=without),
-            targets=tuple(
-                Target(
-                    part.target,
-                    part.segments.info.source,
-                    _unseen(part, without=_hidden(parts, without)[part.target]),
-                    _streamers([part], without=_hidden(parts, without)[part.target]),
-                )
-                for part in parts
-            ),
+            streamers=_streamers(sets, without),
+            targets=tuple(targets),
         )
     )
-    for part in parts:
-        _expect_mean(model, part)
+    for data in sets:
+        _predict_mean(model, data)
     if model.config.activity:
-        columns = {"speech": slice(len(CHAT_COLUMNS), None), "chat": slice(len(CHAT_COLUMNS))}
-        for name, source in (("chat", "comments"), ("speech", "speech")):
-            values = np.concatenate([_activity(part, where=source)[:, columns[name]] for part in parts])
+        columns = {"chat": slice(len(CHAT_COLUMNS)), "speech": slice(len(CHAT_COLUMNS), None)}
+        for name, modality in (("chat", "comments"), ("speech", "speech")):
+            values = np.concatenate([_rows(data, "activity", f"has_{modality}")[:, columns[name]] for data in sets])
             if len(values):
                 getattr(model, f"{name}_mean").copy_(torch.from_numpy(values.mean(0)))
                 getattr(model, f"{name}_std").copy_(torch.from_numpy(values.std(0).clip(min=1e-3)))
     return model
 
 
-def model_from(checkpoint: Path, parts: Sequence[Part], *, without: Sequence[str], changes: dict[str, Any]) -> KuaiHL:
-    """Load a checkpoint and add the streamers and the heads it lacks; its scales of activity stay as they are.
-
-    A head that no dataset trains is left out: what it reads would change under it.
+def model_from(
+    checkpoint: Path, sets: Sequence[TrainingSet], *, without: Sequence[str], changes: dict[str, Any]
+) -> KuaiHL:
+    """Load a checkpoint and add the streamers and heads it lacks. Heads that no dataset trains are removed.
 
     Parameters
     ----------
     without
-        What it is to do without from now on, beside what a head never saw.
+        Inputs to exclude, beside those that a head already excludes.
     changes
         Of its `KuaiHLConfig`.
 
     Raises
     ------
     CheckpointError
-        There is none, or the datasets' features are of other encoders than its own.
+        There is none, or the features of a dataset are of other encoders.
     LabelError
-        ``changes`` has another ``activity``, ``words``, ``word_shares``, ``speech_text``, ``recurrent`` or ``window``:
-        the weights are made for theirs.
-        None of the training rooms for a new head has a label.
+        A change does not fit the weights, or none of the training rooms for a new head has a label.
     """
     model, folder = load(checkpoint)
     old = model.config
-    for part in parts:
-        check_encoders(folder, model, part.segments.info)
-    for name in ("activity", "words", "word_shares", "speech_text", "recurrent", "window"):
-        has = getattr(old, name)
-        if changes.get(name, has) != has:
-            raise LabelError(
-                f"The model of {checkpoint} has {name} {has}, which cannot become {changes[name]}: leave out --{name}."
-            )
+    for data in sets:
+        check_encoders(folder, model, data.segments.info)
+    for name in _FIXED:
+        if changes.get(name, value := getattr(old, name)) != value:
+            raise LabelError(f"The model of {checkpoint} has {name} {value}, which cannot change to {changes[name]}.")
     known = {target.name: target for target in old.targets}
     targets = []
-    for part in parts:
-        source, before = part.segments.info.source, known.get(part.target)
-        taught = (before,) if before else old.targets  # a new head reads what learned from all of these
-        trained_on = "; then ".join(dict.fromkeys((*(target.trained_on for target in taught), source)))
-        hidden = _hidden(parts, without)[part.target]
-        unseen = tuple(dict.fromkeys((*before.excluded_inputs, *hidden))) if before else _unseen(part, without=hidden)
-        earlier = before.streamers if before else ()
-        met = None if earlier is None else tuple(dict.fromkeys((*earlier, *_streamers([part], without=hidden))))
-        targets.append(Target(part.target, trained_on, unseen, met))
-    forgotten = any("streamer" in target.excluded_inputs for target in targets)
-    new = [name for name in _streamers(parts, without=without) if name not in old.streamers]
-    streamers = () if forgotten else (*old.streamers, *new)
-    model = extended(model, replace(old, **changes, streamers=streamers, targets=tuple(targets)))
-    for part in parts:
-        if part.target not in known:
-            _expect_mean(model, part)
+    for data in sets:
+        excluded = _excluded(data, sets, without)
+        streamers = _streamers([data], excluded)
+        before = known.get(data.target)
+        sources = [target.trained_on for target in ([before] if before else old.targets)]
+        inputs = (*before.excluded_inputs, *excluded) if before else (*excluded, *_absent_inputs(data))
+        if before:
+            streamers = None if before.streamers is None else tuple(dict.fromkeys((*before.streamers, *streamers)))
+        trained_on = "; then ".join(dict.fromkeys((*sources, data.segments.info.source)))
+        targets.append(Target(data.target, trained_on, tuple(dict.fromkeys(inputs)), streamers))
+    streamers = tuple(dict.fromkeys((*old.streamers, *_streamers(sets, without))))
+    if any("streamer" in target.excluded_inputs for target in targets):
+        streamers = ()
+    model = extend(model, replace(old, **changes, streamers=streamers, targets=tuple(targets)))
+    for data in sets:
+        if data.target not in known:
+            _predict_mean(model, data)
     return model
 
 
-def extended(model: KuaiHL, config: KuaiHLConfig) -> KuaiHL:
-    """Copy a model's weights into one of ``config``, whose streamers and targets may differ.
+def extend(model: KuaiHL, config: KuaiHLConfig) -> KuaiHL:
+    """Copy the weights of a model into one whose streamers and targets differ.
 
-    Rows of the streamers and of the heads that both know are kept. A new streamer starts as the unknown one, a new head
-    at random, and so does a recurrent layer that only a new head needs.
+    A new streamer starts as the unknown one. New heads, and a recurrent layer that only they need, start at random.
     """
     new = KuaiHL(config)
-    weights = {name: model.state_dict().get(name, fresh) for name, fresh in new.state_dict().items()}
-    rows = [model.streamer_index(name) for name in (None, *config.streamers)]
-    weights["streamer.weight"] = weights["streamer.weight"][rows]
-    names = [target.name for target in model.config.targets]
-    for part in ("head.weight", "head.bias"):
-        fresh = new.state_dict()[part]
-        found = [
-            weights[part][names.index(target.name)] if target.name in names else fresh[k]
-            for k, target in enumerate(config.targets)
-        ]
-        weights[part] = torch.stack(found)
+    fresh, old = new.state_dict(), model.state_dict()
+    weights = {name: old.get(name, value) for name, value in fresh.items()}
+    weights["streamer.weight"] = old["streamer.weight"][
+        [model.streamer_index(name) for name in (None, *config.streamers)]
+    ]
+    rows = {target.name: row for row, target in enumerate(model.config.targets)}
+    for name in ("head.weight", "head.bias"):
+        weights[name] = fresh[name].clone()
+        for row, target in enumerate(config.targets):
+            if target.name in rows:
+                weights[name][row] = old[name][rows[target.name]]
     new.load_state_dict(weights)
     return new
 
 
-def _expect_mean(model: KuaiHL, part: Part) -> None:
-    """Let a head that knows nothing predict the mean label."""
-    rows = ((room.start, room.stop) for room in part.train)
-    labels = np.concatenate([part.segments.scalar("label", *r)[part.segments.scalar("valid", *r)] for r in rows])
+def _predict_mean(model: KuaiHL, data: TrainingSet) -> None:
+    """Set the bias of a head so that it predicts the mean label."""
+    labels = np.concatenate(
+        [data.segments.scalar("label", *r)[data.segments.scalar("valid", *r)] for r in _bounds(data)]
+    )
     if not len(labels):
-        raise LabelError(f"No segment of the {len(part.train)} training rooms ({part.train[0].name}, ...) has a label.")
+        raise LabelError(f"No segment of the {len(data.train)} training rooms ({data.train[0].name}, ...) has a label.")
     mean = float(np.clip(labels.mean(), 1e-3, 1 - 1e-3))
-    nn.init.constant_(model.head.bias[model.config.target_index(part.target)], math.log(mean / (1 - mean)))
+    nn.init.constant_(model.head.bias[model.config.target_index(data.target)], math.log(mean / (1 - mean)))
 
 
-def _activity(part: Part, *, where: str) -> np.ndarray:
-    """Activity of the training rooms (segments, columns) in the segments that have a source."""
-    rows = ((room.start, room.stop) for room in part.train)
-    return np.concatenate([part.segments.array("activity", *r)[part.segments.scalar(f"has_{where}", *r)] for r in rows])
+def _bounds(data: TrainingSet) -> list[tuple[int, int]]:
+    return [(room.start, room.stop) for room in data.train]
 
 
-def _unseen(part: Part, *, without: Sequence[str]) -> tuple[str, ...]:
-    """What a head never sees: what it is to do without, and what none of the rooms has that it learns from."""
-    rows = [(room.start, room.stop) for room in part.train]
-    absent = [m for m in SOURCES if not any(part.segments.scalar(f"has_{m}", *r).any() for r in rows)]
+def _rows(data: TrainingSet, column: str, flag: str) -> np.ndarray:
+    """Return the rows of a column of the training rooms where a flag is set."""
+    return np.concatenate([data.segments.array(column, *r)[data.segments.scalar(flag, *r)] for r in _bounds(data)])
+
+
+def _absent_inputs(data: TrainingSet) -> tuple[str, ...]:
+    """Return the inputs that none of the training rooms has."""
+    absent = [m for m in SOURCES if not any(data.segments.scalar(f"has_{m}", *r).any() for r in _bounds(data))]
     texts = ("text_both", "text_speech", "text_comments")
-    if not any(part.segments.array(name, *r).any() for r in rows for name in texts):
-        absent.append("text")
-    return tuple(dict.fromkeys((*without, *absent)))
+    has_text = any(data.segments.array(name, *r).any() for r in _bounds(data) for name in texts)
+    return (*absent, *["text"] * (not has_text))
 
 
-def _hidden(parts: Sequence[Part], without: Sequence[str]) -> dict[str, list[str]]:
-    """What each target is to do without, of ``without`` as `train.fit` takes it; LabelError where that is nothing."""
-    hidden: dict[str, list[str]] = {part.target: [] for part in parts}
-    for one in without:
-        target, colon, name = one.rpartition(":")
-        if (target not in hidden or name not in HIDEABLE) if colon else name not in (*HIDEABLE, "streamer"):
+def _excluded(data: TrainingSet, sets: Sequence[TrainingSet], without: Sequence[str]) -> list[str]:
+    """Return the inputs that ``without`` excludes for a dataset's target; LabelError for an unknown one."""
+    targets = [other.target for other in sets]
+    excluded = []
+    for option in without:
+        target, colon, name = option.rpartition(":")
+        if (target not in targets or name not in EXCLUDABLE) if colon else name not in (*EXCLUDABLE, "streamer"):
             raise LabelError(
-                f"--without {one}: there is no such thing. It takes {', '.join(HIDEABLE)}, each also for one target "
-                f"alone, as {', '.join(f'{each}:words' for each in hidden)}; and streamer."
+                f"--without {option}: choose from {', '.join(EXCLUDABLE)} and streamer; or for one target from"
+                f" {', '.join(f'{other}:words' for other in targets)}, ..."
             )
-        for each in [target] if colon else hidden:
-            hidden[each].append(name)
-    return hidden
+        if not colon or target == data.target:
+            excluded.append(name)
+    return excluded
 
 
-def _streamers(parts: Sequence[Part], *, without: Sequence[str]) -> tuple[str, ...]:
-    """Names of those who are to be known; rooms without a name, as of PHD, have the unknown streamer."""
+def _streamers(sets: Sequence[TrainingSet], without: Sequence[str]) -> tuple[str, ...]:
+    """Return the streamers to know. Rooms without a name have the unknown streamer."""
     if "streamer" in without:
         return ()
-    return tuple(sorted({room.streamer for part in parts for room in part.train} - {""}))
+    return tuple(sorted({room.streamer for data in sets for room in data.train} - {""}))

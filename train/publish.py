@@ -1,9 +1,9 @@
-"""Publishes a checkpoint and the demo on the Hub. Run as `python -m train.publish --checkpoint C [--repo ID] ...`."""
+"""Publish a checkpoint and the demo on the Hub: `python -m train.publish --checkpoint DIR [--repo ID] [--space ID]`."""
 
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,142 +20,119 @@ from train.release.space import write_space
 
 @dataclass(frozen=True, slots=True)
 class PublishConfig:
-    """What to publish, and where. Without --push nothing leaves this machine."""
+    """What to publish, and where. Nothing is uploaded without --push."""
 
     checkpoint: Path
-    """Folder that train.fit wrote, with the evaluation.json of train.evaluate."""
+    """Folder that train.fit wrote, with the evaluation-TARGET.json of train.evaluate."""
     repo: str | None = None
     """Repository for the checkpoint, as owner/name."""
     space: str | None = None
     """Space for the demo with this checkpoint, as owner/name."""
     out: Path | None = None
-    """Folder to write what would be pushed into: out/model and, with --space, out/space."""
+    """Folder for a copy of what is uploaded: out/model and, with --space, out/space."""
     push: bool = False
-    """Upload, and make the repository or the Space where there is none."""
+    """Upload. A repository or Space that does not exist is created."""
     private: bool = False
-    """What is made is private."""
+    """Create it as private."""
     revision: str | None = None
-    """Branch to push to, made where there is none, in place of main."""
+    """Branch to push to; created if needed."""
     tag: str | None = None
-    """Tag for what is pushed."""
+    """Tag for this version."""
     gpu: bool = False
-    """The Space will have a GPU: torch with CUDA."""
-
-
-@dataclass(frozen=True, slots=True)
-class Package:
-    """A folder, and the repository that it becomes; without one it only is written."""
-
-    folder: Path
-    repo: str | None
-    kind: str
+    """Install torch with CUDA in the Space."""
 
 
 def publish(config: PublishConfig) -> list[str]:
-    """Write the model card, then every folder whole, then push them; returns addresses of the commits.
+    """Write the model card and the folders of model and Space, and push them; return the URLs of the commits.
 
     Raises
     ------
     CheckpointError
-        The checkpoint lacks something, a folder is there already, or the Hub refuses.
+        The checkpoint lacks something, a folder exists already, or the Hub refuses.
     """
     if config.push and not (config.repo or config.space):
         raise CheckpointError("--push needs --repo, --space or both, as owner/name.")
     model, _ = load(config.checkpoint)
     print(f"wrote {write_card(config.checkpoint)}")
-    with _folder(config.out) as out:
-        packages = [Package(out / "model", config.repo, "model")]
-        with _appearing_whole(out / "model") as part:
-            _copy_published(config.checkpoint, part)
+    with nullcontext(config.out) if config.out else tempfile.TemporaryDirectory() as folder:
+        out, urls = Path(folder), []
+        with _new_folder(out / "model") as part:
+            _copy_checkpoint(config.checkpoint, part)
         if config.space:
-            packages.append(Package(out / "space", config.space, "space"))
-            with _appearing_whole(out / "space") as part:
+            with _new_folder(out / "space") as part:
                 write_space(out / "model", model.config, part, repo=config.repo, gpu=config.gpu)
-        for package in packages:
-            _print_files(package, kept=config.out is not None)
-        return [push(package, config) for package in packages if package.repo] if config.push else []
+        for kind, repo in (("model", config.repo), ("space", config.space)):
+            if (out / kind).exists():
+                _print_files(out / kind, repo)
+            if repo and config.push:
+                urls.append(push(out / kind, repo, kind, config))
+    return urls
 
 
-def push(package: Package, config: PublishConfig) -> str:
-    """Make the repository equal to the folder in one commit; returns the commit's address.
+def push(folder: Path, repo: str, kind: str, config: PublishConfig) -> str:
+    """Make a repository of the ``kind`` "model" or "space" equal to the folder; return the URL of the commit.
 
     Raises
     ------
     CheckpointError
         The Hub refuses or cannot be reached.
     """
-    api, where = HfApi(), {"repo_id": package.repo, "repo_type": package.kind}
+    api, names = HfApi(), {"repo_id": repo, "repo_type": kind}
+    is_space = kind == "space"
     try:
-        api.create_repo(
-            **where,
-            private=config.private or None,
-            exist_ok=True,
-            space_sdk="gradio" if package.kind == "space" else None,
-        )
+        sdk = "gradio" if is_space else None
+        api.create_repo(**names, private=config.private or None, exist_ok=True, space_sdk=sdk)
         if config.revision:
-            api.create_branch(**where, branch=config.revision, exist_ok=True)
+            api.create_branch(**names, branch=config.revision, exist_ok=True)
         commit = api.upload_folder(
-            **where,
-            folder_path=package.folder,
+            **names,
+            folder_path=folder,
             revision=config.revision,
-            commit_message=f"Publish KuaiHL's {package.kind}",
-            delete_patterns="*" if package.kind == "space" else list(CHECKPOINT_FILES),
+            commit_message=f"Publish KuaiHL's {kind}",
+            delete_patterns="*" if is_space else list(CHECKPOINT_FILES),
         )
         if config.tag:
-            api.create_tag(**where, tag=config.tag, revision=commit.oid)
+            api.create_tag(**names, tag=config.tag, revision=commit.oid)
     except HUB_ERRORS as error:
-        raise CheckpointError(f"{package.repo} was not published: {reason(error, revision=config.revision)}") from error
+        raise CheckpointError(f"{repo} was not published: {reason(error, revision=config.revision)}") from error
     return commit.commit_url
 
 
-def _copy_published(checkpoint: Path, out: Path) -> None:
-    for file in sorted({file for pattern in CHECKPOINT_FILES for file in checkpoint.rglob(pattern)}):
+def _copy_checkpoint(checkpoint: Path, out: Path) -> None:
+    for file in {file for pattern in CHECKPOINT_FILES for file in checkpoint.rglob(pattern)}:
         name = file.relative_to(checkpoint)
-        if any(part.startswith(".") for part in name.parts):  # such as the notes of huggingface_hub on downloads
-            continue
-        target = out / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(file, target)
+        if not any(folder.startswith(".") for folder in name.parts):  # such as the cache of huggingface_hub
+            (out / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, out / name)
 
 
 @contextmanager
-def _folder(out: Path | None) -> Iterator[Path]:
-    """Open the given folder, or one that is gone afterwards."""
-    if out is not None:
-        yield out
-        return
-    with tempfile.TemporaryDirectory() as temporary:
-        yield Path(temporary)
-
-
-@contextmanager
-def _appearing_whole(folder: Path) -> Iterator[Path]:
-    """Fill a folder under another name, so that it is there whole or not at all."""
+def _new_folder(folder: Path) -> Iterator[Path]:
+    """Fill a folder under a temporary name, so that it is complete or not there at all."""
     if folder.exists():
-        raise CheckpointError(f"{folder} is there already: remove it, or give another --out.")
+        raise CheckpointError(f"{folder} exists already: remove it, or give another --out.")
     part = folder.with_name(f"{folder.name}.part")
-    shutil.rmtree(part, ignore_errors=True)  # what an interrupted run left
+    shutil.rmtree(part, ignore_errors=True)
     yield part
     part.rename(folder)
 
 
-def _print_files(package: Package, *, kept: bool) -> None:
-    files = [file for file in package.folder.rglob("*") if file.is_file()]
+def _print_files(folder: Path, repo: str | None) -> None:
+    files = sorted(file for file in folder.rglob("*") if file.is_file())
     size_mb = sum(file.stat().st_size for file in files) / 1e6
-    print(f"{package.kind} {package.repo or '(no --repo)'}: {len(files)} files, {size_mb:.1f} MB", end="")
-    print(f", in {package.folder}" if kept else "")
-    for file in sorted(files):
-        print(f"  {file.relative_to(package.folder)}")
+    print(f"{folder.name} {repo or '(no --repo)'}: {len(files)} files, {size_mb:.1f} MB, in {folder}")
+    for file in files:
+        print(f"  {file.relative_to(folder)}")
 
 
 def main() -> None:
-    """Run from the command line."""
+    """Run the command line."""
     config = tyro.cli(PublishConfig, description=__doc__)
     with plain_errors():
-        for address in publish(config):
-            print(f"pushed {address}")
+        for url in publish(config):
+            print(f"pushed {url}")
         if not config.push:
-            print("nothing was uploaded; --push does that")
+            print("Nothing was uploaded. Add --push to upload.")
 
 
 if __name__ == "__main__":

@@ -58,7 +58,7 @@ def comments(
         print(dumps(check.as_dict(), indent=2, ensure_ascii=False))
         return
     warning = warning_text(check.mismatch, offset_s=request.comment_offset_s)
-    lag = None if opened is None else lag_text(check.lag, given_s=request.comment_offset_s)
+    lag = None if opened is None else lag_text(check.lag, current_s=request.comment_offset_s)
     print(_text(log.name, check.summary, duration_s=check.recording_s, warning=warning, lag=lag))
 
 

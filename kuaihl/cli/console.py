@@ -55,8 +55,8 @@ def skipped_rows(skipped: Iterable["Skipped"]) -> list[tuple[str, str]]:
 def warning_text(mismatch: "Mismatch | None", *, offset_s: float) -> str | None:
     """Describe how a log does not fit its recording, and name the offset that fits; ``offset_s`` is the current one."""
     if mismatch is None or mismatch.offset_s is None:
-        return mismatch and mismatch.told
-    return f"{mismatch.told} Try --comment-offset-s {offset_s + mismatch.offset_s:g}."
+        return mismatch and mismatch.message
+    return f"{mismatch.message} Try --comment-offset-s {offset_s + mismatch.offset_s:g}."
 
 
 def print_above_bar(text: str) -> None:
@@ -107,17 +107,25 @@ def prediction_text(
             ]
         ),
         "",
-        f"{'rank':<6}{'highlight':<21}{'predicted ' + target:<17} speech",
+        *([f"Highlights by {prediction.highlights_by}:"] if prediction.highlights else []),
     ]
     for highlight in prediction.highlights:
         span = span_text(highlight.start_s, highlight.end_s)
-        line = f"{highlight.rank:<6}{span:<21}{highlight.score:<17.1%} "
-        speech = _speech(prediction, highlight)
-        lines.append(line + textwrap.shorten(speech, max(columns() - len(line), 20), placeholder=" …"))
+        width = max(columns() - 4, 20)
+        lines.append(f"{highlight.rank:>2}  {span}  {highlight.strength}: {printable(highlight.why)}")
+        if speech := _speech(prediction, highlight):
+            lines.append("    " + textwrap.shorten(f"“{speech}”", width, placeholder=" …"))
     if not prediction.highlights:
-        lines.append("-     no highlights: the curve has no peak")
-    labelled = [
-        ("forecast", f"{prediction.next_score:.1%} for the next 30 s"),
+        lines.append(f"No highlights: nothing stands out by {prediction.highlights_by}.")
+    reaction = prediction.reaction
+    if reaction is not None and reaction.too_little:
+        labelled = [("reaction", f"not used: {reaction.too_little}")]
+    elif reaction is not None and reaction.reliability is not None:
+        labelled = [("reaction", f"measured from the chat, reliability {reaction.reliability:.2f}")]
+    else:
+        labelled = []
+    labelled += [
+        ("forecast", f"{target} {prediction.next_score:.1%} for the next 30 s"),
         *skipped_rows(prediction.skipped),
         ("time", f"{time_s:.1f} s ({duration_s / max(time_s, 1e-9):.0f} × real time)"),
     ]

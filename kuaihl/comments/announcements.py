@@ -1,4 +1,4 @@
-"""Twitch's announcements of subscriptions, gifts and raids, which logs mix with what viewers write."""
+"""Announcements by Twitch (subscriptions, gifts, raids) among the messages of viewers."""
 
 import re
 
@@ -25,9 +25,9 @@ _RAID = re.compile(r"\d+ raiders from .{1,60} have joined!")
 
 
 def words_of(user: str | None, body: str) -> tuple[str, str]:
-    """Return kind and text of a message: announcements by Twitch are told from what viewers write.
+    """Return kind and text of a message or announcement.
 
-    A subscriber's own words behind such an announcement are a message.
+    The words of a subscriber after an announcement are a message.
     """
     rest = body.removeprefix(user).lstrip(" ") if user else body
     if len(rest) == len(body):
@@ -42,7 +42,7 @@ def words_of(user: str | None, body: str) -> tuple[str, str]:
 
 
 def kind_of(event: str, kind: str, *, bot: bool, bits: bool) -> str:
-    """Return the kind of a message of Twitch's: by who sent it, what was paid, its event, and ``kind``, by its text."""
+    """Return the kind of a Twitch message from its sender, payment and event, or ``kind``, which its text gave."""
     if bot:
         return "bot"
     if bits or event in PAID_EVENTS:

@@ -1,4 +1,4 @@
-"""Bilibili's XML: the comments of a video, each with its time in it."""
+"""Bilibili XML: the comments of a video."""
 
 import json
 import re
@@ -17,7 +17,7 @@ _POSITIONED, _SCRIPTED = "7", ("8", "9")
 
 
 def words_of(element: Element, report: Report) -> str | None:
-    """Return what a comment says; None, and counted, where it is a program or says nothing."""
+    """Return the text of a comment; None for scripts and empty comments, which are counted."""
     fields = element.attributes.get("p", "").split(",")
     mode = fields[1] if len(fields) > 1 else ""
     if mode in _SCRIPTED:
@@ -30,7 +30,7 @@ def words_of(element: Element, report: Report) -> str | None:
 
 
 def _positioned(text: str) -> str:
-    """Return the words of a comment of mode 7: the fifth item of a JSON list."""
+    """Return the text of a comment of mode 7: the fifth item of a JSON list."""
     try:
         return str(json.loads(text)[4])
     except (ValueError, IndexError, KeyError, TypeError, RecursionError):
@@ -45,7 +45,7 @@ def _parse(source: Source, report: Report) -> Iterator[Comment]:
     for element in elements(source, report, ("d",)):
         time_s = report.time(seconds(element.attributes.get("p", "").partition(",")[0]), element.where)
         words = None if time_s is None else words_of(element, report)
-        if words:
+        if time_s is not None and words:
             yield Comment(time_s, words, clean(element.attributes.get("user")) or None)
 
 

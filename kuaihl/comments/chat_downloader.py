@@ -1,4 +1,4 @@
-"""chat-downloader's JSON, JSON lines, CSV and text, of YouTube, Twitch and others, with old and new field names."""
+"""chat-downloader: JSON, JSON lines, CSV and text, with the field names of old and new versions."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -48,7 +48,7 @@ def _sniff_lines(head: str) -> bool:
 
 def _sniff_csv(head: str) -> bool:
     names = csv_table.names_of(head)
-    # Captured live, it has epochs alone.
+    # A live capture has only epochs.
     timed = "time_in_seconds" in names or ("timestamp" in names and not {"time_text", "message_type"}.isdisjoint(names))
     return timed and "message" in names and any(name.startswith("author") for name in names)
 
@@ -80,8 +80,8 @@ def _parse_text(source: Source, report: Report) -> Iterator[Comment]:
         if not found:
             report.damage("lines that do not begin with a time and a bar", where)
             continue
-        told = found["time"]
-        time_s = report.date(told, where) if is_date(told) else report.time(clock_s(told), where)
+        clock = found["time"]
+        time_s = report.date(clock, where) if is_date(clock) else report.time(clock_s(clock), where)
         if time_s is not None:
             yield from _said(time_s, found, report, where)
 
@@ -111,7 +111,7 @@ def _comment(row: Mapping[str, Any], report: Report, where: str) -> Iterator[Com
         report.skip("ticker items, which repeat what was paid for", where)
         return
     if event in _LEFT_OUT:
-        report.skip("entries that are no comments (deletions, banners, notes by the platform)", where)
+        report.skip("entries other than comments (deletions, banners, notes by the platform)", where)
         return
     time_s = _time_s(row, report, where)
     if time_s is None:
@@ -132,7 +132,7 @@ def _time_s(row: Mapping[str, Any], report: Report, where: str) -> float | None:
     shown = row.get("time_text")
     told_s = clock_s(shown) if isinstance(shown, str) else None
     if time_s is None or (time_s == 0 and told_s is not None and told_s < 0):
-        # Old versions put everything from before the stream at 0 and tell its time only in the text.
+        # Old versions put everything before the stream at 0; the true time is only in the text.
         time_s = told_s
     stamp = row.get("timestamp")
     if time_s is None and stamp not in (None, "") and row.get("time_in_seconds") in (None, ""):
@@ -154,7 +154,7 @@ def _money(row: Mapping[str, Any]) -> str:
 
 
 def _user(row: Mapping[str, Any]) -> str | None:
-    """Return the author's name: text in old versions, an object in new ones, flattened columns in CSV."""
+    """Return the name of the author: text in old versions, an object in new ones, flattened columns in CSV."""
     author = row.get("author")
     names = [row.get("author.display_name"), row.get("author.name"), row.get("author_name"), author]
     if isinstance(author, dict):

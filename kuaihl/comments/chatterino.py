@@ -1,4 +1,4 @@
-"""Chatterino's logs: times of the local clock, with the date in a line of its own or in the file's name."""
+"""Chatterino logs: times of the local clock, with the date in a separate line or in the file name."""
 
 import re
 from collections.abc import Iterator
@@ -35,11 +35,11 @@ def _parse(source: Source, report: Report) -> Iterator[Comment]:
         where = f"line {number}"
         if opened := _OPENED.match(line):
             zone = timezone.utc if opened["zone"].strip() in _UTC_NAMES else None
-            # An opening in the middle of a file is a restart: the day may be another.
+            # An opening line within the file is a restart, maybe on another day.
             now = _moment(opened["date"], opened["time"]) or now
             continue
         found = _LINE.fullmatch(line)
-        # A log that names no day has this one, or that of the stream's start.
+        # The day of a log without a date.
         then = _moment("2000-01-01", _clock(found)) if found else None
         if not found or not then:
             if not line.startswith("#"):
@@ -48,7 +48,7 @@ def _parse(source: Source, report: Report) -> Iterator[Comment]:
         if now:
             now = _next(now, then.time())
         elif report.start:
-            report.tell("it names no day: that of the stream's start is taken")
+            report.add_note("no date in the log: that of the stream start is used")
             now = _nearest(report.start.replace(tzinfo=None), then.time())
         time_s = report.moment(now or then, where, shown=found["time"], zone=zone)
         if time_s is not None:
@@ -59,7 +59,7 @@ def _comment(time_s: float, found: re.Match[str], report: Report, where: str) ->
     if len(found["gap"]) == 2:
         yield from said(time_s, found["said"], report, where)
         return
-    # Behind one space Chatterino itself speaks: who was timed out, what was redeemed or given.
+    # One space marks a message of Chatterino itself, such as a timeout or a redemption.
     text = clean(found["said"])
     if text:
         kind, _ = words_of(text.partition(" ")[0], text)
@@ -67,7 +67,7 @@ def _comment(time_s: float, found: re.Match[str], report: Report, where: str) ->
 
 
 def _clock(found: re.Match[str]) -> str:
-    """Return the time of a line by a clock of 24 hours."""
+    """Return the time of a line on a 24-hour clock."""
     half, hour = (found["half"] or "").lower(), int(found["hour"])
     return f"{hour % 12 + 12 * (half == 'p') if half else hour}:{found['minutes']}"
 
@@ -78,7 +78,7 @@ def _moment(day: str, at: str) -> datetime | None:
 
 
 def _next(now: datetime, at: time) -> datetime:
-    """Return the moment at which the clock shows ``at``: after midnight if it went far back, else of the same day."""
+    """Return the next moment with clock time ``at``: on the next day if the clock went far back."""
     found = datetime.combine(now.date(), at)
     return found + _DAY if found < now - _DAY / 2 else found
 

@@ -1,4 +1,4 @@
-"""CSV and TSV with time, user and text: with a header in any order, or without one as time, user, text."""
+"""CSV and TSV with time, user and text: columns in any order with a header, or time, user, text without one."""
 
 import csv
 import re
@@ -18,7 +18,7 @@ _MAX_ROW_LINES = 50
 
 _EMOTE = re.compile(r"\[emote:\d+:([^\]\s]+)\]")  # as Kick writes them
 
-# In order of preference: times from the start before those that may be dates.
+# In order of preference: times from the start before possible dates.
 TIMES = (
     "time_s", "time_in_seconds", "offset_s", "offset_seconds", "content_offset_seconds", "offset", "start_s", "seconds",
     "second", "sec", "time_ms", "offset_ms", "video_offset_time_msec", "start", "stime", "video_time", "time_text",
@@ -34,7 +34,7 @@ TEXTS = ("text", "message", "comment", "body", "content", "msg", "chat", "danmak
 
 
 def names_of(head: str) -> list[str]:
-    """Column names in lower case if the first line is a header with a time and a text; else nothing."""
+    """Return the column names in lower case if the first line is a header with time and text, else nothing."""
     header = _first_line(head)
     delimiter = _delimiter_of(header)
     return _names(header, delimiter) if delimiter else []
@@ -43,7 +43,7 @@ def names_of(head: str) -> list[str]:
 def body(source: Source, report: Report, *, last: int) -> Iterator[tuple[str, list[str]]]:
     """Yield place and fields of every row below a header.
 
-    ``last`` is the column of the text: delimiters that nobody quoted are put back where it is the last one.
+    ``last`` is the column of the text; if it is the last one, unquoted delimiters belong to the text.
     """
     header = _first_line(source.head)
     width = len(names_of(source.head))
@@ -60,7 +60,7 @@ def _names(header: str, delimiter: str) -> list[str]:
 
 
 def _delimiter_of(header: str) -> str:
-    """Return what parts the columns of a header; empty where this is no header of a log."""
+    """Return the delimiter of a header; empty if the line is not a header of a log."""
     for delimiter in _DELIMITERS:
         names = set(_names(header, delimiter))
         if names.intersection(TIMES) and names.intersection(TEXTS):
@@ -69,7 +69,7 @@ def _delimiter_of(header: str) -> str:
 
 
 class _Lines:
-    """Numbered lines that can be looked at before they are taken."""
+    """Numbered lines with look-ahead."""
 
     def __init__(self, lines: Iterator[tuple[int, str]]) -> None:
         self._lines = lines
@@ -79,7 +79,7 @@ class _Lines:
         return self._ahead.popleft() if self._ahead else next(self._lines, None)
 
     def ahead(self, index: int) -> str | None:
-        """Return the line that ``take`` will give after ``index`` others; None behind the end."""
+        """Return the line ``index`` places ahead; None after the end."""
         while len(self._ahead) <= index:
             more = next(self._lines, None)
             if not more:
@@ -91,7 +91,7 @@ class _Lines:
 def _rows(
     source: Source, report: Report, delimiter: str, *, width: int, joined: bool, header: bool
 ) -> Iterator[tuple[str, list[str]]]:
-    """Yield place and fields of every row that has ``width`` columns; ``joined`` puts surplus ones into the last."""
+    """Yield place and fields of every row with ``width`` columns; ``joined`` merges surplus ones into the last."""
     lines = _Lines(source.lines(report))
     opens = re.compile(rf'(?:^|{re.escape(delimiter)})"')
     if header:
@@ -109,9 +109,9 @@ def _rows(
 
 
 def _quoted(line: str, lines: _Lines, delimiter: str) -> list[str]:
-    """Return the fields of a row with quoted ones, which may go on in the next lines.
+    """Return the fields of a row with quotes, which may continue on the next lines.
 
-    Where the quotation marks make no sense as quotes they are part of the text.
+    Quotation marks that cannot be quotes are part of the text.
     """
     row = [line]
     while sum(part.count('"') for part in row) % 2 and len(row) < _MAX_ROW_LINES:
@@ -136,6 +136,8 @@ def _sniff_header(head: str) -> bool:
 def _parse_header(source: Source, report: Report) -> Iterator[Comment]:
     names = names_of(source.head)
     time_at, text_at = _column(names, TIMES), _column(names, TEXTS)
+    if time_at is None or text_at is None:
+        raise ValueError("not a header of a log")
     user_at = _column(names, [n for n in USERS if n not in (names[time_at], names[text_at])])
     id_at = _column(names, MESSAGE_IDS)
     repeats = Repeats()
@@ -153,13 +155,13 @@ def _column(names: list[str], wanted: tuple[str, ...] | list[str]) -> int | None
 
 
 def _shape(head: str) -> tuple[str, int]:
-    """Return delimiter and columns (2 or 3) of a table without a header; an empty delimiter where it is none."""
+    """Return delimiter and number of columns (2 or 3) of a table without a header; an empty delimiter if none."""
     lines = [line for line in head.splitlines()[:40] if line.strip()]
     for delimiter in _DELIMITERS:
         rows = [fields for line in lines if len(fields := line.split(delimiter)) > 1]
         timed = [f for f in rows if is_date(f[0]) or seconds(f[0].strip(' "')) is not None]
         if timed and len(timed) * 2 > len(lines):
-            # Most rows have at least one column more where there is a user; two columns are time and text.
+            # With a user, most rows have at least three columns; two columns are time and text.
             return delimiter, 3 if sum(len(f) > 2 for f in timed) * 2 > len(timed) else 2
     return "", 0
 
@@ -175,16 +177,16 @@ def _parse_plain(source: Source, report: Report) -> Iterator[Comment]:
 
 
 class Repeats:
-    """Knows comments that came before: TikTok sends the last ones again to whoever connects anew.
+    """Detects repeated comments: TikTok sends the last ones again after a reconnect.
 
-    By their ``name`` (their id), or, where the time is TikTok's ``create_time`` in ms, by all that they hold.
+    Compares ids (``name``), or all fields if the time is TikTok's ``create_time`` in ms.
     """
 
     def __init__(self) -> None:
         self._seen: set[int] = set()  # hashes, since ids and texts take more memory than the comments
 
     def seen(self, column: str, *said: str, name: object = None) -> bool:
-        """Whether the same came before; from now on it has."""
+        """Return whether the same comment came before, and remember it."""
         if isinstance(name, str | int) and name:
             key = hash(str(name))
         elif column in ("create_time", "createtime"):
@@ -197,7 +199,7 @@ class Repeats:
 
 
 def comment(time: str, user: str, text: str, report: Report, where: str, *, name: str) -> Iterator[Comment]:
-    """Read a comment whose time stands in a column of this name: seconds, a clock, an epoch or a date."""
+    """Read a comment with its time (seconds, a clock, an epoch or a date) in the named column."""
     if is_date(time):
         time_s = report.date(time, where)
     else:

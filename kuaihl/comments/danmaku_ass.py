@@ -1,4 +1,4 @@
-"""Subtitles made of comments that move over the picture: ASS by Danmaku2ASS, DanmakuFactory and their like."""
+"""Danmaku ASS: comments that move over the picture as subtitles, by Danmaku2ASS, DanmakuFactory and similar tools."""
 
 import re
 from collections.abc import Iterator
@@ -12,9 +12,9 @@ from kuaihl.comments.source import Source
 from kuaihl.records import Comment
 
 _HEADER = re.compile(r"\s*\[Script Info\]", re.IGNORECASE)
-# What the streamer says is ASS as well, but does not move.
+# Transcripts are ASS as well, but do not move.
 _MOVES = re.compile(r"^Dialogue:[^\n]*\\move\(", re.MULTILINE)
-_DRAWING = re.compile(r"\{[^}]*\\p[1-9]")  # faster than to ask pysubs2, which looks at all tags
+_DRAWING = re.compile(r"\{[^}]*\\p[1-9]")  # faster than pysubs2, which parses all tags
 _COLUMNS = ("layer", "start", "end", "style", "name", "marginl", "marginr", "marginv", "effect", "text")
 
 
@@ -32,8 +32,8 @@ def _parse(source: Source, report: Report) -> Iterator[Comment]:
         if not events or name not in ("Format", "Dialogue"):
             continue
         if name == "Format":
-            told = tuple(c.strip().lower() for c in content.split(","))
-            columns = told if "start" in told and told[-1] == "text" else columns
+            names = tuple(c.strip().lower() for c in content.split(","))
+            columns = names if "start" in names and names[-1] == "text" else columns
             continue
         fields = content.split(",", len(columns) - 1)
         if len(fields) < len(columns):

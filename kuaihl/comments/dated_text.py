@@ -1,4 +1,4 @@
-"""Lines of text that begin with a date: Twitch text in UTC, justlog's, and what other loggers write."""
+"""Text lines that begin with a date: Twitch text in UTC, justlog, and other loggers."""
 
 import re
 from collections import Counter
@@ -14,7 +14,7 @@ from kuaihl.records import Comment
 
 _UTC = re.compile(rf"\s*\[(?P<date>{DATE_TIME})(?<=UTC)\] ?(?P<rest>.*)")
 _JUSTLOG = re.compile(rf"\s*\[(?P<date>{DATE_TIME})\] #\S+ (?P<rest>.*)")
-# A tab, comma or bar behind the date would make it a table.
+# A tab, comma or bar after the date would make it a table.
 _DATED = re.compile(rf"\s*\[?(?P<date>{DATE_TIME})\]?:?(?: +- +| +)(?![|+-])(?P<rest>.*)")
 _NICK = re.compile(r"<(?P<user>[^<>]+)> (?P<text>.*)")
 # As in "count:2 [channel] [user] text".
@@ -23,12 +23,12 @@ _ACTION = re.compile("\x01ACTION (.*?)\x01?$")
 
 
 def without_action(text: str) -> str:
-    """Return what is inside IRC's mark of an action ("/me ..."), or the text itself."""
+    """Return the text of an IRC action ("/me ..."), or the text itself."""
     return _ACTION.sub(r"\1", text)
 
 
 def most_lines(head: str, pattern: re.Pattern[str]) -> bool:
-    """Whether more than half of the first lines match a pattern."""
+    """Return whether more than half of the first lines match a pattern."""
     lines = [line for line in head.splitlines()[:40] if line.strip()]
     return sum(bool(pattern.match(line)) for line in lines) * 2 > len(lines)
 
@@ -61,7 +61,7 @@ def _parse(source: Source, report: Report, line_form: re.Pattern[str], zone: tzi
 
 
 def _speaker(line: str, brackets: int) -> tuple[str, str]:
-    """Return who speaks, where it stands in brackets, and the rest of the line."""
+    """Return the author in brackets, and the rest of the line."""
     if nick := _NICK.fullmatch(line):
         return nick["user"], nick["text"]
     user, rest = "", line
@@ -75,7 +75,7 @@ def _speaker(line: str, brackets: int) -> tuple[str, str]:
 
 
 def _brackets(head: str, line_form: re.Pattern[str]) -> int:
-    """Return how many brackets most lines have before the text; the last holds who speaks."""
+    """Return how many brackets most lines have before the text; the last holds the author."""
     counts: Counter[int] = Counter()
     for line in head.splitlines()[:40]:
         if found := line_form.match(line):
@@ -89,7 +89,7 @@ def _parse_utc(source: Source, report: Report) -> Iterator[Comment]:
 
 
 def _parse_justlog(source: Source, report: Report) -> Iterator[Comment]:
-    report.tell("its dates are UTC")
+    report.add_note("dates are in UTC")
     return _parse(source, report, _JUSTLOG, timezone.utc)
 
 

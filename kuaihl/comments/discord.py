@@ -1,4 +1,4 @@
-"""DiscordChatExporter's JSON: messages of a channel, by the wall clock."""
+"""DiscordChatExporter JSON: dated messages of a channel."""
 
 import re
 from collections.abc import Iterator

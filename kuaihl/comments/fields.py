@@ -1,4 +1,4 @@
-"""The fields that all logs have: time, text, and who wrote it."""
+"""Parse the common fields of logs: time, text and user."""
 
 import math
 import re
@@ -12,24 +12,23 @@ KNOWN_BOTS = frozenset(
         "frostytoolsdotcom", "lolrankbot", "streamcaptainbot", "kickbot", "botrix", "mixitupapp", "tipeeebot",
     }
 )  # fmt: skip
-"""Names in lower case of accounts that only programs write from."""
+"""Accounts of bots, in lower case."""
 
 _CLOCK = re.compile(r"([-−])?(?:(\d[\d,]{0,12}):)?(\d{1,4}):([0-5]?\d(?:[.,]\d+)?)")
 _DATE = re.compile(r"\d{4}[-/.年]\d{1,2}[-/.月]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4}\b")
-# Control characters, halves of surrogate pairs, byte order marks, and the invisible tag that chat clients append so as
-# to send the same text twice.
+# Control characters, surrogates, byte order marks, and the invisible tag that chat clients append to repeated texts.
 _NOISE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\U000e0000]+")
 
 
 def clean(text: object) -> str:
-    """Text on one line without control characters; empty where ``text`` is no text."""
+    """Return text on one line without control characters; empty if ``text`` is not a string."""
     if not isinstance(text, str):
         return ""
     return (text if text.isprintable() else _NOISE.sub(" ", text)).strip()
 
 
 def clock_s(text: str) -> float | None:
-    """Seconds of ``[-][h:]mm:ss[.mmm]``; hours may exceed 24. None for anything else."""
+    """Return the seconds of ``[-][h:]mm:ss[.mmm]``; hours may exceed 24. None for anything else."""
     found = _CLOCK.fullmatch(text.strip())
     if not found:
         return None
@@ -39,13 +38,13 @@ def clock_s(text: str) -> float | None:
 
 
 def as_clock(time_s: float) -> str:
-    """Write a time as [-]h:mm:ss, rounded to the second."""
+    """Format a time as [-]h:mm:ss, rounded to the second."""
     minutes, rest = divmod(round(abs(time_s)), 60)
     return f"{'-' if round(time_s) < 0 else ''}{minutes // 60}:{minutes % 60:02}:{rest:02}"
 
 
 def seconds(value: object) -> float | None:
-    """Seconds of a number, of a number in text, or of a clock; None for anything else."""
+    """Return the seconds of a number, a number as text, or a clock; None for anything else."""
     if isinstance(value, bool):
         return None
     if isinstance(value, int | float):
@@ -59,10 +58,10 @@ def seconds(value: object) -> float | None:
 
 
 def is_date(value: object) -> bool:
-    """Whether a text tells a date rather than a time since the start."""
+    """Return whether a text holds a date rather than a time from the start."""
     return isinstance(value, str) and bool(_DATE.search(value))
 
 
 def is_bot(*names: object) -> bool:
-    """Whether one of an author's names is that of a known bot."""
+    """Return whether one of the names is that of a known bot."""
     return any(isinstance(n, str) and n.lower().removeprefix("@") in KNOWN_BOTS for n in names)

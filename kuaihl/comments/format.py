@@ -1,4 +1,4 @@
-"""What a family of formats provides."""
+"""Format of a comment log: its sniffer and parser."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -10,9 +10,9 @@ from kuaihl.records import Comment
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """A format: ``sniff`` knows it by the first characters, ``parse`` yields its comments in any order.
+    """A format: ``sniff`` recognises it by the first characters, ``parse`` yields comments in any order.
 
-    ``entry`` tells a user what one entry of it looks like.
+    ``entry`` shows a user what an entry looks like.
     """
 
     name: str

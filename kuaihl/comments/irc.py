@@ -1,4 +1,4 @@
-"""Raw Twitch IRC, as bots and justlog's raw download keep it: one message a line, with its tags."""
+"""Raw Twitch IRC, as saved by bots and justlog: one message per line, with tags."""
 
 import re
 from collections.abc import Iterator
@@ -31,15 +31,16 @@ def _parse(source: Source, report: Report) -> Iterator[Comment]:
         where = f"line {number}"
         found = _MESSAGE.fullmatch(line)
         if not found:
-            report.damage("lines that are no IRC message", where)
+            report.damage("lines that are not an IRC message", where)
         elif found["command"] not in ("PRIVMSG", "USERNOTICE"):
-            report.skip("messages that are no comments (deletions, joins, states)", where)
+            report.skip("messages other than comments (deletions, joins, states)", where)
         else:
             yield from _comment(found, report, where)
 
 
 def _comment(found: re.Match[str], report: Report, where: str) -> Iterator[Comment]:
-    tags = dict(part.partition("=")[::2] for part in (found["tags"] or "").split(";"))
+    pairs = (part.partition("=") for part in (found["tags"] or "").split(";"))
+    tags: dict[str, str] = {name: value for name, _, value in pairs}
     stamp = seconds(tags.get("tmi-sent-ts") or tags.get("rm-received-ts"))
     if stamp is None:
         report.damage("entries without a readable time", where)

@@ -1,4 +1,4 @@
-"""JSON of flat entries with time, user and text under the usual names: exports of Kick and TikTok, and one's own."""
+"""JSON of flat entries with time, user and text under common names: exports of Kick and TikTok, and custom logs."""
 
 import re
 from collections.abc import Iterator
@@ -31,7 +31,7 @@ def _sniff_lines(head: str) -> bool:
 
 
 def _is_log(text: str) -> bool:
-    """Whether one of the first entries has a time and a text."""
+    """Return whether one of the first entries has a time and a text."""
     return any(map(_is_entry, json_stream.first_objects(text)))
 
 
@@ -54,7 +54,7 @@ def _is_entry(entry: dict[str, Any]) -> bool:
 
 
 def _fields(entry: dict[str, Any]) -> dict[str, Any]:
-    """Return the fields of an entry by their names in lower case, those of envelopes inside it among them."""
+    """Return the fields of an entry by lower-case name, including those of nested envelopes."""
     fields = {name.lower(): value for name, value in entry.items()}
     inner = (fields[name] for name in _ENVELOPES if isinstance(fields.get(name), dict))
     return {**{name.lower(): value for one in inner for name, value in one.items()}, **fields}
@@ -77,7 +77,7 @@ def _comment(entry: dict[str, Any], repeats: Repeats, report: Report, where: str
 
 
 def _name(value: object) -> str:
-    """Return an author's name: text, or an object that holds it under one of the usual names."""
+    """Return the name of an author: text, or an object with it under one of the common names."""
     if isinstance(value, dict):
         inner = {str(key).lower(): content for key, content in value.items()}
         return next((n for name in USERS if (n := clean(inner.get(name)))), "")

@@ -1,7 +1,7 @@
-"""JSON of any size, one entry at a time: entries of a list inside a document, or one entry a line.
+"""Read JSON of any size, one entry at a time: entries of a list in a document, or one entry per line.
 
-The standard decoder does the decoding. It is faster than an event parser here, takes NaN and control characters, and
-can go on behind a damaged entry.
+The standard decoder is faster here than an event parser, accepts NaN and control characters, and allows resuming after
+a damaged entry.
 """
 
 import json
@@ -23,13 +23,13 @@ _MOST_SNIFFED = 20
 
 
 class _Window:
-    """The part of a text that is being looked at; grows at its end, forgets what lies behind."""
+    """A window of a text that grows at its end and forgets what was read."""
 
     def __init__(self, stream: TextIO) -> None:
         self.stream, self.text, self.at = stream, "", 0
 
     def grow(self) -> bool:
-        """Read as much again as is there, so that an entry of any length costs linear time."""
+        """Double the window, so that an entry of any length takes linear time."""
         self.text = self.text[self.at :]
         self.at = 0
         more = self.stream.read(max(CHUNK, len(self.text)))
@@ -37,14 +37,15 @@ class _Window:
         return bool(more)
 
     def pass_gap(self) -> str:
-        """Go to the next character that is neither space nor comma and return it; empty at the end."""
+        """Advance to the next character other than space and comma and return it; empty at the end."""
         while True:
-            self.at = _GAP.match(self.text, self.at).end()
+            gap = _GAP.match(self.text, self.at)
+            self.at = gap.end() if gap else self.at
             if self.at < len(self.text) or not self.grow():
                 return self.text[self.at : self.at + 1]
 
     def find(self, pattern: re.Pattern[str]) -> bool:
-        """Go behind the next match of ``pattern``."""
+        """Advance past the next match of ``pattern``."""
         while not (found := pattern.search(self.text, self.at)):
             self.at = max(self.at, len(self.text) - _LONGEST_KEY)
             if not self.grow():
@@ -53,7 +54,7 @@ class _Window:
         return True
 
     def decode(self) -> Any:
-        """Return the value here, and go behind it; ValueError where there is none, EOFError where it is cut off."""
+        """Return the value here and advance past it; ValueError if there is none, EOFError if it is cut off."""
         while not (found := self._whole()):
             if len(self.text) - self.at > MAX_LINE_CHARS or not self.grow():
                 raise EOFError
@@ -72,7 +73,7 @@ class _Window:
 
 
 def first_objects(text: str) -> Iterator[dict[str, Any]]:
-    """Yield the sound objects with which a text begins, for sniffers; damage is passed over."""
+    """Yield the intact objects at the beginning of a text, for sniffers."""
     at = text.find("{")
     for _ in range(_MOST_SNIFFED):
         if at < 0:
@@ -87,7 +88,7 @@ def first_objects(text: str) -> Iterator[dict[str, Any]]:
 
 
 def value_of(source: Source, key: str) -> Any:
-    """Return the first object in the document that has this key; None where none has, or it is damaged."""
+    """Return the first object in the document with this key; None if there is none or it is damaged."""
     with source.open() as stream:
         window = _Window(stream)
         if not window.find(re.compile(rf'"{key}"\s*:\s*(?=\{{)')):
@@ -108,8 +109,8 @@ def entries(
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield place and content of every object in the list that opens where ``begins`` matches.
 
-    ``is_entry`` tells an entry from the objects inside it, to find the next one behind a damaged one. ``closed_by`` is
-    empty where the objects are in no list and end with the file.
+    ``is_entry`` distinguishes an entry from objects inside it, to find the next one after damage. ``closed_by`` is
+    empty if the objects are not in a list and end with the file.
     """
     with source.open() as stream:
         window = _Window(stream)
@@ -128,16 +129,16 @@ def entries(
                 continue
             if not isinstance(entry, dict) or (lost and not is_entry(entry)):
                 if not lost:
-                    report.damage("list elements that are no objects", f"comment {number}")
+                    report.damage("list elements that are not objects", f"comment {number}")
                 continue
             if lost:
-                report.damage("damaged stretches of JSON", lost)
+                report.damage("damaged parts of JSON", lost)
                 number, lost = number + 1, ""
             yield f"comment {number}", entry
         if lost and attempts >= _MAX_ATTEMPTS:
-            report.damage("damage throughout, the rest of the list is left out", lost)
+            report.damage("too much damage, the rest of the list is left out", lost)
         elif lost:
-            report.damage("the file ends in the middle of its list" if ended else "damaged stretches of JSON", lost)
+            report.damage("the file ends in the middle of its list" if ended else "damaged parts of JSON", lost)
 
 
 def lines(source: Source, report: Report) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -150,4 +151,4 @@ def lines(source: Source, report: Report) -> Iterator[tuple[str, dict[str, Any]]
         if isinstance(entry, dict):
             yield f"line {number}", entry
         else:
-            report.damage("lines that are no JSON object", f"line {number}")
+            report.damage("lines that are not a JSON object", f"line {number}")

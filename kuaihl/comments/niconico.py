@@ -1,4 +1,4 @@
-"""Niconico's XML: comments of a broadcast or a video, timed in hundredths of a second."""
+"""Niconico XML: comments of a broadcast or a video, timed in hundredths of a second."""
 
 import re
 from collections.abc import Iterator
@@ -24,9 +24,9 @@ def _sniff(head: str) -> bool:
 def _parse(source: Source, report: Report) -> Iterator[Comment]:
     early_s = _waiting_s(source.head)
     if early_s is None and not report.start:
-        report.tell("times of a broadcast count from its opening unless the stream's start is given")
+        report.add_note("times count from the opening of the broadcast unless the stream start is given")
     elif early_s:
-        report.tell(f"times count from its start, {early_s:.0f} s after its opening")
+        report.add_note(f"times count from the start of the broadcast, {early_s:.0f} s after its opening")
     for element in elements(source, report, ("chat",)):
         sent = seconds(element.attributes.get("date"))
         if report.start and early_s is None and sent is not None:
@@ -40,7 +40,7 @@ def _parse(source: Source, report: Report) -> Iterator[Comment]:
 
 
 def _waiting_s(head: str) -> float | None:
-    """Return how long a broadcast was open before it started: its times count from the opening; None if untold."""
+    """Return the seconds from the opening of a broadcast, where times are 0, to its start; None if unknown."""
     opened, started = (epoch_s(seconds(head_text(head, tag)) or 0.0) for tag in ("BaseTime", "StartTime"))
     return None if opened is None or started is None else max(started - opened, 0.0)
 

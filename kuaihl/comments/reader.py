@@ -1,6 +1,6 @@
-"""Read comment logs: a log of any format in, comments in order of time out.
+"""Read a comment log of any format into comments in order of time.
 
-A family of formats is a file that offers a ``Format`` for each; ``FORMATS`` here is the sniffing table.
+Each module of this package defines a family of formats; ``FORMATS`` is the sniffing order.
 """
 
 import math
@@ -49,7 +49,7 @@ FORMATS: tuple[Format | Unread, ...] = (
     *dated_text.FORMATS,
     twitch.TEXT,
     danmaku_ass.SUBTITLES,
-    *UNREAD,  # before tables, which much looks like
+    *UNREAD,  # before tables, which many texts resemble
     *recorders.FORMATS,
     niconico.XML,
     bilibili.XML,
@@ -73,27 +73,27 @@ def read(
     stream_start: str | datetime | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> CommentLog:
-    """Read a comment log; its format is found by content.
+    """Read a comment log; the format is detected from its content.
 
-    Comments come in order of time; those from before the recording have a negative one. Damaged parts are left out
-    and reported in ``skipped``.
+    Comments are in order of time; those before the recording have negative times. Damaged parts are left out and
+    reported in ``skipped``.
 
     Parameters
     ----------
     path
-        The log, in any of ``FORMATS`` and any encoding, also packed with gzip.
+        The log, in any of ``FORMATS`` and any encoding, also gzipped.
     offset_s
         Added to every time.
     stream_start
-        When the recording starts, a date with a time and a time zone: needed by logs that tell the time of the day.
+        Date, time and time zone of the start of the recording: required for logs with dates or clock times.
     progress
         Told, for every megabyte of the log, which share is done; what it raises stops the work.
 
     Raises
     ------
     CommentLogError
-        The file is missing, empty, of an unknown format, damaged throughout, or timed by the wall clock with no
-        ``stream_start`` given; the offset is not finite, or the start has no time zone.
+        The file is missing, empty, of unknown format or damaged throughout; its times are dates and ``stream_start``
+        is not given; the offset is not finite, or the start has no time zone.
     """
     if not math.isfinite(offset_s):
         raise CommentLogError(f"The comment offset must be a number of seconds, not {offset_s}.")
@@ -103,17 +103,17 @@ def read(
     comments: list[Comment] = []
     names: dict[str, str] = {}
     for c in found.parse(source, report):
-        user = c.user and names.setdefault(c.user, c.user)  # a name is kept once, however often it writes
+        user = c.user and names.setdefault(c.user, c.user)  # store each name once
         comments.append(Comment(c.time_s + offset_s, c.text, user, c.kind))
         if len(comments) > MAX_COMMENTS:
             raise CommentLogError(f"{source.name}: the log has more than {MAX_COMMENTS:,} comments; cut it up.")
     if not comments and report.damaged:
         raise CommentLogError(_nothing_read(source, found, report))
     if report.start and not report.placed:
-        report.tell("its times count from the start of the recording: the stream's start was not needed")
+        report.add_note("times count from the start of the recording: the stream start was not needed")
     comments.sort(key=lambda c: c.time_s)
     if step_s := batches_s([c.time_s for c in comments]):
-        report.tell(f"its times come in batches about {step_s:.0f} s apart: comments are off by up to that")
+        report.add_note(f"times come in batches about {step_s:.0f} s apart, so comments may be that late")
     name = f"{found.name} ({report.note})" if report.note else found.name
     return CommentLog(name, tuple(comments), report.skipped())
 
@@ -139,10 +139,10 @@ def _nothing_read(source: Source, found: Format, report: Report) -> str:
             f" --stream-start {EXAMPLE} (in Python stream_start=)."
         )
     first = report.skipped()[0]
-    told = (
+    message = (
         f"{source.name} looks like {found.name}, but none of its comments could be read: {first.reason}"
         f" ({first.count}, the first at {first.where})."
     )
     if report.placed and report.start:
-        return f"{told} Is the stream's start right, {report.start.isoformat()}?"
-    return f"{told} Expected: {found.entry}. Other formats that are read: {READ_FORMATS}."
+        return f"{message} Is the stream start right, {report.start.isoformat()}?"
+    return f"{message} Expected: {found.entry}. Other formats that are read: {READ_FORMATS}."

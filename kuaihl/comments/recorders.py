@@ -1,6 +1,6 @@
-"""What recorders of Bilibili and its like save beside a recording: its XML with names, gifts and super chats added.
+"""XML of recorders for Bilibili and similar sites, with names, gifts and super chats.
 
-BililiveRecorder, blrec, biliLive-tools and biliup differ in who is told how, and in their mistakes.
+BililiveRecorder, blrec, biliLive-tools and biliup differ in how they write users, and in their errors.
 """
 
 import html
@@ -18,7 +18,7 @@ from kuaihl.comments.wall_clock import epoch_s
 from kuaihl.comments.xml_stream import Element, elements, head_text
 from kuaihl.records import Comment
 
-_BILIUP = re.compile(r"<i>\s*<[dso]\s|<[so]\s[^>]{0,300}timestamp=")  # nothing about the room before the comments
+_BILIUP = re.compile(r"<i>\s*<[dso]\s|<[so]\s[^>]{0,300}timestamp=")  # no room information before the comments
 _FIRST_TEXTS = re.compile(r"<d\s([^>]*)>([^<]*)</d>")
 _PREFIX = re.compile(r"(?P<user>[^:]{1,40}): (?P<words>.+)", re.DOTALL)
 _GUARDS = {"1": "governor", "2": "admiral", "3": "captain"}
@@ -27,10 +27,10 @@ _PILE, _LARGEST_PILE, _PILE_SPREAD_S = 10, 1000, 5.0
 
 @dataclass(frozen=True, slots=True)
 class _Habits:
-    """What a recorder does to its comments.
+    """How a recorder writes comments.
 
-    ``zero_s`` is the epoch of time 0 where the log tells it; ``escaped`` texts are escaped twice; ``prefixed`` ones
-    begin with the name of who wrote them, which is nowhere else.
+    ``zero_s`` is the epoch of time 0, if known; ``escaped`` texts are escaped twice; ``prefixed`` texts begin with
+    the name of the author, which is nowhere else.
     """
 
     zero_s: float | None = None
@@ -65,8 +65,8 @@ def _parse_blrec(source: Source, report: Report) -> Iterator[Comment]:
 
 
 def _parse_tools(source: Source, report: Report) -> Iterator[Comment]:
-    told = seconds(head_text(source.head, "video_start_time"))
-    return _comments(source, report, _Habits(zero_s=None if told is None else epoch_s(told)))
+    value = seconds(head_text(source.head, "video_start_time"))
+    return _comments(source, report, _Habits(zero_s=None if value is None else epoch_s(value)))
 
 
 def _comments(source: Source, report: Report, habits: _Habits) -> Iterator[Comment]:
@@ -77,15 +77,15 @@ def _comments(source: Source, report: Report, habits: _Habits) -> Iterator[Comme
 
 
 def _time_s(element: Element, report: Report, habits: _Habits) -> float | None:
-    told = seconds(element.attributes.get("ts") or element.attributes.get("p", "").partition(",")[0])
-    if habits.zero_s is not None and told is not None:
+    value = seconds(element.attributes.get("ts") or element.attributes.get("p", "").partition(",")[0])
+    if habits.zero_s is not None and value is not None:
         stamp = seconds(element.attributes.get("timestamp"))
-        if told == 0 and stamp is not None:  # biliLive-tools puts what was sent before the recording at 0
+        if value == 0 and stamp is not None:  # biliLive-tools puts comments before the recording at 0
             sent_s = epoch_s(stamp)
-            told = told if sent_s is None else min(sent_s - habits.zero_s, 0.0)
-        elif abs(told) > MAX_TIME_S and (sent_s := epoch_s(told)):  # its offshoots tell gifts by the wall clock
-            told = sent_s - habits.zero_s
-    return report.time(told, element.where)
+            value = value if sent_s is None else min(sent_s - habits.zero_s, 0.0)
+        elif abs(value) > MAX_TIME_S and (sent_s := epoch_s(value)):  # forks write gifts with epochs
+            value = sent_s - habits.zero_s
+    return report.time(value, element.where)
 
 
 def _comment(element: Element, time_s: float, report: Report, habits: _Habits) -> Iterator[Comment]:
@@ -117,9 +117,9 @@ def _words(element: Element, report: Report) -> str | None:
 
 
 def _without_piles(found: Iterable[Element], report: Report) -> Iterator[Element]:
-    """Leave out what was sent while the recorder was cut off: it all bears the time at which the recording went on."""
+    """Leave out comments from an interruption: all have the time at which the recording resumed."""
     for time, together in groupby(found, key=lambda element: element.attributes.get("p", "").partition(",")[0]):
-        if seconds(time) == 0:  # what was sent before the recording
+        if seconds(time) == 0:  # sent before the recording
             yield from together
         else:
             yield from _unless_piled(together, report)
@@ -144,7 +144,7 @@ def _sent_s(element: Element) -> float | None:
 
 
 def _parse_biliup(source: Source, report: Report) -> Iterator[Comment]:
-    """Read biliup's: gifts and super chats bear an epoch, which the first comment with both times ties to the rest."""
+    """Read the XML of biliup: gifts and super chats have epochs; a comment with both times links them to the rest."""
     zero_s: float | None = None
     waiting: list[Element] = []
     for element in elements(source, report, ("d", "s")):
@@ -162,7 +162,7 @@ def _parse_biliup(source: Source, report: Report) -> Iterator[Comment]:
             for earlier in waiting:
                 yield from _present(earlier, zero_s, report)
             waiting = []
-        if words:
+        if time_s is not None and words:
             yield Comment(time_s, words, clean(element.attributes.get("user")) or None)
     for element in waiting:
         yield from _present(element, None, report)

@@ -10,23 +10,23 @@ from kuaihl.errors import CommentLogError
 from kuaihl.records import Comment, CommentLog, Segment, Skipped
 
 KINDS = ("message", "command", "paid", "gift", "bot", "notice")
-"""What an entry of a log can be; a command is a message to a bot, such as ``!drops``."""
+"""Kinds of entries; a command is a message to a bot, such as ``!drops``."""
 COUNTED = ("message", "command", "paid")
-"""What counts unless told otherwise, and what models have learned from."""
+"""Kinds that count by default, and that models were trained on."""
 
 _COMMAND = re.compile(r"![A-Za-z]")
 
 
 def select_kinds(log: CommentLog, kinds: Collection[str] = COUNTED) -> CommentLog:
-    """Keep the entries of some ``KINDS``, all of which then count as text; what is left out is told in ``skipped``.
+    """Keep the entries of some ``KINDS``, all of which then count as text; report the others in ``skipped``.
 
     Raises
     ------
     CommentLogError
-        There is no such kind.
+        A kind is unknown.
     """
     if unknown := sorted(set(kinds) - set(KINDS)):
-        raise CommentLogError(f"A comment cannot be of the kind {unknown[0]!r}: kinds are {', '.join(KINDS)}.")
+        raise CommentLogError(f"Unknown kind of comment {unknown[0]!r}: use {', '.join(KINDS)}.")
     kept, left = [], Counter()
     for comment in log.comments:
         kind = _kind(comment)
@@ -46,19 +46,19 @@ _TEXT_KINDS = frozenset({"message", "paid"})
 
 
 def is_text(comment: Comment) -> bool:
-    """Whether a viewer said it: messages and paid messages; not bots, gifts and notices."""
+    """Return whether a viewer wrote it: messages and paid messages, not bots, gifts and notices."""
     return comment.kind in _TEXT_KINDS
 
 
 def text_comments(comments: Iterable[Comment]) -> list[Comment]:
-    """Only those comments that count as text."""
+    """Return the comments that count as text."""
     return [c for c in comments if is_text(c)]
 
 
 def by_segment(comments: Iterable[Comment], segments: Sequence[Segment]) -> list[list[Comment]]:
     """Return the comments of each segment in order of time; ``start_s <= time_s < end_s``.
 
-    Comments outside all segments are left out: ``outside`` tells how many.
+    Comments outside all segments are left out; ``outside`` counts them.
     """
     starts = [s.start_s for s in segments]
     found: list[list[Comment]] = [[] for _ in segments]

@@ -1,4 +1,4 @@
-"""Open a comment log as a stream of text: unpack gzip, find the encoding, keep the beginning for the sniffers."""
+"""Open a comment log as a text stream: unpack gzip, detect the encoding, keep the beginning for sniffers."""
 
 import codecs
 import io
@@ -54,7 +54,7 @@ _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 
 
 class _Chunks(io.RawIOBase):
-    """A file that is read from an iterator of bytes."""
+    """A binary file object over an iterator of bytes."""
 
     def __init__(self, chunks: Generator[bytes, None, None]) -> None:
         self._chunks = chunks
@@ -85,9 +85,9 @@ Progress = Callable[[float], None]
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A comment log that is text: where it is, its encoding, and its first ``HEAD_CHARS`` characters.
+    """A text comment log: its path, encoding, and first ``HEAD_CHARS`` characters.
 
-    ``progress`` is told which share of the file was read whenever it is.
+    ``progress`` reports the fraction of the file that was read.
     """
 
     path: Path
@@ -101,12 +101,12 @@ class Source:
         return self.path.name
 
     def open(self) -> io.TextIOWrapper:
-        """Text from the beginning; characters that cannot be decoded are U+FFFD."""
+        """Open the text from the beginning; characters that cannot be decoded become U+FFFD."""
         binary = io.BufferedReader(_Chunks(_unpacked(self.path, Report(), self.progress)), CHUNK)
         return io.TextIOWrapper(binary, encoding=self.encoding, errors="replace")
 
     def lines(self, report: Report) -> Iterator[tuple[int, str]]:
-        """Lines that are not blank, with their numbers from 1."""
+        """Yield the number, from 1, and text of each non-blank line."""
         with self.open() as stream:
             number, long = 0, False
             while line := stream.readline(MAX_LINE_CHARS):
@@ -120,9 +120,9 @@ class Source:
 
 
 def open_source(path: str | Path, report: Report, progress: Progress | None = None) -> Source:
-    """Look through a file once: it must be text. What cannot be decoded goes into ``report``.
+    """Check that a file is text and detect its encoding; what cannot be decoded goes into ``report``.
 
-    ``progress`` is told of this first half of reading a log, and of the second by the source.
+    ``progress`` covers this first half of reading a log; the source reports the second.
 
     Raises
     ------
@@ -145,7 +145,7 @@ def open_source(path: str | Path, report: Report, progress: Progress | None = No
 
 
 def _unpacked(path: Path, report: Report, progress: Progress | None) -> Generator[bytes, None, None]:
-    """Yield the bytes of a file, through gzip where it is packed."""
+    """Yield the bytes of a file, decompressed if it is gzipped."""
     with path.open("rb") as file:
         size = max(os.fstat(file.fileno()).st_size, 1)
         packed = file.read(len(_GZIP)) == _GZIP
@@ -157,7 +157,7 @@ def _unpacked(path: Path, report: Report, progress: Progress | None) -> Generato
 
 
 def _gunzip(file: BinaryIO, name: str, report: Report) -> Iterator[bytes]:
-    """Yield the contents of all members; what lies before damage is kept, unlike by the gzip module."""
+    """Yield the contents of all members; unlike the gzip module, keep what lies before damage."""
     size, packed = 0, file.read(_PACKED_CHUNK)
     member = zlib.decompressobj(wbits=31)
     while True:
@@ -215,7 +215,7 @@ def _find_encoding(path: Path, report: Report, progress: Progress | None) -> str
     if not where:
         return encoding
     if encoding == "utf-8" and (other := _guess(first, window)):
-        report.tell(f"read as {other}")
+        report.add_note(f"read as {other}")
         return other
     report.damage(f"characters that are not {encoding.upper()}, shown as \ufffd", where, count=bad)
     return encoding
@@ -228,7 +228,7 @@ def _with_end(first: bytes, chunks: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def _guess(first: bytes, window: bytes) -> str | None:
-    """Another encoding for bytes that are not UTF-8; None where they are UTF-8 with a few errors."""
+    """Return another encoding for bytes that are not UTF-8; None if they are UTF-8 with a few errors."""
     read = window.decode("utf-8", "replace")
     foreign = len(re.findall("[^\x00-\x7f]", read))
     bad = read.count("\ufffd")

@@ -1,4 +1,4 @@
-"""A comment log in a few numbers, and how its rate rose and fell."""
+"""Statistics of a comment log, and its rate over time."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -14,10 +14,10 @@ PLAIN_BLOCKS = ".:-=+*#@"
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What was understood of a log.
+    """Statistics of a log.
 
-    ``inside`` are in the recording, if its length is known. ``rate`` counts the comments in equal bins of ``bin_s``
-    seconds from ``rate_start_s`` on: over the recording if any is in it, else over the log.
+    ``inside`` counts comments within the recording, if its length is known. ``rate`` counts comments in bins of
+    ``bin_s`` seconds from ``rate_start_s``: over the recording if any is inside it, else over the log.
     """
 
     format: str
@@ -39,7 +39,7 @@ class Summary:
 
 
 def summarize(log: CommentLog, *, bins: int, duration_s: float | None = None) -> Summary:
-    """Summarize a log, with the ``duration_s`` of its recording where that is known."""
+    """Summarize a log; ``duration_s`` is the length of its recording, if known."""
     times = [c.time_s for c in log.comments]
     start_s, stop_s = ends(times) if times else (0.0, 0.0)
     inside = None if duration_s is None else sum(0 <= time_s < duration_s for time_s in times)

@@ -1,4 +1,4 @@
-"""Whether a log fits its recording; where it does not, which offset would make it fit."""
+"""Check whether a log fits its recording by length, and propose an offset if it does not."""
 
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
@@ -24,14 +24,14 @@ _HOURS_OFF = "That is a whole number of hours off: a wrong time zone?"
 
 @dataclass(frozen=True, slots=True)
 class Mismatch:
-    """What does not fit, in words, and the seconds to add to every time that may mend it (None: no offset does)."""
+    """What does not fit, and the seconds to add to every time that may correct it (None: no offset does)."""
 
-    told: str
+    message: str
     offset_s: float | None
 
 
 def ends(times: Sequence[float]) -> tuple[float, float]:
-    """Return the first and last of sorted times, but for strays: up to 1 % that a silence of 10 min sets apart."""
+    """Return the first and last of sorted times without outliers: up to 1 %, separated by 10 min of silence."""
     few = int(len(times) * _STRAY_SHARE)
     first = max((i for i in range(1, few + 1) if times[i] - times[i - 1] > _SILENCE_S), default=0)
     last = max((i for i in range(1, few + 1) if times[-i] - times[-i - 1] > _SILENCE_S), default=0)
@@ -39,9 +39,9 @@ def ends(times: Sequence[float]) -> tuple[float, float]:
 
 
 def batches_s(times: Sequence[float]) -> float | None:
-    """Return how far apart the batches are in which sorted times come; None where they come one by one.
+    """Return the step in seconds if sorted times come in batches, else None.
 
-    Chats that were polled have such times, and logs that tell no seconds.
+    Polled chats have such times, and logs without seconds.
     """
     distinct = sorted(set(times))
     if len(distinct) < _FEWEST_BATCHES or len(times) < _BATCH * len(distinct):
@@ -51,11 +51,11 @@ def batches_s(times: Sequence[float]) -> float | None:
 
 
 def mismatch(comments: Iterable[Comment], duration_s: float) -> Mismatch | None:
-    """Compare the span of a log with the length of its recording; None where all is well.
+    """Compare the span of a log with the length of its recording; return None if they fit.
 
-    All is well if no more than ``OUTSIDE_SHARE`` of the comments lie outside the recording. Otherwise:
+    They fit if at most ``OUTSIDE_SHARE`` of the comments lie outside the recording. Otherwise:
 
-    1. Times that fit if they are divided by 1000 are milliseconds; no offset mends that.
+    1. Times that fit when divided by 1000 are milliseconds; no offset corrects that.
     2. A log no longer than the recording is moved into it: by whole hours if there is a choice of less than half an
        hour that holds one, since that is what a wrong time zone makes, and else so that it begins with the recording.
     3. A longer one that is mostly inside, or begins or ends with the recording, has lost a part of its recording: if
@@ -69,19 +69,19 @@ def mismatch(comments: Iterable[Comment], duration_s: float) -> Mismatch | None:
     share = (early + late) / len(times)
     first_s, last_s = ends(times)
     length_s, slack_s = last_s - first_s, max(_SLACK_S, _SLACK_SHARE * duration_s)
-    told = (
+    text = (
         f"{share:.0%} of the comments are outside the recording, which is {as_clock(duration_s)} long: they run from"
         f" {as_clock(first_s)} to {as_clock(last_s)}."
     )
     if length_s > _LONGER_IN_MS * duration_s and -slack_s <= first_s / 1000 and last_s / 1000 <= duration_s + slack_s:
-        return Mismatch(f"{told} These look like milliseconds: name their column time_ms.", None)
+        return Mismatch(f"{text} These look like milliseconds: name their column time_ms.", None)
     if length_s <= duration_s + slack_s:
-        return _moved(told, -first_s, duration_s - last_s, slack_s, open_early=0 < early < len(times) and not late)
-    return _longer(told, first_s, last_s, duration_s, slack_s, begins_before=early > late, mostly_inside=share <= 0.5)
+        return _moved(text, -first_s, duration_s - last_s, slack_s, open_early=0 < early < len(times) and not late)
+    return _longer(text, first_s, last_s, duration_s, slack_s, begins_before=early > late, mostly_inside=share <= 0.5)
 
 
 def _longer(
-    told: str,
+    text: str,
     first_s: float,
     last_s: float,
     duration_s: float,
@@ -90,37 +90,37 @@ def _longer(
     begins_before: bool,
     mostly_inside: bool,
 ) -> Mismatch:
-    """Tell what may have happened to a log that is longer than its recording."""
+    """Describe what may have happened to a log that is longer than its recording."""
     if not mostly_inside and min(abs(first_s), abs(last_s - duration_s)) > slack_s:
         hours = round(-first_s / _HOUR_S)
         if hours and abs(first_s + hours * _HOUR_S) <= slack_s:
-            return Mismatch(f"{told} {_HOURS_OFF}", hours * _HOUR_S)
-        return Mismatch(f"{told} It may be meant to begin with the recording.", _whole(-first_s))
+            return Mismatch(f"{text} {_HOURS_OFF}", hours * _HOUR_S)
+        return Mismatch(f"{text} It may be meant to begin with the recording.", _whole(-first_s))
     longer = f"The log is {as_clock(last_s - first_s - duration_s)} longer than the recording."
     if begins_before:
         return Mismatch(
-            f"{told} {longer} If the chat was open before, nothing is wrong; if both began together, it must be moved.",
+            f"{text} {longer} If the chat was open before, nothing is wrong; if both began together, it must be moved.",
             _whole(-first_s),
         )
     return Mismatch(
-        f"{told} {longer} If the recording lacks its end, nothing is wrong; if it lacks its beginning, the log must be"
+        f"{text} {longer} If the recording lacks its end, nothing is wrong; if it lacks its beginning, the log must be"
         " moved.",
         _whole(duration_s - last_s),
     )
 
 
-def _moved(told: str, starts_s: float, stops_s: float, slack_s: float, *, open_early: bool) -> Mismatch:
-    """Choose among the offsets that put the log inside, from that of equal starts to that of equal ends."""
+def _moved(text: str, starts_s: float, stops_s: float, slack_s: float, *, open_early: bool) -> Mismatch:
+    """Choose an offset that puts the log inside, between equal starts and equal ends."""
     low_s, high_s = sorted((starts_s, stops_s))
     hours = round((low_s + high_s) / 2 / _HOUR_S)
     if hours and high_s - low_s <= _KNOWN_TO_S and low_s - slack_s <= hours * _HOUR_S <= high_s + slack_s:
-        return Mismatch(f"{told} {_HOURS_OFF}", hours * _HOUR_S)
+        return Mismatch(f"{text} {_HOURS_OFF}", hours * _HOUR_S)
     if open_early:
-        told += " If the chat was open before, nothing is wrong."
+        text += " If the chat was open before, nothing is wrong."
     free = f"; anything up to {as_clock(stops_s)} keeps them inside" if abs(stops_s - starts_s) > _SLACK_S else ""
-    return Mismatch(f"{told} Moved by {as_clock(starts_s)} they begin with it{free}.", _whole(starts_s))
+    return Mismatch(f"{text} Moved by {as_clock(starts_s)} they begin with it{free}.", _whole(starts_s))
 
 
 def _whole(seconds: float) -> float:
-    """Round: nobody knows it more exactly."""
+    """Round to whole seconds."""
     return float(round(seconds))

@@ -1,4 +1,4 @@
-"""Twitch: the JSON and the text that TwitchDownloader saves, with times from the start of the VOD."""
+"""TwitchDownloader JSON and text, with times from the start of the VOD."""
 
 import re
 from collections.abc import Iterator
@@ -34,7 +34,7 @@ def _parse_json(source: Source, report: Report) -> Iterator[Comment]:
     start_s = seconds((video or {}).get("start")) or 0.0
     start_s = start_s if 0 < start_s < MAX_TIME_S else 0.0
     if start_s:
-        report.tell(f"trimmed: times count from {as_clock(start_s)} of the VOD")
+        report.add_note(f"trimmed: times count from {as_clock(start_s)} of the VOD")
     for where, entry in json_stream.entries(
         source,
         report,
@@ -57,7 +57,7 @@ def _parse_json(source: Source, report: Report) -> Iterator[Comment]:
 
 
 def _list_of(head: str) -> re.Pattern[str]:
-    """Return where the comments begin: in a document's list, in a bare list, or, as Twitch sends them, in none."""
+    """Return where the comments begin: in a list of a document, in a bare list, or without a list."""
     if head.lstrip().startswith("["):
         return _BARE_LIST
     time = head.find('"content_offset_seconds"')
@@ -104,7 +104,7 @@ def _parse_text(source: Source, report: Report) -> Iterator[Comment]:
 
 
 def said(time_s: float, line: str, report: Report, where: str) -> Iterator[Comment]:
-    """Read ``user: text``, as it stands behind the time in logs of Twitch; notices by the system have no user."""
+    """Read ``user: text`` after the time in Twitch logs; system notices have no user."""
     author = _AUTHOR.fullmatch(line)
     user, text = (clean(author["user"]), clean(author["body"])) if author else ("", clean(line))
     if not text:

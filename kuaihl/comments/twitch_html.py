@@ -1,4 +1,4 @@
-"""TwitchDownloader's HTML: a page with a <pre> for each comment, or the same made small by other tools."""
+"""TwitchDownloader HTML: a page with a <pre> for each comment, or a minified version of it."""
 
 import re
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from kuaihl.comments.source import CHUNK, MAX_LINE_CHARS, Source
 from kuaihl.comments.twitch import said
 from kuaihl.records import Comment
 
-# The page's style, with the emotes in it, may be longer than what a sniffer sees.
+# The style sheet with its emotes may be longer than what a sniffer sees.
 _PAGE = re.compile(r"\s*<(?:!doctype html|html)\b", re.IGNORECASE)
 _OPENING = re.compile(r"<pre\b[^>]{0,200}\bclass\s*=\s*[\"']?(?:comment-root|cr)\b")
 _END = "</pre>"
@@ -66,20 +66,20 @@ def _comment(piece: str, report: Report, where: str) -> Iterator[Comment]:
         report.damage("broken elements", where)
         return
     before, user, after = _parts(root)
-    told = _TIME.match(before)
-    if not told:
+    time = _TIME.match(before)
+    if not time:
         report.damage("comments that do not begin with [h:mm:ss]", where)
         return
-    time_s = report.date(told[1], where) if is_date(told[1]) else report.time(clock_s(told[1]), where)
+    time_s = report.date(time[1], where) if is_date(time[1]) else report.time(clock_s(time[1]), where)
     if time_s is None:
         return
     double = _DOUBLE_NAME.fullmatch(user)
     line = f"{double['shown'] if double else user}: {after.removeprefix(':').lstrip()}"
-    yield from said(time_s, line if user else before[told.end() :].strip(), report, where)
+    yield from said(time_s, line if user else before[time.end() :].strip(), report, where)
 
 
 def _parts(root: html.HtmlElement) -> tuple[str, str, str]:
-    """Return the text before the author, the author, and the text behind, with emotes by their titles."""
+    """Return the text before the author, the author, and the text after, with emotes as their titles."""
     user = ""
     for element in list(root.iter(etree.Element)):
         classes = (element.get("class") or "").split()

@@ -1,4 +1,4 @@
-"""Formats that are recognised so as to say why they are refused."""
+"""Formats that are recognised in order to explain why they are refused."""
 
 import re
 from dataclasses import dataclass
@@ -6,14 +6,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Unread:
-    """A format by what its first characters hold, and why it is refused."""
+    """A format, recognised by its first characters, and the reason why it is refused."""
 
     name: str
     pattern: re.Pattern[str]
     why: str
 
     def sniff(self, head: str) -> bool:
-        """Know the format by the first characters of a log."""
+        """Return whether the first characters of a log show this format."""
         return bool(self.pattern.search(head))
 
 
@@ -21,7 +21,7 @@ UNREAD = (
     Unread(
         "a subtitle file",
         re.compile(r"\A\s*(?:WEBVTT|\[Script Info\]|\d+\s+\d+:\d\d:\d\d,\d+ -->)"),
-        "if it holds what the streamer says, give it as the transcript",
+        "if it is a transcript of the stream, use it as the transcript",
     ),
 )
 """Known, and no comment logs."""

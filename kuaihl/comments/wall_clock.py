@@ -1,4 +1,4 @@
-"""Times by the wall clock: the dates and epochs that logs tell, and the start of the stream that places them."""
+"""Wall-clock times: dates and epochs in logs, and the start of the stream that they are relative to."""
 
 import re
 from datetime import datetime, timedelta, timezone
@@ -20,12 +20,12 @@ _PARTS = re.compile(
 LIVE_YEARS = range(1998, 2255)
 """No stream was live outside these; further away, reckoning with time zones leaves the calendar."""
 
-# In seconds no epoch of a live stream is outside these; in other units it is a power of a thousand larger.
+# Epochs of live streams in seconds lie between these; other units are larger by powers of 1000.
 _EARLIEST_S, _LATEST_S = 9e8, 9e9
 
 
 def read_date(text: str) -> datetime | None:
-    """Return the moment that a date with a time tells, without zone if it names none; None if it is no such date."""
+    """Parse a date with a time, without zone if it has none; None if it is not such a date."""
     found = _PARTS.fullmatch(text.strip())
     if not found:
         return None
@@ -48,30 +48,26 @@ def _zone(name: str | None) -> timezone | None:
 
 
 def epoch_s(value: float) -> float | None:
-    """Seconds since 1970 of a number that tells them in s, ms, µs or ns; None for what is no date in any of them."""
+    """Return the seconds since 1970 of an epoch in s, ms, µs or ns; None if it is no plausible date in any of them."""
     return next((s for unit in (1.0, 1e-3, 1e-6, 1e-9) if _EARLIEST_S <= (s := value * unit) < _LATEST_S), None)
 
 
 def read_start(start: str | datetime) -> datetime:
-    """Return when the stream starts, with a time zone.
+    """Parse the start of the stream, with a time zone.
 
     Raises
     ------
     CommentLogError
-        It is no date with a time, or has no time zone.
+        It is not a date with a time, or has no time zone.
     """
-    told = read_date(start) if isinstance(start, str) else start
-    if told is None or told.year not in LIVE_YEARS:
-        raise CommentLogError(
-            f"The stream's start must be a date, a time and a time zone, as in {EXAMPLE}: not {start}."
-        )
-    if told.tzinfo is None:
-        raise CommentLogError(
-            f"The stream's start, {start}, has no time zone: add the one of that clock, as in {EXAMPLE}, or Z for UTC."
-        )
-    return told
+    value = read_date(start) if isinstance(start, str) else start
+    if value is None or value.year not in LIVE_YEARS:
+        raise CommentLogError(f"The stream start must be a date, a time and a time zone, as in {EXAMPLE}, not {start}.")
+    if value.tzinfo is None:
+        raise CommentLogError(f"The stream start {start} has no time zone: add it, as in {EXAMPLE}, or Z for UTC.")
+    return value
 
 
 def zone_name(moment: datetime) -> str:
-    """Return a moment's time zone as +02:00."""
+    """Return the time zone of a moment as +02:00."""
     return moment.isoformat()[-6:]

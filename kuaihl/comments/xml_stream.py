@@ -1,7 +1,7 @@
-"""XML of any size, one element at a time.
+"""Read XML of any size, one element at a time.
 
-The file is read in pieces of whole elements, and each piece by a strict parser: recorders leave files without an end,
-or with broken elements, behind which a recovering parser over the whole file loses the rest.
+The file is read in pieces of whole elements, each with a strict parser: recorders leave files without an end or with
+broken elements, after which a recovering parser over the whole file would lose the rest.
 """
 
 import html
@@ -32,13 +32,13 @@ class Element:
 
 
 def elements(source: Source, report: Report, tags: tuple[str, ...]) -> Iterator[Element]:
-    """Yield every element with one of these tags, wherever it stands; broken ones are counted."""
+    """Yield every element with one of these tags at any depth; broken ones are counted."""
     for number, (tag, attributes, text) in enumerate(_contents(source, report, tags), 1):
         yield Element(tag, attributes, text, f"element {number} (<{tag}>)")
 
 
 def head_text(head: str, tag: str) -> str:
-    """Return the text of the first element of this name at the beginning of a log; empty where there is none."""
+    """Return the text of the first element with this name at the beginning of a log; empty if there is none."""
     found = re.search(rf"<{tag}>([^<]{{0,200}})</{tag}>", head)
     return html.unescape(found[1]).strip() if found else ""
 
@@ -58,17 +58,17 @@ def _contents(source: Source, report: Report, tags: tuple[str, ...]) -> Iterator
             yield from _repaired(piece, line, report, opening, whole)
             continue
         for element in root.iter(*tags):
-            yield element.tag, element.attrib, element.text or ""
+            yield str(element.tag), dict(element.attrib), str(element.text or "")
 
 
 def _pieces(source: Source, report: Report, opening: re.Pattern[str]) -> Iterator[tuple[str, int]]:
-    """Cut the document into pieces of about ``CHUNK`` characters that begin with an element; yield them by line."""
+    """Cut the document into pieces of about ``CHUNK`` characters that begin with an element; yield line and piece."""
     buffer, line = "", 1
     with source.open() as stream:
         while chunk := stream.read(CHUNK):
             sound, removed = _CONTROL.subn("", chunk)
             if removed:
-                report.damage("control characters, taken out", f"line {line}", count=removed)
+                report.damage("control characters, removed", f"line {line}", count=removed)
             buffer += sound
             starts = [found.start() for found in opening.finditer(buffer)]
             if starts and starts[-1]:
@@ -86,7 +86,7 @@ def _pieces(source: Source, report: Report, opening: re.Pattern[str]) -> Iterato
 def _repaired(
     piece: str, line: int, report: Report, opening: re.Pattern[str], whole: re.Pattern[str]
 ) -> Iterator[tuple[str, Mapping[str, str], str]]:
-    """Take a piece that is no good XML apart, element by element."""
+    """Parse a malformed piece element by element."""
     starts = [found.start() for found in opening.finditer(piece)]
     for start, end in zip(starts, [*starts[1:], len(piece)], strict=True):
         found = whole.match(piece[start:end])

@@ -1,4 +1,4 @@
-"""YouTube: the .live_chat.json that yt-dlp saves, one JSON object a line."""
+"""YouTube: .live_chat.json of yt-dlp, one JSON object per line."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -14,7 +14,7 @@ _KINDS = {
     "liveChatTextMessageRenderer": "message",
     "liveChatPaidMessageRenderer": "paid",
     "liveChatPaidStickerRenderer": "gift",
-    "liveChatMembershipItemRenderer": "message",  # a milestone with a member's own words; a notice without
+    "liveChatMembershipItemRenderer": "message",  # with a message by the member; otherwise a notice
     "liveChatSponsorshipsGiftPurchaseAnnouncementRenderer": "gift",
     "liveChatSponsorshipsGiftRedemptionAnnouncementRenderer": "gift",
     "liveChatDonationAnnouncementRenderer": "gift",
@@ -39,12 +39,12 @@ def _parse(source: Source, report: Report) -> Iterator[Comment]:
     for where, line in json_stream.lines(source, report):
         replay = line.get("replayChatItemAction")
         actions = replay.get("actions") if isinstance(replay, dict) else None
-        if not isinstance(actions, list):
-            report.skip("lines that are no chat actions", where)
+        if not isinstance(replay, dict) or not isinstance(actions, list):
+            report.skip("lines that are not chat actions", where)
             continue
         live = bool(line.get("isLive"))
         if live and not report.start:
-            report.tell("captured live: times count from the start of the capture unless that of the stream is given")
+            report.add_note("live capture: times count from its start unless the stream start is given")
         offset = replay.get("videoOffsetTimeMsec", line.get("videoOffsetTimeMsec"))
         for action in actions:
             found = _item(action, report, where)
@@ -57,7 +57,7 @@ def _parse(source: Source, report: Report) -> Iterator[Comment]:
                     report.skip("repeats of a comment", where)
                     continue
                 seen.add(hash(name))
-            if live and report.start:  # the capture's start, where its times have their 0, need not be the stream's
+            if live and report.start:  # the capture need not start with the stream
                 time_s = report.epoch(seconds(item.get("timestampUsec")), where)
             else:
                 time_s = report.time(_time_s(item, offset), where)
@@ -66,9 +66,9 @@ def _parse(source: Source, report: Report) -> Iterator[Comment]:
 
 
 def _item(action: object, report: Report, where: str) -> tuple[str, dict[str, Any]] | None:
-    """Return what an action adds to the chat: the name of its renderer, and its content."""
+    """Return the item that an action adds to the chat: renderer name and content."""
     if not isinstance(action, dict):
-        report.damage("actions that are no objects", where)
+        report.damage("actions that are not objects", where)
         return None
     if "addLiveChatTickerItemAction" in action:
         report.skip("ticker items, which repeat what was paid for", where)
@@ -76,7 +76,7 @@ def _item(action: object, report: Report, where: str) -> tuple[str, dict[str, An
     added, replaced = action.get("addChatItemAction"), action.get("replaceChatItemAction")
     if isinstance(added, dict):
         item = added.get("item")
-    elif isinstance(replaced, dict):  # a comment that had been held back for review
+    elif isinstance(replaced, dict):  # a comment that was held for review
         item = replaced.get("replacementItem")
     else:
         report.skip("actions other than comments (deletions, banners, polls)", where)
@@ -94,9 +94,9 @@ def _item(action: object, report: Report, where: str) -> tuple[str, dict[str, An
 
 
 def _time_s(item: dict[str, Any], offset_ms: object) -> float | None:
-    """Seconds from the start of the stream.
+    """Return the seconds from the start of the stream.
 
-    A replay puts everything from before the stream at 0, and tells its time only in ``timestampText``.
+    A replay puts everything before the stream at 0; the true time is only in ``timestampText``.
     """
     time_s = seconds(offset_ms)
     shown = item.get("timestampText")
@@ -125,7 +125,7 @@ def _comment(time_s: float, name: str, item: dict[str, Any], report: Report, whe
 
 
 def _text(value: object) -> str:
-    """Return the text of YouTube's ways to write one: plain, or runs of text and emoji."""
+    """Return the text of a message: plain, or runs of text and emoji."""
     if not isinstance(value, dict):
         return ""
     plain = value.get("simpleText") or value.get("content")

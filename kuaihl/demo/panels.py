@@ -139,6 +139,6 @@ def timing_html(check: LogCheck, *, offset_s: float) -> str:
     """Return what a comment log contains, and whether it fits its recording when moved by ``offset_s``."""
     texts = [f"{check.summary.comments:,} comments, {check.summary.inside or 0:,} of them in the recording."]
     if check.mismatch:
-        texts.append(check.mismatch.told)
-    texts.append(lag_text(check.lag, given_s=offset_s))
+        texts.append(check.mismatch.message)
+    texts.append(lag_text(check.lag, current_s=offset_s))
     return "".join(f"<p>{escape(text)}</p>" for text in texts)

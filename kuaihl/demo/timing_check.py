@@ -99,7 +99,7 @@ class TimingCheck:
         from kuaihl.plots.offset import plot_offset
         from kuaihl.sync import BIN_S, comment_rate
 
-        moved: LogCheck = check.moved(offset_s or 0.0)
+        moved: LogCheck = check.shifted(offset_s or 0.0)
         level_db, figure = moved.level_db, None
         if level_db is not None and len(level_db):
             times_s = [comment.time_s for comment in select_kinds(moved.log, counted).comments]
@@ -114,4 +114,4 @@ class TimingCheck:
     def better_offset(self, check: Any, offset_s: float | None) -> float:
         """Return the suggested offset, or the current one if it fits."""
         offset_s = offset_s or 0.0
-        return offset_s + ((check and check.moved(offset_s).better_s) or 0.0)
+        return offset_s + ((check and check.shifted(offset_s).suggested_offset_s) or 0.0)

@@ -63,7 +63,7 @@ def segment_features(
     chat: ChatActivity | None = None,
     progress: Progress = SILENT,
 ) -> SegmentFeatures:
-    """Measure chat and speech of consecutive segments, and put them beside their encoded pictures and text.
+    """Measure chat and speech of consecutive segments, and combine them with encoded pictures and text.
 
     Parameters
     ----------

@@ -117,7 +117,7 @@ class TextEncoder:
         return TextFeatures(*(None if choice is None else next(parts) for choice in choices))
 
     def _tokenize(self, texts: Collection[str], *, limit: int) -> list[list[int]]:
-        """Cut texts into word pieces. A "[SEP]" that somebody typed is five characters, not a separator."""
+        """Cut texts into word pieces. A "[SEP]" in a text is five characters, not a separator."""
         if not texts:
             return []
         batch = self.tokenizer(

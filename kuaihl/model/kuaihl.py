@@ -98,6 +98,11 @@ class KuaiHL(
     see `kuaihl.model.inputs.build_inputs`.
     """
 
+    chat_mean: Tensor
+    chat_std: Tensor
+    speech_mean: Tensor
+    speech_std: Tensor
+
     def __init__(self, config: KuaiHLConfig) -> None:
         super().__init__()
         self.config = config

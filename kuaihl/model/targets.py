@@ -22,11 +22,12 @@ def check_sources(config: KuaiHLConfig, name: str | None, available: Collection[
     """
     target = config.targets[config.target_index(name)]
     needed = sources_of(target)
-    if used := tuple(source for source in needed if source in available):
-        return used
-    raise NothingToPredictFromError(
-        f"There is nothing to predict {target.name} from, which takes {' or '.join(needed)}."
-    )
+    used: tuple[Source, ...] = tuple(source for source in needed if source in available)
+    if not used:
+        raise NothingToPredictFromError(
+            f"There is nothing to predict {target.name} from, which takes {' or '.join(needed)}."
+        )
+    return used
 
 
 def streamers_of(config: KuaiHLConfig, name: str | None) -> tuple[str, ...]:

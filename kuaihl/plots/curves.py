@@ -26,7 +26,7 @@ from kuaihl.plots.style import (
     time_axis,
     wrap,
 )
-from kuaihl.records import SEGMENT_S, Highlight, Prediction, SegmentPrediction
+from kuaihl.records import SEGMENT_S, Highlight, Prediction, ReactionCurve, SegmentPrediction
 
 CHAT_SPIKE = 2.0
 """A segment is a spike from this many standard deviations above the comments before it."""
@@ -58,7 +58,11 @@ def plot_curve(
     """
     rows = 2 if prediction.modalities.comments else 1
     figure = make_subplots(
-        rows=rows, shared_xaxes=True, vertical_spacing=0.07, row_heights=[0.72, 0.28] if rows == 2 else None
+        rows=rows,
+        shared_xaxes=True,
+        vertical_spacing=0.07,
+        row_heights=[0.72, 0.28] if rows == 2 else None,
+        specs=[[{"secondary_y": True}]] + [[{}]] * (rows - 1),
     )
     segments = [s.segment for s in prediction.segments]
     middles = dates((s.start_s + s.end_s) / 2 for s in segments)
@@ -89,6 +93,8 @@ def plot_curve(
             row=1,
             col=1,
         )
+    if prediction.reaction is not None and not live:
+        _add_reaction(figure, prediction.reaction, dark=dark)
     _add_next_score(figure, prediction, middles, scores, live=live)
     for highlight in prediction.highlights:
         _add_highlight(figure, highlight)
@@ -103,7 +109,9 @@ def plot_curve(
     figure.update_xaxes(time_axis(end_s * 1.02), range=dates([0.0, end_s * 1.02]))
     figure.update_xaxes(title="time in the recording", row=rows, col=1)
     score_range = (0.0, 1.0) if live else _range([*scores, *measured, prediction.next_score])
-    figure.update_yaxes(title=f"predicted {name}", range=score_range, tickformat=".1~%", row=1)
+    figure.update_yaxes(
+        title=f"predicted {name}", range=score_range, tickformat=".1~%", row=1, col=1, secondary_y=False
+    )
     top = style(
         figure,
         title="" if live else f"Predicted {name} of {prediction.recording.name}",
@@ -115,6 +123,23 @@ def plot_curve(
     figure.update_layout(height=height, hovermode="x", margin_t=above, margin_b=96)
     legend = {"orientation": "h", "x": 0, "xref": "container", "y": 0, "yref": "container", "yanchor": "bottom"}
     return figure.update_layout(legend=legend | {"font": {"size": 11}})
+
+
+def _add_reaction(figure: go.Figure, reaction: ReactionCurve, *, dark: bool) -> None:
+    """Plot the reaction on an axis of its own, without a scale: its unit means nothing to a reader."""
+    figure.add_scatter(
+        x=dates((i + 0.5) * reaction.bin_s for i in range(len(reaction.scores))),
+        y=reaction.scores,
+        name="reaction of the chat" + (" (too little chat)" if reaction.too_little else ""),
+        mode="lines",
+        line={"color": GREEN, "width": 1.2},
+        opacity=0.8 if dark else 0.7,
+        hoverinfo="skip",
+        row=1,
+        col=1,
+        secondary_y=True,
+    )
+    figure.update_yaxes(showgrid=False, showticklabels=False, zeroline=False, row=1, col=1, secondary_y=True)
 
 
 def _range(scores: Sequence[float]) -> tuple[float, float]:

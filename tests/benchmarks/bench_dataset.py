@@ -27,7 +27,8 @@ from kuaihl.model.config import PRESETS
 from kuaihl.model.kuaihl import KuaiHL
 from tests.fixtures.small_dataset import write_room
 from train.dataset import DatasetInfo, Segments, Windows, write_info
-from train.evaluate import rooms_of, score
+from train.scoring import score
+from train.splits import select_rooms
 
 PAPER_SEGMENTS, PAPER_ROOMS = 2_320_080, 17_897
 STREAMERS = 2_000
@@ -118,7 +119,7 @@ def main(segments: int = PAPER_SEGMENTS, batches: int = 2_000, folder: Path | No
         print(f"memory map: {sum(f.stat().st_size for f in place.rglob('*.arrow')) / 2**30:.2f} GiB")
         with watched("opened again"):
             data = Segments(place)
-        rooms = rooms_of(data, "train")
+        rooms = select_rooms(data, "train")
         config = replace(PRESETS["compact"], streamers=tuple(sorted({room.streamer for room in rooms})))
         windows = Windows(data, rooms, config)
         with watched(f"{batches} random batches of {BATCH} of {len(windows)} windows"):
@@ -128,7 +129,7 @@ def main(segments: int = PAPER_SEGMENTS, batches: int = 2_000, folder: Path | No
                 windows.__getitems__(order[start : start + BATCH])
             print(f"{batches / (time.perf_counter() - began):.0f} batches/s")
         narrow = KuaiHL(replace(config, dim=16, heads=2, perceiver_layers=1, decoder_layers=1)).eval()
-        validation = rooms_of(data, "validation")
+        validation = select_rooms(data, "validation")
         with watched(f"swept over {len(validation)} validation rooms"):
             score(narrow, data, validation)
     finally:

@@ -26,7 +26,7 @@ from tests.fixtures.small_dataset import TEXTS, write_room
 from train import fit
 from train.dataset import DatasetInfo, Segments, Windows, write_info
 from train.hints import Learner
-from train.mixture import Part
+from train.mixture import TrainingSet
 
 ROOMS, SEGMENTS = 10, 200
 STEPS, WARM_UP = 12, 3
@@ -68,7 +68,7 @@ class Trainer:
         (segments,) = map(Segments, config.dataset)
         self._config = config
         self._accelerator = Accelerator(cpu=True)
-        self.model = fit.build(config, [Part(segments, segments.rooms, [])])
+        self.model = fit.build_model(config, [TrainingSet(segments, segments.rooms, [])])
         self._learner = Learner(self.model).train()
         self._windows = Windows(segments, segments.rooms, self.model.config)
         self._optimizer = torch.optim.AdamW(self.model.parameters(), lr=1e-4, fused=True)
@@ -76,7 +76,7 @@ class Trainer:
 
     def step(self) -> None:
         with record_function(LOADING):
-            (batch,) = self._windows.__getitems__(self._rng.integers(len(self._windows), size=self._config.batch))
+            (batch,) = self._windows.__getitems__(self._rng.integers(len(self._windows), size=self._config.batch_size))
         fit.take_step(self._learner, self._optimizer, batch, self._config, self._accelerator)
 
 

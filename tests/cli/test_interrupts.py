@@ -1,4 +1,4 @@
-"""Ctrl-C is Ctrl-C wherever it comes, and never taken for damage."""
+"""Ctrl-C during reading is KeyboardInterrupt, not a damaged file."""
 
 import json
 import random
@@ -20,7 +20,7 @@ TRIALS = 60
 
 @pytest.fixture
 def alarmed() -> Iterator[None]:
-    """A timer does what Ctrl-C does; within torch's own `no_grad` it may leave gradients off, for all tests after."""
+    """Let a timer act like Ctrl-C. An interrupt within torch's `no_grad` may leave gradients off for later tests."""
     before = signal.signal(signal.SIGALRM, signal.default_int_handler)
     yield
     signal.signal(signal.SIGALRM, before)
@@ -28,14 +28,14 @@ def alarmed() -> Iterator[None]:
 
 
 def interrupt(work: Callable[[], object]) -> int:
-    """Do some work over and over, each time interrupted at another moment of it; returns how often that was felt."""
+    """Do some work repeatedly, interrupted at random moments; return how many interrupts were raised."""
     work()
     began = time.perf_counter()
     work()
-    takes_s, moments, felt = time.perf_counter() - began, random.Random(0), 0
+    duration_s, moments, raised = time.perf_counter() - began, random.Random(0), 0
     for _ in range(TRIALS):
-        felt += is_interrupted(work, after_s=moments.uniform(1e-5, takes_s))
-    return felt
+        raised += is_interrupted(work, after_s=moments.uniform(1e-5, duration_s))
+    return raised
 
 
 def is_interrupted(work: Callable[[], object], *, after_s: float) -> bool:

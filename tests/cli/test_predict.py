@@ -10,7 +10,6 @@ import sys
 import threading
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from kuaihl.cli.console import span_text
@@ -19,9 +18,9 @@ from kuaihl.errors import CheckpointError, RecordingError
 from kuaihl.features.embeddings import SOURCES
 from kuaihl.highlights import HighlightOptions
 from kuaihl.media.recording import open_recording
-from kuaihl.predictor import DEFAULT_CHECKPOINT
+from kuaihl.predictor import DEFAULT_CHECKPOINT, STAGES
 from kuaihl.records import Highlight
-from tests.fixtures import videos
+from tests.conftest import COMMENTS_PER_SEGMENT
 from tests.fixtures.stub_predictor import NAMES, WRITTEN, stand_in
 
 cli = importlib.import_module("kuaihl.cli.main")
@@ -112,14 +111,14 @@ def test_the_summary_fits_the_terminal_and_shows_what_matters(predictor, capsys,
     assert f"{sum(s.comments for s in prediction.segments)} comments" in labelled["inputs"]
     assert "unknown" in labelled["streamer"]
     assert "3,000 simulated rooms" in labelled["checkpoint"]
-    assert labelled["forecast"].startswith(f"{prediction.next_score:.1%}")
+    assert labelled["forecast"].startswith(f"LVTR {prediction.next_score:.1%}")
     assert labelled["skipped"].startswith("3 × ")
     assert "66 × real time" in labelled["time"]
     assert f"stream-kuaihl: {WRITTEN}" in " ".join(out.split())
-    row = next(line for line in lines if line.startswith("1 ")).split()
+    first = next(i for i, line in enumerate(lines) if line.startswith(" 1  "))
     spoken = prediction.segments[int(best.start_s // 30)].speech
-    assert row[1:3] == [span_text(best.start_s, best.end_s), f"{best.score:.1%}"]
-    assert row[3:6] == spoken.split()[:3]
+    assert lines[first] == f" 1  {span_text(best.start_s, best.end_s)}  {best.strength}: {best.why}"
+    assert lines[first + 1].split()[:3] == f"“{spoken}".split()[:3]
 
 
 def test_predict_cuts_clips_and_names_those_that_begin_early(predictor, capsys, monkeypatch):
@@ -179,7 +178,7 @@ def test_summary_without_highlights_or_pictures(predictor, capsys):
     text = capsys.readouterr().out
     assert "0:11:47, mp4, aac\n" in text
     assert "inputs         speech\n" in text
-    assert "no highlights" in text
+    assert "nothing stands out" in text
 
 
 def test_control_characters_are_not_printed(predictor, capsys):
@@ -195,7 +194,7 @@ def test_progress_is_named_on_a_terminal_and_cleared(predictor, monkeypatch):
     monkeypatch.setattr(sys, "stderr", terminal)
     assert cli.run(["predict", "stream.mp4"]) == 0
     shown = terminal.getvalue()
-    places = [shown.index(stage) for stage in ("loading", "opening", "listening", "looking", "reading", "predicting")]
+    places = [shown.index(stage) for stage in ("loading", *STAGES)]
     assert places == sorted(places)
     assert " 50%" in shown
     assert shown.split("\r")[-1].strip() == ""
@@ -216,64 +215,46 @@ def test_ctrl_c_leaves_nothing(predictor, capsys):
     assert not Path("results").exists()
 
 
-def test_a_bug_is_not_a_mistake(predictor):
+def test_a_bug_is_not_a_user_error(predictor):
     predictor.outcome = ZeroDivisionError()
     with pytest.raises(ZeroDivisionError):
         cli.run(["predict", "stream.mp4"])
 
 
-@pytest.fixture(scope="module")
-def recording(tmp_path_factory):
-    """A recording of 100 s, so four segments, whose pictures brighten and whose sound is a tone."""
-
-    def draw(time_s):
-        return np.full((96, 128, 3), round(40 + time_s), np.uint8)
-
-    folder = tmp_path_factory.mktemp("recording")
-    videos.write_recording(folder / "short.mp4", duration_s=100.0, fps=5, draw=draw)
-    comments = [f"{second},user{second % 3},comment {second}" for second in (1, 2, 31, 95)]
-    (folder / "chat.csv").write_text("\n".join(["time,user,text", *comments, "400,late,too late"]))
-    return folder / "short.mp4"
-
-
-def test_real_command_on_a_short_recording(recording, tmp_path):
-    out = tmp_path / "results"
-    command = [sys.executable, "-m", "kuaihl", "predict", str(recording), "--out", str(out)]
-    command += ["--comments", str(recording.with_name("chat.csv"))]
-    done = subprocess.run(command, capture_output=True, encoding="utf-8", check=False)
+def test_real_command_on_a_short_recording(short_recording, short_log, tmp_path):
+    command = [sys.executable, "-m", "kuaihl", "predict", str(short_recording), "--comments", str(short_log)]
+    done = subprocess.run([*command, "--out", str(tmp_path)], capture_output=True, encoding="utf-8", check=False)
     assert done.stderr == ""
     assert done.returncode == 0
-    assert "pictures, speech, 4 comments" in done.stdout
-    assert sorted(path.name for path in out.iterdir()) == NAMES
-    document = json.loads((out / "prediction.json").read_text(encoding="utf-8"))
-    assert [s["comments"] for s in document["segments"]] == [2, 1, 0, 1]
-    assert document["segments"][-1]["end_s"] == pytest.approx(100, abs=0.3)
+    assert "pictures, speech, 7 comments" in done.stdout
+    assert sorted(path.name for path in tmp_path.iterdir()) == NAMES
+    document = json.loads((tmp_path / "prediction.json").read_text(encoding="utf-8"))
+    assert [s["comments"] for s in document["segments"]] == COMMENTS_PER_SEGMENT
+    assert document["segments"][-1]["end_s"] == pytest.approx(140, abs=0.3)
     assert document["segments"][0]["score"] is None
-    assert all(0 < s["score"] < 1 for s in document["segments"][1:])
-    assert 0 < document["next_score"] < 1
-    assert {(i, j) for i, j in document["alignment"]["path"]} >= {(0, 0), (3, 3)}
-    assert sum(skipped["count"] for skipped in document["skipped"]) == 1
-    assert list(document["timings_s"]) == ["opening", "listening", "looking", "reading", "predicting"]
+    assert all(0 < s["score"] < 1 for s in [*document["segments"][1:], {"score": document["next_score"]}])
+    assert {(i, j) for i, j in document["alignment"]["path"]} >= {(0, 0), (4, 4)}
+    assert list(document["timings_s"]) == list(STAGES)
 
 
-@pytest.mark.skipif(os.name == "nt", reason="pseudo-terminals are POSIX's")
-def test_real_ctrl_c_on_a_terminal(recording, tmp_path):
+@pytest.mark.skipif(os.name == "nt", reason="needs pseudo-terminals")
+def test_real_ctrl_c_on_a_terminal(short_recording, tmp_path):
     import fcntl
     import struct
     import termios
 
     ours, theirs = os.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
-    command = [sys.executable, "-m", "kuaihl", "predict", str(recording), "--out", str(tmp_path / "results")]
+    command = [sys.executable, "-m", "kuaihl", "predict", str(short_recording), "--out", str(tmp_path / "results")]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=theirs, start_new_session=True) as process:
         os.close(theirs)
         deadline = threading.Timer(120, process.kill)
         deadline.start()
         shown = b""
-        while b"listening" not in shown:
+        while STAGES[1].encode() not in shown:
             shown += os.read(ours, 1000)
-        os.killpg(process.pid, signal.SIGINT)  # as a terminal does, to children too
-        with contextlib.suppress(OSError):  # how Linux says that the other side is closed
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does, also to children
+        with contextlib.suppress(OSError):  # Linux raises it when the other side is closed
             while more := os.read(ours, 1000):
                 shown += more
         deadline.cancel()

@@ -35,6 +35,7 @@ def test_the_command_prints_segments_until_nobody_reads(tmp_path: Path) -> None:
     path = write_recording(tmp_path / "a.mkv", duration_s=72.0, fps=2, size=(160, 90))
     (log := tmp_path / "chat.txt").write_text("[0:00:01] Ann: hi\n")
     command = [sys.executable, "-m", "kuaihl", "watch", str(path), "--comments", str(log), "--until-idle-s", "1"]
+    command += ["--sources", "pictures", "comments"]
     done = subprocess.run(
         [*command, "--out", str(tmp_path / "lines.jsonl")], capture_output=True, text=True, cwd=ROOT, check=True
     )

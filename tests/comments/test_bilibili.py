@@ -90,7 +90,7 @@ def test_damage_costs_only_its_element(log):
     ]
     assert {s.reason: (s.count, s.where) for s in read(path).skipped} == {
         "broken elements": (3, "line 3"),
-        "control characters, taken out": (2, "line 1"),
+        "control characters, removed": (2, "line 1"),
         "entries without a readable time": (2, "element 5 (<d>)"),
         "comments without text": (1, "element 7 (<d>)"),
     }

@@ -75,7 +75,7 @@ def test_bad_times_are_counted(log):
     assert [c.time_s for c in result.comments] == [1.0]
     assert {s.reason: (s.count, s.where) for s in result.skipped} == {
         "times that are not finite": (1, "line 3"),
-        "times by the wall clock, not from the start of the recording": (2, "line 4"),
+        "wall-clock times instead of times from the start of the recording": (2, "line 4"),
         "entries without a readable time": (2, "line 5"),
         "comments without text": (1, "line 7"),
         "rows that do not have 3 columns": (1, "line 8"),
@@ -122,7 +122,7 @@ def test_repeats_are_known_by_the_id_of_the_message(log):
 
 
 def test_dates_that_can_be_two_are_not_guessed(log):
-    with pytest.raises(CommentLogError, match="year first"):
+    with pytest.raises(CommentLogError, match="begin with the year"):
         read(log("author,message,date\nAnn,hi,03/04/2025 17:45\n"), stream_start="2025-03-31T11:45:00+02:00")
 
 

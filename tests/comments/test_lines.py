@@ -34,7 +34,7 @@ def test_justlog_is_utc_and_says_so(log):
     lines = "[2024-05-1 18:00:01] #chan ann: hi\n[2024-05-1 18:00:02] #chan bo has been timed out for 600 seconds\n"
     lines += "[2024-05-1 18:00:03] #chan ann gifted a Tier 1 sub to bo!\n"
     result = read(log(lines), stream_start=START)
-    assert result.format == "justlog (its dates are UTC)"
+    assert result.format == "justlog (dates are in UTC)"
     assert [(t, kind) for t, _, _, kind in told(result)] == [(1.0, "message"), (2.0, "notice"), (3.0, "gift")]
 
 
@@ -82,9 +82,9 @@ def test_raw_irc(log):
         (6.0, "bo", "thank you", "message"),
     ]
     assert {s.reason: s.count for s in result.skipped} == {
-        "messages that are no comments (deletions, joins, states)": 2,
+        "messages other than comments (deletions, joins, states)": 2,
         "entries without a readable time": 1,
-        "lines that are no IRC message": 1,
+        "lines that are not an IRC message": 1,
     }
 
 
@@ -164,4 +164,4 @@ def test_chatterino_without_a_day_is_next_to_the_start(log):
         result = read(path, stream_start=start)
         first = -1.0 if start.endswith("59+02:00") else -3.0
         assert [c.time_s for c in result.comments] == [first, first + 5]
-        assert "names no day" in result.format
+        assert "no date in the log" in result.format

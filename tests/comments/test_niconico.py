@@ -18,7 +18,7 @@ def test_video_or_thread(log):
             + "</packet>"
         )
     )
-    assert result.format.startswith("Niconico XML (times of a broadcast count from its opening")
+    assert result.format.startswith("Niconico XML (times count from the opening")
     assert [(c.time_s, c.user, c.text, c.kind) for c in result.comments] == [
         (-1.0, "u1", "w&w", "message"),
         (3.0, "u1", "/nicoad {}", "gift"),

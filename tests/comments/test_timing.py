@@ -37,7 +37,7 @@ def test_whole_hours_are_found_exactly(hours, length_s):
     found = mismatch(moved(chat(5, length_s - 5), hours * HOUR), length_s)
     assert found is not None
     assert found.offset_s == -hours * HOUR
-    assert "time zone" in found.told
+    assert "time zone" in found.message
 
 
 @pytest.mark.parametrize("shift_s", [-7000.0, 700.0, 5000.0, 47_111.0])
@@ -54,15 +54,15 @@ def test_a_part_of_a_stream_with_the_times_of_the_whole():
     found = mismatch(chat(7385, 7385 + 600), 620.0)
     assert found is not None
     assert found.offset_s == pytest.approx(-7385, abs=15)
-    assert "100% of the comments are outside the recording, which is 0:10:20 long" in found.told
-    assert "from 2:03:0" in found.told
+    assert "100% of the comments are outside the recording, which is 0:10:20 long" in found.message
+    assert "from 2:03:0" in found.message
 
 
 def test_a_recording_that_lacks_its_beginning_or_its_end():
     found = mismatch(chat(0, 2 * HOUR), 1.5 * HOUR)
     assert found is not None
     assert found.offset_s == pytest.approx(-1800, abs=30)  # both end together
-    assert "If the recording lacks its end, nothing is wrong; if it lacks its beginning" in found.told
+    assert "If the recording lacks its end, nothing is wrong; if it lacks its beginning" in found.message
 
 
 @pytest.mark.parametrize("recording_s", [600.0, 1800.0])
@@ -70,40 +70,40 @@ def test_a_short_part_of_a_recording_whose_log_is_whole(recording_s):
     """To begin with the recording, as it does, is nothing to propose."""
     found = mismatch(chat(0, 2 * HOUR), recording_s)
     assert found is not None
-    assert "If the recording lacks its end, nothing is wrong; if it lacks its beginning" in found.told
+    assert "If the recording lacks its end, nothing is wrong; if it lacks its beginning" in found.message
     assert found.offset_s == pytest.approx(recording_s - 2 * HOUR, abs=30)
     found = mismatch(chat(recording_s - 2 * HOUR, recording_s), recording_s)
     assert found is not None
-    assert "If the chat was open before, nothing is wrong" in found.told
+    assert "If the chat was open before, nothing is wrong" in found.message
 
 
 def test_a_wrong_time_zone_of_a_log_that_is_longer():
     found = mismatch(moved(chat(40, 2200), -2 * HOUR), 745.0)
     assert found is not None
     assert found.offset_s == 2 * HOUR
-    assert "time zone" in found.told
+    assert "time zone" in found.message
 
 
 def test_a_chat_that_was_open_before():
     found = mismatch(chat(-1200, 2 * HOUR), 2 * HOUR)
     assert found is not None
     assert found.offset_s == pytest.approx(1200, abs=30)
-    assert "If the chat was open before, nothing is wrong" in found.told
+    assert "If the chat was open before, nothing is wrong" in found.message
 
 
 def test_longer_and_elsewhere():
     found = mismatch(chat(8.3 * HOUR, 11 * HOUR), HOUR)
     assert found is not None
     assert found.offset_s == pytest.approx(-8.3 * HOUR, abs=30)
-    assert "meant to begin with the recording" in found.told
+    assert "meant to begin with the recording" in found.message
 
 
 def test_milliseconds_taken_for_seconds():
     found = mismatch([Comment(c.time_s * 1000, c.text) for c in chat(0, 2 * HOUR)], 2 * HOUR)
     assert found is not None
     assert found.offset_s is None
-    assert "milliseconds" in found.told
-    assert "time_ms" in found.told
+    assert "milliseconds" in found.message
+    assert "time_ms" in found.message
 
 
 def test_strays_do_not_count_as_ends():

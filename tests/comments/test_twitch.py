@@ -105,7 +105,7 @@ def test_damaged_entries_are_counted(log):
     assert counts["entries without a readable time"] == (2, "comment 5")
     assert counts["comments without text"] == (2, "comment 8")
     assert counts["comments without a message"] == (1, "comment 10")
-    assert counts["list elements that are no objects"] == (2, "comment 11")
+    assert counts["list elements that are not objects"] == (2, "comment 11")
     assert sum(s.count for s in result.skipped) == 11
 
 
@@ -131,7 +131,7 @@ def test_files_made_to_be_slow_are_given_up(log):
     result = read(log(document(entry(1))[: -len("]}")] + ', {"a' + '},{"' * 200_000))
     assert [c.time_s for c in result.comments] == [1.0]
     assert [(s.reason, s.count, s.where) for s in result.skipped] == [
-        ("damage throughout, the rest of the list is left out", 1, "comment 2")
+        ("too much damage, the rest of the list is left out", 1, "comment 2")
     ]
 
 

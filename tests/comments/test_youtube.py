@@ -99,7 +99,7 @@ def test_what_is_left_out_is_counted(log):
         "notes by YouTube": (1, "line 5"),
         "items of an unknown kind (aNewRenderer)": (1, "line 6"),
         "actions other than comments (deletions, banners, polls)": (1, "line 7"),
-        "lines that are no JSON object": (2, "line 8"),
+        "lines that are not a JSON object": (2, "line 8"),
         "entries without a readable time": (1, "line 9"),
         "comments without text": (1, "line 10"),
     }
@@ -108,7 +108,7 @@ def test_what_is_left_out_is_counted(log):
 def test_live_capture_says_what_its_zero_is(log):
     result = read(log(line("-2500", said("a", "hi"), isLive=True)))
     assert [c.time_s for c in result.comments] == [-2.5]
-    assert "start of the capture" in result.format
+    assert "live capture" in result.format
 
 
 def test_live_capture_is_placed_by_the_start_of_the_stream(log):

@@ -1,4 +1,4 @@
-"""The perceiver's shortcut for one query against PyTorch's attention, which it stands for."""
+"""The shortcut of the perceiver for one query against the attention of PyTorch."""
 
 import pytest
 import torch

@@ -30,5 +30,5 @@ def test_a_target_is_predicted_from_what_it_was_trained_with() -> None:
 def test_streamers_are_those_of_the_target_where_the_checkpoint_tells_them_apart() -> None:
     assert streamers_of(CONFIG, None) == ("1", "Ann")
     assert streamers_of(CONFIG, "participation") == (), "it was trained without"
-    told = replace(CONFIG, targets=(Target("participation", "real chat", streamers=("1",)),))
-    assert streamers_of(told, "participation") == ("1",)
+    config = replace(CONFIG, targets=(Target("participation", "real chat", streamers=("1",)),))
+    assert streamers_of(config, "participation") == ("1",)

@@ -1,4 +1,4 @@
-"""The dataset on disk: what was written is read, windows and their masks are right."""
+"""The dataset on disk: what was written is read, and windows and their masks are right."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -13,170 +13,168 @@ from kuaihl.features.chat import CHAT_COLUMNS
 from kuaihl.features.embeddings import SOURCES
 from kuaihl.model.config import PRESETS, Target
 from kuaihl.model.kuaihl import KuaiHL
-from tests.fixtures.small_dataset import INFO, LENGTHS, write_dataset
-from train.dataset import BLANK, Batch, Segments, Windows
+from tests.fixtures.small_dataset import HINTED, LENGTHS
+from train.dataset import BLANK, Batch, Room, Segments, Windows
 
 CONFIG = replace(PRESETS["debug"], picture_dim=8, text_dim=6, streamers=("streamer 0", "streamer 1"))
+TOKENS = {"pictures": "pictures", "speech": "speech_activity", "comments": "chat_activity"}
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("dataset")
-    write_dataset(path)
-    return path
+def segments(rooms: Path) -> Segments:
+    return Segments(rooms)
 
 
-@pytest.fixture(scope="module")
-def segments(folder: Path) -> Segments:
-    return Segments(folder)
-
-
-def windows(segments: Segments, *, dropout: float = 0.0, seed: int = 0) -> Windows:
-    rooms = [r for r in segments.rooms if r.split == "train"]
+def open_windows(segments: Segments, *, dropout: float = 0.0, seed: int = 0) -> Windows:
+    rooms = [room for room in segments.rooms if room.split == "train"]
     return Windows(segments, rooms, CONFIG, streamer_dropout=dropout, modality_dropout=dropout, seed=seed)
 
 
-def batch(given: Windows, indices: list[int]) -> Batch:
-    (got,) = given.__getitems__(indices)
-    return got
+def read_batch(windows: Windows, indices: list[int]) -> Batch:
+    (batch,) = windows.__getitems__(indices)
+    return batch
 
 
-def test_rooms_and_columns(folder: Path, segments: Segments) -> None:
-    assert segments.info == INFO
-    assert {r.name: r.stop - r.start for r in segments.rooms} == LENGTHS
+def find_room(segments: Segments, name: str) -> Room:
+    return next(room for room in segments.rooms if room.name == name)
+
+
+def stack_masks(batch: Batch, *sources: str) -> torch.Tensor:
+    return torch.stack([batch.features.mask(TOKENS[source]) for source in sources])
+
+
+def test_rooms_and_columns(rooms: Path, segments: Segments) -> None:
+    assert segments.info == HINTED
+    assert {room.name: room.stop - room.start for room in segments.rooms} == LENGTHS
     for room in segments.rooms:
-        table = pq.read_table(folder / "rooms" / f"{room.name}.parquet")
+        table = pq.read_table(rooms / "rooms" / f"{room.name}.parquet")
         rows = np.array(table["pictures"].to_pylist(), dtype=np.float16)
         np.testing.assert_array_equal(segments.array("pictures", room.start, room.stop), rows)
         np.testing.assert_array_equal(segments.column("index", room), np.arange(len(rows)))
 
 
-def test_every_window_once_with_the_next_label(folder: Path, segments: Segments) -> None:
-    given = windows(segments)
-    assert len(given) == sum(n - 1 for name, n in LENGTHS.items() if name.startswith("train"))
-    tables = {r.name: pq.read_table(folder / "rooms" / f"{r.name}.parquet").to_pydict() for r in segments.rooms}
+def test_every_window_once_with_the_next_label(rooms: Path, segments: Segments) -> None:
+    windows = open_windows(segments)
+    names = [name for name in LENGTHS if name.startswith("train")]
+    assert len(windows) == sum(LENGTHS[name] - 1 for name in names)
     index = 0
-    for name in (n for n in LENGTHS if n.startswith("train")):
+    for name in names:
+        rows = pq.read_table(rooms / "rooms" / f"{name}.parquet").to_pydict()
         for end in range(LENGTHS[name] - 1):
-            got = batch(given, [index])
+            batch = read_batch(windows, [index])
             start = max(0, end + 1 - CONFIG.window)
             length = end + 1 - start
-            rows = tables[name]
-            assert got.valid[0].tolist() == [True] * length + [False] * (CONFIG.window - length)
-            assert got.labelled[0, :length].tolist() == rows["valid"][start + 1 : end + 2]
-            expected = torch.tensor(rows["label"][start + 1 : end + 2])
-            torch.testing.assert_close(got.label[0, :length], expected.nan_to_num())
+            assert batch.segment_mask[0].tolist() == [True] * length + [False] * (CONFIG.window - length)
+            assert batch.label_mask[0, :length].tolist() == rows["valid"][start + 1 : end + 2]
+            labels = torch.tensor(rows["label"][start + 1 : end + 2]).nan_to_num()
+            torch.testing.assert_close(batch.label[0, :length], labels)
             activity = torch.tensor(rows["activity"][start : end + 1])
-            torch.testing.assert_close(got.features.chat_activity[0, :length], activity[:, : len(CHAT_COLUMNS)])
-            assert not got.labelled[0, length:].any()
-            assert not got.features.mask("pictures")[0, length:].any()
+            torch.testing.assert_close(batch.features.chat_activity[0, :length], activity[:, : len(CHAT_COLUMNS)])
+            assert not batch.label_mask[0, length:].any()
+            assert not batch.features.mask("pictures")[0, length:].any()
             index += 1
 
 
-def test_text_is_of_what_is_present(folder: Path, segments: Segments) -> None:
+def test_text_is_of_what_is_present(segments: Segments) -> None:
     for name, column in (("train-0", "text_both"), ("train-1", "text_comments"), ("train-2", "text_speech")):
-        room = next(r for r in segments.rooms if r.name == name)
-        rows = np.array(pq.read_table(folder / "rooms" / f"{name}.parquet")[column].to_pylist(), dtype=np.float16)
-        np.testing.assert_array_equal(segments.features(room, streamer=0).text[0], rows)
+        room = find_room(segments, name)
+        text = segments.features(room, streamer=0).text[0]
+        np.testing.assert_array_equal(text, segments.array(column, room.start, room.stop))
     room = segments.rooms[-1]
-    alone = segments.features(room, streamer=0, excluded=["comments"])
-    np.testing.assert_array_equal(alone.text[0], segments.array("text_speech", room.start, room.stop))
-    assert not alone.mask("chat_activity").any()
+    features = segments.features(room, streamer=0, excluded=["comments"])
+    np.testing.assert_array_equal(features.text[0], segments.array("text_speech", room.start, room.stop))
+    assert not features.mask("chat_activity").any()
 
 
-def test_speech_alone_is_there_where_speech_is(segments: Segments) -> None:
-    deaf, whole = (next(r for r in segments.rooms if r.name == name) for name in ("train-1", "train-0"))
-    speech_text = segments.array("text_speech", whole.start, whole.stop)
+def test_the_text_of_speech_is_there_where_speech_is(segments: Segments) -> None:
+    silent, room = find_room(segments, "train-1"), find_room(segments, "train-0")
     for excluded in ([], ["comments"]):
-        found = segments.features(whole, streamer=0, excluded=excluded)
-        np.testing.assert_array_equal(found.speech_text[0], speech_text)
-    assert segments.array("text_speech", deaf.start, deaf.stop).any()
-    assert not segments.features(deaf, streamer=0).mask("speech_text").any()
-    assert not segments.features(whole, streamer=0, excluded=["speech"]).mask("speech_text").any()
+        speech_text = segments.features(room, streamer=0, excluded=excluded).speech_text[0]
+        np.testing.assert_array_equal(speech_text, segments.array("text_speech", room.start, room.stop))
+    assert segments.array("text_speech", silent.start, silent.stop).any()
+    assert not segments.features(silent, streamer=0).mask("speech_text").any()
+    assert not segments.features(room, streamer=0, excluded=["speech"]).mask("speech_text").any()
 
 
-def test_randomness_is_keyed_by_seed_epoch_and_window(segments: Segments) -> None:
-    one, other = windows(segments, dropout=0.5), windows(segments, dropout=0.5)
-    together, alone = batch(one, list(range(40))), [batch(other, [i]) for i in range(39, -1, -1)][::-1]
-    for k, single in enumerate(alone):
-        assert torch.equal(together.features.mask("pictures")[k], single.features.mask("pictures")[0])
-        assert together.features.streamer[k] == single.features.streamer[0]
-        assert together.seeds[k] == single.seeds[0]
+def test_randomness_depends_on_seed_epoch_and_window(segments: Segments) -> None:
+    windows, other = open_windows(segments, dropout=0.5), open_windows(segments, dropout=0.5)
+    batch = read_batch(windows, [*range(40)])
+    for k in range(39, -1, -1):
+        single = read_batch(other, [k])
+        assert torch.equal(batch.features.token_mask[k], single.features.token_mask[0])
+        assert batch.features.streamer[k] == single.features.streamer[0]
+        assert batch.seeds[k] == single.seeds[0]
     other.epoch = 1
-    assert not torch.equal(batch(other, list(range(40))).seeds, together.seeds)
-    assert not torch.equal(batch(windows(segments, seed=1), list(range(40))).seeds, together.seeds)
-    assert {0, 1} <= set(together.features.streamer.tolist())
+    assert not torch.equal(read_batch(other, [*range(40)]).seeds, batch.seeds)
+    assert not torch.equal(read_batch(open_windows(segments, seed=1), [*range(40)]).seeds, batch.seeds)
+    assert {0, 1} <= set(batch.features.streamer.tolist())
 
 
 def test_modality_dropout_leaves_something(segments: Segments) -> None:
-    got = batch(windows(segments, dropout=0.9), list(range(90)))
-    present = torch.stack([got.features.mask(token) for token in ("pictures", "speech_activity", "chat_activity")])
-    assert present.any(0)[got.valid].all()
-    assert (present.float().mean((1, 2)) < 0.7).all()
+    batch = read_batch(open_windows(segments, dropout=0.9), [*range(90)])
+    masks = stack_masks(batch, *SOURCES)
+    assert masks.any(0)[batch.segment_mask].all()
+    assert (masks.float().mean((1, 2)) < 0.7).all()
 
 
-@pytest.mark.parametrize("without", [("pictures",), ("speech", "comments")])
-def test_modality_dropout_leaves_something_that_the_model_sees(segments: Segments, without: tuple[str, ...]) -> None:
-    config = replace(CONFIG, targets=(Target(excluded_inputs=without),))
-    rooms = [r for r in segments.rooms if r.name == "test-0"]  # which has everything
-    given = Windows(segments, rooms, config, modality_dropout=0.9)
-    got = batch(given, list(range(len(given))))
-    tokens = zip(SOURCES, ("pictures", "speech_activity", "chat_activity"), strict=True)
-    flags = {source: got.features.mask(token) for source, token in tokens}
-    assert not any(flags[m].any() for m in without)
-    seen = torch.stack([flags[m] for m in SOURCES if m not in without])
-    assert seen.any(0)[got.valid].all()
-    if without == ("pictures",):  # of two, one can be dropped
-        assert not seen.all(0)[got.valid].all()
+@pytest.mark.parametrize("excluded", [("pictures",), ("speech", "comments")])
+def test_modality_dropout_leaves_something_that_is_not_excluded(segments: Segments, excluded: tuple[str, ...]) -> None:
+    config = replace(CONFIG, targets=(Target(excluded_inputs=excluded),))
+    windows = Windows(segments, [find_room(segments, "test-0")], config, modality_dropout=0.9)  # which has all
+    batch = read_batch(windows, [*range(len(windows))])
+    assert not stack_masks(batch, *excluded).any()
+    masks = stack_masks(batch, *(source for source in SOURCES if source not in excluded))
+    assert masks.any(0)[batch.segment_mask].all()
+    if excluded == ("pictures",):  # one of two can be dropped
+        assert not masks.all(0)[batch.segment_mask].all()
 
 
 def test_dropped_is_masked_and_not_zero(segments: Segments) -> None:
-    """Values stay, and the model gives the same whatever they are."""
-    got = batch(windows(segments, dropout=0.5), list(range(90)))
-    kept = batch(windows(segments), list(range(90)))
-    dropped = got.valid & ~got.features.mask("pictures")
-    torch.testing.assert_close(got.features.pictures, kept.features.pictures)
+    """Values remain, and have no influence."""
+    batch = read_batch(open_windows(segments, dropout=0.5), [*range(90)])
+    whole = read_batch(open_windows(segments), [*range(90)])
+    dropped = batch.segment_mask & ~batch.features.mask("pictures")
+    torch.testing.assert_close(batch.features.pictures, whole.features.pictures)
     torch.manual_seed(0)
     model = KuaiHL(CONFIG).eval()
-    noise = torch.randn(got.features.pictures.shape)
-    pictures = torch.where(dropped[..., None, None], noise, got.features.pictures.float())
-    expected = model(got.features).scores
-    torch.testing.assert_close(model(replace(got.features, pictures=pictures)).scores, expected)
-    mask = got.features.token_mask.clone()
-    mask[..., 0] = got.valid
-    zeros = replace(got.features, token_mask=mask, pictures=got.features.pictures * ~dropped[..., None, None])
+    noise = torch.randn(batch.features.pictures.shape)
+    pictures = torch.where(dropped[..., None, None], noise, batch.features.pictures.float())
+    expected = model(batch.features).scores
+    torch.testing.assert_close(model(replace(batch.features, pictures=pictures)).scores, expected)
+    mask = batch.features.token_mask.clone()
+    mask[..., 0] = batch.segment_mask
+    zeros = replace(batch.features, token_mask=mask, pictures=batch.features.pictures * ~dropped[..., None, None])
     assert not torch.allclose(model(zeros).scores[dropped], expected[dropped])
 
 
 def test_blank_window(segments: Segments) -> None:
-    """A process without a window takes the step all the same: it has no segment, and adds nothing."""
-    got = batch(windows(segments), [BLANK, 7])
-    assert not got.valid[0].any()
-    assert not got.labelled[0].any()
-    assert not got.features.token_mask[0].any()
-    alone = batch(windows(segments), [7])
-    assert torch.equal(got.features.text[1:], alone.features.text)
-    assert not batch(windows(segments), [BLANK]).valid.any()
+    """A process without a window takes the step with a window of no segments."""
+    windows = open_windows(segments)
+    batch = read_batch(windows, [BLANK, 7])
+    for mask in (batch.segment_mask, batch.label_mask, batch.features.token_mask):
+        assert not mask[0].any()
+    assert torch.equal(batch.features.text[1:], read_batch(windows, [7]).features.text)
+    assert not read_batch(windows, [BLANK]).segment_mask.any()
 
 
-def test_windows_apart_cover_each_segment_once(segments: Segments) -> None:
-    given = windows(segments)
-    apart = given.apart()
-    assert [*apart] == sorted(apart)
-    got = batch(given, [*apart])
-    first_index, covered = 0, int(got.valid.sum())
-    for room in (r for r in segments.rooms if r.split == "train"):
-        inside = apart[(apart >= first_index) & (apart < first_index + room.stop - room.start - 1)] - first_index
-        assert inside[-1] == room.stop - room.start - 2  # the last that has a next one
-        assert (np.diff(inside) == CONFIG.window).all()
-        assert inside[0] < CONFIG.window
-        first_index += room.stop - room.start - 1
-    assert covered == len(given)
+def test_disjoint_windows_cover_each_segment_once(segments: Segments) -> None:
+    windows = open_windows(segments)
+    disjoint = windows.disjoint()
+    assert [*disjoint] == sorted(disjoint)
+    assert int(read_batch(windows, [*disjoint]).segment_mask.sum()) == len(windows)
+    first = 0
+    for room in (room for room in segments.rooms if room.split == "train"):
+        count = room.stop - room.start - 1  # segments that have a next one
+        ends = disjoint[(disjoint >= first) & (disjoint < first + count)] - first
+        assert ends[-1] == count - 1
+        assert (np.diff(ends) == CONFIG.window).all()
+        assert ends[0] < CONFIG.window
+        first += count
 
 
-def test_what_is_not_a_dataset_is_refused(folder: Path, tmp_path: Path) -> None:
+def test_what_is_not_a_dataset_is_refused(rooms: Path, tmp_path: Path) -> None:
     with pytest.raises(LabelError, match=r"dataset\.json is missing"):
         Segments(tmp_path)
-    (tmp_path / "dataset.json").write_bytes((folder / "dataset.json").read_bytes())
-    with pytest.raises(LabelError, match="holds no shard"):
+    (tmp_path / "dataset.json").write_bytes((rooms / "dataset.json").read_bytes())
+    with pytest.raises(LabelError, match="has no shards"):
         Segments(tmp_path)

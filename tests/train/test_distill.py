@@ -1,3 +1,5 @@
+"""Distillation: photos and their views, the teacher, and a student that learns and can be resumed."""
+
 import io
 import json
 import tarfile
@@ -14,16 +16,18 @@ from torch.nn import functional
 
 from kuaihl.errors import LabelError
 from kuaihl.features.vision import VisualEncoder
-from train.distill import DistillConfig, begin, distill, learning_rate, probe, take_step
-from train.encoder.photos import Pictures, Split, load_pictures, split_for_probe, views, whole
-from train.encoder.teacher import Teacher, teach
-from train.encoder.training_frames import IDLE, SCENES, Drawings
-from train.simulator.render.photo_scenes import split_of
+from tests.fixtures.training_runs import equal
+from train.distill import DistillConfig, distill, learning_rate, probe, start, take_step, train
+from train.encoder.photos import PhotoSplit, Pictures, load_pictures, resize_pictures, sample_views, split_for_probe
+from train.encoder.teacher import Teacher, run_teacher
+from train.encoder.training_frames import IDLE, SCENES, LabelledFrames
+from train.simulator.rooms.photo_scenes import split_of
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 COLOURS = {"red": (200, 40, 30), "blue": (30, 60, 210)}
 
 
-def picture(colour: tuple[int, int, int], seed: int, size: tuple[int, int] = (48, 32)) -> Image.Image:
+def draw_picture(colour: tuple[int, int, int], seed: int, size: tuple[int, int] = (48, 32)) -> Image.Image:
     """A flat colour with noise, of (width, height)."""
     noise = np.random.default_rng(seed).integers(-20, 20, (size[1], size[0], 3))
     return Image.fromarray((np.array(colour) + noise).clip(0, 255).astype(np.uint8))
@@ -35,9 +39,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, colour in COLOURS.items():
         (folder / name).mkdir()
         for i in range(3):
-            picture(colour, i).save(folder / name / f"{i}.png")
+            draw_picture(colour, i).save(folder / name / f"{i}.png")
     (folder / "BACKGROUND_Google").mkdir()
-    picture((0, 0, 0), 0).save(folder / "BACKGROUND_Google" / "0.png")
+    draw_picture((0, 0, 0), 0).save(folder / "BACKGROUND_Google" / "0.png")
     (folder / "red" / "notes.txt").write_text("not a photo")
     return folder
 
@@ -52,29 +56,34 @@ def test_photos_of_a_folder_and_of_a_tar(folder: Path, tmp_path: Path) -> None:
         for file in sorted(folder.rglob("*.png"), reverse=True):
             tar.add(file, f"photos/{file.relative_to(folder)}")
     for source in (folder, tmp_path / "photos.tar"):
-        found = load_pictures([source])
-        assert found.classes == ("blue",) * 3 + ("red",) * 3
-        assert found.squares.shape == (6, 3, 256, 256)
-        assert found.aspect.tolist() == [1.5] * 6
-        means = found.squares.float().mean(dim=(2, 3))
+        result = load_pictures([source])
+        assert result.classes == ("blue",) * 3 + ("red",) * 3
+        assert result.squares.shape == (6, 3, 256, 256)
+        assert result.aspect.tolist() == [1.5] * 6
+        means = result.squares.float().mean(dim=(2, 3))
         torch.testing.assert_close(means[0], torch.tensor([30.0, 60.0, 210.0]), atol=3, rtol=0)
         torch.testing.assert_close(means[5], torch.tensor([200.0, 40.0, 30.0]), atol=3, rtol=0)
 
 
 def test_drawings_come_after_the_photos(folder: Path) -> None:
-    found = load_pictures([folder], drawings=4)
-    assert found.squares.shape[0] == 10
-    assert len(found.classes) == 6
-    torch.testing.assert_close(found.aspect[6:], torch.full((4,), 16 / 9))
-    assert found.squares[6:].float().std(dim=(1, 2, 3)).min() > 5
-    assert len({drawing.numpy().tobytes() for drawing in found.squares[6:]}) == 4
+    pictures = load_pictures([folder], drawings=4)
+    assert pictures.squares.shape[0] == 10
+    assert len(pictures.classes) == 6
+    torch.testing.assert_close(pictures.aspect[6:], torch.full((4,), 16 / 9))
+    assert pictures.squares[6:].float().std(dim=(1, 2, 3)).min() > 5
+    assert len({drawing.numpy().tobytes() for drawing in pictures.squares[6:]}) == 4
 
 
-def test_no_photos(tmp_path: Path) -> None:
+def test_files_without_photos_are_refused(tmp_path: Path) -> None:
     (tmp_path / "log.txt").write_text("no tar")
     for name in (".", "log.txt", "missing"):
-        with pytest.raises(LabelError, match="holds no photos"):
+        with pytest.raises(LabelError, match="has no photos"):
             load_pictures([tmp_path / name])
+    data = io.BytesIO()
+    draw_picture((1, 2, 3), 0).save(data, "JPEG")
+    (tmp_path / "cut.jpg").write_bytes(data.getvalue()[:300])
+    with pytest.raises(LabelError, match=r"cut\.jpg"):
+        load_pictures([tmp_path])
 
 
 def test_split_keeps_test_photos_out() -> None:
@@ -106,7 +115,7 @@ def ramp() -> Pictures:
 
 
 def many_views(pictures: Pictures, count: int, size: int = 224) -> torch.Tensor:
-    return views(pictures, np.zeros(count, dtype=int), np.arange(count), seed=0, size=size)
+    return sample_views(pictures, np.zeros(count, dtype=int), np.arange(count), seed=0, size=size)
 
 
 def test_views_are_keyed(ramp: Pictures) -> None:
@@ -114,9 +123,9 @@ def test_views_are_keyed(ramp: Pictures) -> None:
     assert seen.shape == (8, 3, 224, 224)
     assert 0 <= seen.min() < seen.max() <= 1
     for i in range(8):
-        torch.testing.assert_close(views(ramp, np.zeros(1, dtype=int), np.array([i]), seed=0)[0], seen[i])
+        torch.testing.assert_close(sample_views(ramp, np.zeros(1, dtype=int), np.array([i]), seed=0)[0], seen[i])
         assert i == 0 or not torch.equal(seen[i], seen[0])
-    assert not torch.equal(views(ramp, np.zeros(1, dtype=int), np.zeros(1, dtype=int), seed=1)[0], seen[0])
+    assert not torch.equal(sample_views(ramp, np.zeros(1, dtype=int), np.zeros(1, dtype=int), seed=1)[0], seen[0])
 
 
 def test_small_views_show_the_same(ramp: Pictures) -> None:
@@ -141,12 +150,12 @@ def test_views_mirror_crop_and_frame(ramp: Pictures) -> None:
 
 
 def test_whole_is_the_photo_scaled(ramp: Pictures) -> None:
-    found = whole(ramp, np.array([0]))
-    assert (found.shape, found.dtype) == ((1, 224, 224, 3), np.uint8)
+    result = resize_pictures(ramp, np.array([0]))
+    assert (result.shape, result.dtype) == ((1, 224, 224, 3), np.uint8)
     expected = np.asarray(
         Image.fromarray(ramp.squares[0].permute(1, 2, 0).numpy()).resize((224, 224), Image.Resampling.BILINEAR)
     )
-    assert np.abs(found[0].astype(int) - expected).max() <= 1
+    assert np.abs(result[0].astype(int) - expected).max() <= 1
 
 
 def test_teacher_knows_a_colour_from_another(teacher: Teacher) -> None:
@@ -170,36 +179,31 @@ def test_learning_rate_rises_and_falls() -> None:
     assert all(later <= earlier for earlier, later in pairwise(rates[5:]))
 
 
-def test_resumed_run_is_the_undisturbed_run(folder: Path, tmp_path: Path, teacher: Teacher) -> None:
-    config = DistillConfig((folder,), tmp_path / "whole", steps=3, batch=4, variants=2, blends=1)
+def test_a_resumed_run_gives_the_same_weights(folder: Path, tmp_path: Path, teacher: Teacher) -> None:
+    config = DistillConfig((folder,), tmp_path / "whole", steps=3, batch_size=4, variants=2, blends=1, threads=1)
     distill(config)
     report = json.loads((config.out / "distill.json").read_text())
-    assert report["steps"] == 3
-    assert report["photos"] == 6
-    assert report["losses"][-1][0] == 3
-    assert report["probe"] is None
-    tensors = load_file(config.out / "visual.safetensors")
-    assert {value.dtype for value in tensors.values()} == {torch.float16}
+    assert (report["steps"], report["photos"], report["losses"][-1][0], report["probe"]) == (3, 6, 3, None)
+    assert report["command"].startswith(f"python -m train.distill --images {folder.name} --out whole --steps 3")
+    weights = load_file(config.out / "visual.safetensors")
+    assert {value.dtype for value in weights.values()} == {torch.float16}
     encoder = VisualEncoder(config.student, weights=config.out / "visual.safetensors", device="cpu")
-    assert np.isfinite(encoder.encode(whole(load_pictures([folder]), np.arange(2)))).all()
+    pictures = load_pictures([folder])
+    assert np.isfinite(encoder.encode(resize_pictures(pictures, np.arange(2)))).all()
 
     stopped = replace(config, out=tmp_path / "stopped")
     stopped.out.mkdir()
-    pictures = load_pictures([folder])
-    lessons = teach(teacher, pictures, np.arange(6), out=stopped.out, variants=2, blends=1, seed=0)
-    run = begin(stopped)
+    outputs = run_teacher(teacher, pictures, np.arange(6), out=stopped.out, variants=2, blends=1, seed=0)
+    run = start(stopped)
     untrained = run.student.swin.state_dict()["norm.weight"].clone()
-    take_step(run, stopped, pictures, lessons)
+    take_step(run, stopped, pictures, outputs)
     run.save(stopped.out)
     distill(stopped)
     assert json.loads((stopped.out / "distill.json").read_text())["steps"] == 3
-    resumed = load_file(stopped.out / "visual.safetensors")
-    for name, value in tensors.items():
-        torch.testing.assert_close(resumed[name], value, atol=0, rtol=0)
-    assert not torch.equal(tensors["norm.weight"], untrained.half())
-
+    assert equal(load_file(stopped.out / "visual.safetensors"), weights)
+    assert not torch.equal(weights["norm.weight"], untrained.half())
     with pytest.raises(LabelError, match="other pictures"):
-        teach(teacher, pictures, np.arange(5), out=stopped.out, variants=2, blends=1, seed=0)
+        run_teacher(teacher, pictures, np.arange(5), out=stopped.out, variants=2, blends=1, seed=0)
 
 
 def test_blends_show_two_pictures(teacher: Teacher, tmp_path: Path) -> None:
@@ -207,113 +211,80 @@ def test_blends_show_two_pictures(teacher: Teacher, tmp_path: Path) -> None:
     names = ("a/0.jpg", "a/1.jpg", "a/2.jpg")
     flat = Pictures(levels[:, None, None, None].expand(3, 3, 256, 256), torch.ones(3), names)
     chosen, variants = np.zeros(400, dtype=int), np.arange(400)
-    pure = views(flat, chosen, variants, others=chosen, seed=0, size=32)
+    pure = sample_views(flat, chosen, variants, others=chosen, seed=0, size=32)
     assert (pure == 0).all()
-    blended = views(flat, chosen, variants, others=np.full(400, 2), seed=0, size=32).amax(dim=(1, 2, 3))
+    blended = sample_views(flat, chosen, variants, others=np.full(400, 2), seed=0, size=32).amax(dim=(1, 2, 3))
     assert 0.1 < (blended < 0.25).float().mean() < 0.4  # the share is even, brightness scales it
     assert 0.1 < (blended > 0.75).float().mean() < 0.4
 
-    lessons = teach(teacher, flat, np.array([0, 2]), out=tmp_path, variants=2, blends=30, seed=0)
-    assert lessons.pictures.tolist() == [0, 2] * 32
-    assert lessons.others[:4].tolist() == [0, 2, 0, 2]
-    assert set(lessons.others) == {0, 2}  # picture 1 was not chosen
-    assert (lessons.others[4:] != lessons.pictures[4:]).any()
-    assert lessons.variants.tolist() == [variant for variant in range(32) for _ in range(2)]
-    more = teach(teacher, flat, np.array([0, 2]), out=tmp_path, variants=3, blends=29, seed=0)
+    outputs = run_teacher(teacher, flat, np.array([0, 2]), out=tmp_path, variants=2, blends=30, seed=0)
+    assert outputs.pictures.tolist() == [0, 2] * 32
+    assert outputs.others[:4].tolist() == [0, 2, 0, 2]
+    assert set(outputs.others) == {0, 2}  # picture 1 was not chosen
+    assert (outputs.others[4:] != outputs.pictures[4:]).any()
+    assert outputs.variants.tolist() == [variant for variant in range(32) for _ in range(2)]
+    more = run_teacher(teacher, flat, np.array([0, 2]), out=tmp_path, variants=3, blends=29, seed=0)
     assert more.others[:6].tolist() == [0, 2] * 3
-    torch.testing.assert_close(more.features[6:], lessons.features[6:], atol=0, rtol=0)
+    torch.testing.assert_close(more.features[6:], outputs.features[6:], atol=0, rtol=0)
 
 
-def test_student_learns(folder: Path, tmp_path: Path, teacher: Teacher) -> None:
-    config = DistillConfig((folder,), tmp_path, steps=30, batch=4, variants=1)
-    pictures = load_pictures([folder])
-    lessons = teach(teacher, pictures, np.arange(6), out=tmp_path, variants=1, blends=0, seed=0)
-    torch.testing.assert_close(lessons.mean, lessons.features.float().mean(0))
-    run = begin(config)
-    run.student.train()
-    losses = [sum(take_step(run, config, pictures, lessons)) for _ in range(18)]
-    assert np.mean(losses[-5:]) < 0.7 * np.mean(losses[:3])
-
-
-def test_student_learns_what_drawings_show(
-    folder: Path, tmp_path: Path, teacher: Teacher, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Through the whole command: bright frames are of scene 1 and have gifts, dark ones are idle."""
+def test_the_student_learns(folder: Path, tmp_path: Path, teacher: Teacher) -> None:
+    """Also the content of whole frames: bright ones are of scene 1 and have gifts, dark ones are idle."""
     bright = np.arange(40) % 2
-    told = Drawings(
+    drawings = LabelledFrames(
         frames=torch.from_numpy((60 + 130 * bright).astype(np.uint8)).view(-1, 1, 1, 1).expand(40, 3, 128, 128),
         scene=torch.from_numpy(np.where(bright == 1, 1, IDLE)),
         intensity=torch.full((40,), torch.nan),
         gifts=torch.from_numpy(1.5 * bright.astype(np.float32)),
     )
-    asked = {}
-
-    def draw_rooms(count: int, **settings: object) -> Drawings:
-        asked.update(settings, count=count)
-        return told
-
-    monkeypatch.setattr("train.distill.draw_rooms", draw_rooms)
-    config = DistillConfig((folder,), tmp_path, steps=40, batch=8, variants=1, told=1800)
-    distill(config)
-    assert asked == {"count": 1800, "side": 128, "scenes": None, "without": frozenset(), "workers": 2}
-    report = json.loads((tmp_path / "distill.json").read_text())
-    assert report["told"] == 1800
-    (step, *losses) = report["losses"][-1]
+    config = DistillConfig((folder,), tmp_path, steps=40, batch_size=8, variants=1, threads=1)
+    pictures = load_pictures([folder])
+    outputs = run_teacher(teacher, pictures, np.arange(6), out=tmp_path, variants=1, blends=0, seed=0)
+    torch.testing.assert_close(outputs.mean, outputs.features.float().mean(0))
+    run = start(config)
+    first = take_step(run, config, pictures, outputs, drawings)
+    train(run, config, pictures, outputs, drawings)
+    (step, *losses) = run.losses[-1]
     assert (step, len(losses)) == (40, 3)
-    run = begin(config)
+    assert sum(losses[:2]) < 0.8 * sum(first[:2])
     with torch.inference_mode():
-        shown = run.student.eval()(told.whole(np.arange(40), size=64))[2]
-    assert (shown[:, :SCENES].argmax(1) == told.scene).float().mean() > 0.9
-    assert np.corrcoef(shown[:, SCENES + 1], told.gifts)[0, 1] > 0.9
+        content = run.student.eval()(drawings.resize(np.arange(40), size=64))[2]
+    assert (content[:, :SCENES].argmax(1) == drawings.scene).float().mean() > 0.9
+    assert np.corrcoef(content[:, SCENES + 1], drawings.gifts)[0, 1] > 0.9
 
 
-def test_a_share_of_the_weights_before_is_kept(folder: Path, tmp_path: Path) -> None:
-    before = DistillConfig((folder,), tmp_path / "before", steps=1, batch=4, variants=1, seed=1)
+def test_a_run_starts_from_weights_and_keeps_a_share_of_them(folder: Path, tmp_path: Path) -> None:
+    before = DistillConfig((folder,), tmp_path / "before", steps=1, batch_size=4, variants=1, seed=1, threads=1)
     distill(before)
     init = before.out / "visual.safetensors"
-    config = DistillConfig((folder,), tmp_path / "after", steps=2, batch=4, variants=1, init=init, keep=0.25)
+    config = replace(before, out=tmp_path / "after", steps=2, init=init, keep=0.25)
+    old = load_file(init)
+    for name, value in start(config).student.swin.state_dict().items():
+        torch.testing.assert_close(value, old[name].float())
     distill(config)
-    assert json.loads((config.out / "distill.json").read_text())["keep"] == 0.25
-    old, kept = load_file(init), load_file(config.out / "visual.safetensors")
-    new = begin(config).student.swin.state_dict()
-    assert begin(config).step == 2
-    for name, value in kept.items():
-        wanted = 0.75 * new[name].float() + 0.25 * old[name].float()
-        torch.testing.assert_close(value.float(), wanted, atol=1e-3, rtol=1e-3)
-    assert any(not torch.equal(old[name], value) for name, value in kept.items())
+    report = json.loads((config.out / "distill.json").read_text())
+    assert report["keep"] == 0.25
+    assert report["before"]["steps"] == 1
+    averaged = load_file(config.out / "visual.safetensors")
+    run = start(config)
+    assert run.step == 2
+    for name, value in run.student.swin.state_dict().items():
+        expected = 0.75 * value.float() + 0.25 * old[name].float()
+        torch.testing.assert_close(averaged[name].float(), expected, atol=1e-3, rtol=1e-3)
+    assert not equal(old, averaged)
     for wrong in ({"init": None}, {"keep": 1.0}, {"keep": -0.5}):
         with pytest.raises(LabelError, match="--keep"):
             distill(replace(config, **wrong))
 
 
-def test_run_starts_from_weights(folder: Path, tmp_path: Path) -> None:
-    first = DistillConfig((folder,), tmp_path / "first", seed=1)
-    first.out.mkdir()
-    run = begin(first)
-    run.save(first.out)
-    weights = first.out / "visual.safetensors"
-    second = begin(DistillConfig((folder,), tmp_path / "second", seed=2, init=weights))
-    for name, value in second.student.swin.state_dict().items():
-        torch.testing.assert_close(value, load_file(weights)[name].float())
-    assert not torch.equal(second.student.features.weight, run.student.features.weight)
-
-
 def test_probe_tells_colours_apart(tmp_path: Path, teacher: Teacher) -> None:
     config = DistillConfig((), tmp_path)
-    begin(config).save(tmp_path)
-    images = [picture(colour, seed, size=(256, 256)) for colour in COLOURS.values() for seed in range(6)]
+    start(config).save(tmp_path)
+    images = [draw_picture(colour, seed, size=(256, 256)) for colour in COLOURS.values() for seed in range(6)]
     squares = torch.stack([torch.from_numpy(np.array(image)).permute(2, 0, 1) for image in images])
     pictures = Pictures(squares, torch.ones(12), tuple(f"{name}/{i}.jpg" for name in COLOURS for i in range(6)))
     odd = np.arange(12) % 2 == 1
-    found = probe(config, teacher, pictures, Split(np.arange(12), np.flatnonzero(odd), np.flatnonzero(~odd)))
-    assert (found.classes, found.train_photos, found.test_photos) == (2, 6, 6)
-    assert found.teacher_accuracy == 1
-    assert found.student_accuracy == 1
-
-
-def test_truncated_photo_is_named(tmp_path: Path) -> None:
-    data = io.BytesIO()
-    picture((1, 2, 3), 0).save(data, "JPEG")
-    (tmp_path / "cut.jpg").write_bytes(data.getvalue()[:300])
-    with pytest.raises(LabelError, match=r"cut\.jpg"):
-        load_pictures([tmp_path])
+    result = probe(config, teacher, pictures, PhotoSplit(np.arange(12), np.flatnonzero(odd), np.flatnonzero(~odd)))
+    assert (result.classes, result.train_photos, result.test_photos) == (2, 6, 6)
+    assert result.teacher_accuracy == 1
+    assert result.student_accuracy == 1

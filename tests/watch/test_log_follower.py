@@ -215,16 +215,6 @@ def test_earlier_comments_are_not_wanted_and_the_offset_counts(tmp_path: Path) -
     assert live.skipped == ()
 
 
-def test_packed_logs_are_read_anew(tmp_path: Path) -> None:
-    path = tmp_path / "chat.tsv.gz"
-    path.write_bytes(gzip.compress(b"1.0\tAnn\tone\n2.0\tBo\ttwo\n"))
-    live = LiveComments(path)
-    live.read()
-    path.write_bytes(gzip.compress(b"1.0\tAnn\tone\n2.0\tBo\ttwo\n3.0\tCy\tthree\n"))
-    live.read()
-    assert [c.text for c in take_all(live)] == ["one", "two", "three"]
-
-
 def test_a_document_grown_too_large_is_left_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("kuaihl.watch.log_readers.MAX_WHOLE_BYTES", 3000)
     path = tmp_path / "chat.json"
@@ -242,7 +232,7 @@ def test_a_document_grown_too_large_is_left_as_it_was(tmp_path: Path, monkeypatc
     [
         ("words that are no log\n" * 1000, "is not a comment log of a known format"),
         ("2024-05-01T18:00:07Z\tAnn\thi\n", "tell when the recording starts"),
-        ("WEBVTT\n\n00:00.000 --> 00:01.000\nhello\n", "give it as the transcript"),
+        ("WEBVTT\n\n00:00.000 --> 00:01.000\nhello\n", "use it as the transcript"),
     ],
 )
 def test_what_cannot_be_read_is_an_error(tmp_path: Path, content: str, message: str) -> None:

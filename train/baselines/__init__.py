@@ -1,1 +1,1 @@
-"""Rival methods that KuaiHL is compared with."""
+"""Baselines that KuaiHL is compared with."""

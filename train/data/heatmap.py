@@ -1,4 +1,4 @@
-"""YouTube's most-replayed curve, as yt-dlp writes it into a video's .info.json."""
+"""YouTube's most-replayed curve, from the .info.json of yt-dlp."""
 
 import json
 from pathlib import Path
@@ -9,12 +9,12 @@ from kuaihl.comments.diagnostics import Report
 from kuaihl.errors import LabelError
 
 _FIELDS = ("start_time", "end_time", "value")
-_LARGEST = 1e9
-"""Larger numbers are no seconds of a video: JSON has infinite ones, and integers of any length."""
+_MAX_NUMBER = 1e9
+"""Larger numbers are damage: JSON allows infinity, and integers of any length."""
 
 
 def is_json(file: Path) -> bool:
-    """Whether a file begins as a JSON object does; LabelError where it cannot be opened."""
+    """Whether a file starts like a JSON object; LabelError if it cannot be opened."""
     try:
         with file.open("rb") as stream:
             return stream.read(64).removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"{")
@@ -23,12 +23,12 @@ def is_json(file: Path) -> bool:
 
 
 def read_heatmap(file: Path, report: Report) -> np.ndarray:
-    """Read the curve -> (pieces, 3): start and end in s, value in [0, 1]; damaged pieces go into ``report``.
+    """Read the curve as (pieces, 3): start and end in s, value in [0, 1]. Damaged pieces go into ``report``.
 
     Raises
     ------
     LabelError
-        The file is no .info.json, or has no heatmap.
+        The file is not an .info.json, or has no heatmap.
     """
     try:
         entries = json.loads(file.read_text(encoding="utf-8-sig")).get("heatmap")
@@ -38,8 +38,8 @@ def read_heatmap(file: Path, report: Report) -> np.ndarray:
         raise LabelError(f"{file}: not the .info.json that yt-dlp --write-info-json writes ({error}).") from error
     if not isinstance(entries, list) or not entries:
         raise LabelError(
-            f"{file} has no heatmap: YouTube shows one only for videos that were watched often, and yt-dlp writes it"
-            " with --write-info-json."
+            f"{file} has no heatmap. YouTube has one only for videos that were watched often; yt-dlp writes it with"
+            " --write-info-json."
         )
     pieces = []
     for number, entry in enumerate(entries):
@@ -49,9 +49,9 @@ def read_heatmap(file: Path, report: Report) -> np.ndarray:
         else:
             report.damage("damaged pieces of the heatmap", f"heatmap[{number}]")
     if not pieces:
-        raise LabelError(f"{file}: no piece of its heatmap has {', '.join(_FIELDS)} as numbers: fetch it again.")
+        raise LabelError(f"{file}: no piece of its heatmap has {', '.join(_FIELDS)} as numbers. Download it again.")
     return np.array(pieces, dtype=np.float64)
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= _LARGEST
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= _MAX_NUMBER

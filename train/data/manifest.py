@@ -1,4 +1,4 @@
-"""The list of one's own recordings: a table with a row for each, and its split by date."""
+"""The manifest: a table with a row for each of your recordings."""
 
 import math
 import re
@@ -12,16 +12,16 @@ from kuaihl.comments.diagnostics import Report
 from kuaihl.comments.wall_clock import read_start
 from kuaihl.errors import CommentLogError, LabelError
 from train.data.labels import KINDS, Kind, find_kind
-from train.data.tables import Table, open_table
+from train.data.tables import open_table
+from train.splits import SPLITS, split_by_date
 
-SPLITS = ("train", "validation", "test")
-_NEEDED = ("recording", "streamer", "date")
+_REQUIRED = ("recording", "streamer", "date")
 _OPTIONAL = ("log", "labels", "kind", "transcript", "split", "stream_start", "comment_offset_s")
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One recording, and what is known of it. ``name`` is that of its shard, ``where`` its place in the manifest."""
+    """A recording. ``name`` is that of its shard, ``where`` its place in the manifest."""
 
     name: str
     where: str
@@ -39,132 +39,124 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """All recordings in order of date, and the columns that mean nothing to us."""
+    """The recordings in order of date, and the columns that are not used."""
 
     entries: tuple[Entry, ...]
     unused: tuple[str, ...]
 
 
 def read_manifest(file: Path) -> Manifest:
-    """Read a manifest: a table with the columns recording, streamer and date, and any of the optional ones.
+    """Read a manifest: a table with the columns recording, streamer and date.
 
-    Those are log, labels, kind, transcript, split, stream_start and comment_offset_s. Paths are relative to the
-    manifest's folder. Whether the files are there is not looked at.
+    Optional columns are log, labels, kind, transcript, split, stream_start and comment_offset_s. Paths are relative to
+    the folder of the manifest. The files are not opened.
 
     Raises
     ------
     LabelError
-        The table cannot be read, lacks a column or a value, or has one that cannot be understood.
+        The table cannot be read, lacks a column or a value, or has an invalid value.
     """
     table, report = open_table(file), Report()
-    if lacking := [name for name in _NEEDED if name not in table.columns]:
+    if missing := [name for name in _REQUIRED if name not in table.columns]:
         raise LabelError(
-            f"{file} has no column {' and no column '.join(lacking)}; a manifest has {', '.join(_NEEDED)}, and may have"
-            f" {', '.join(_OPTIONAL)}."
+            f"{file} has no column {' and no column '.join(missing)}. A manifest has {', '.join(_REQUIRED)}, and may"
+            f" have {', '.join(_OPTIONAL)}."
         )
-    names = [name for name in (*_NEEDED, *_OPTIONAL) if name in table.columns]
+    names = [name for name in (*_REQUIRED, *_OPTIONAL) if name in table.columns]
     entries = []
     for where, values in table.rows(*names, report=report):
-        cells = dict.fromkeys((*_NEEDED, *_OPTIONAL), "")
-        cells |= {k: "" if v is None else str(v) for k, v in zip(names, values, strict=True)}
-        entries.append(_entry(table, where, cells))
+        cells = dict.fromkeys((*_REQUIRED, *_OPTIONAL), "")
+        cells |= {name: "" if value is None else str(value) for name, value in zip(names, values, strict=True)}
+        entries.append(_parse(file, where, cells))
     for damaged in report.skipped():
-        raise LabelError(f"{file}, {damaged.where}: {damaged.reason}; quote what has commas in it.")
+        raise LabelError(f"{file}, {damaged.where}: {damaged.reason}. Put cells with commas in quotation marks.")
     if not entries:
         raise LabelError(f"{file} lists no recording.")
     for name, count in Counter(entry.name.lower() for entry in entries).items():
         if count > 1:
-            raise LabelError(f"{file} lists {count} recordings that would be called {name}: rename one, or drop it.")
+            raise LabelError(f"{file} lists {count} recordings that would be called {name}: rename or remove one.")
     if len({entry.split is None for entry in entries}) > 1:
         raise LabelError(f"{file}: give every recording a split ({', '.join(SPLITS)}), or none.")
     entries.sort(key=lambda entry: (entry.date, entry.name))
-    return Manifest(tuple(entries), tuple(c for c in table.columns if c and c not in names))
+    return Manifest(tuple(entries), tuple(name for name in table.columns if name and name not in names))
 
 
-def split_by_date(count: int) -> list[str]:
-    """Split of each of ``count`` recordings in order of date: 70 % train, 10 % validate, 20 % test.
-
-    Of few, one at least trains, then one validates, then one tests.
-    """
-    tests_from = max(int(0.8 * count), 2)
-    validates_from = max(min(int(0.7 * count), tests_from - 1), 1)
-    return ["train" if k < validates_from else "validation" if k < tests_from else "test" for k in range(count)]
-
-
-def with_splits(entries: Sequence[Entry]) -> list[Entry]:
-    """Entries, which are in order of date, with a split each."""
+def assign_splits(entries: Sequence[Entry]) -> list[Entry]:
+    """Return entries, which are in order of date, with a split each."""
     return [replace(e, split=e.split or split) for e, split in zip(entries, split_by_date(len(entries)), strict=True)]
 
 
-def with_kinds(entries: Sequence[Entry], failed: dict[str, str], manifest: Path) -> list[Entry]:
-    """Entries with the kind of their labels; those whose labels tell none go into ``failed``, by name, with the reason.
+def assign_kinds(entries: Sequence[Entry], manifest: Path) -> tuple[list[Entry], dict[str, str]]:
+    """Determine the kind of each entry's labels.
+
+    Returns
+    -------
+    Entries with their kind, and for the others the reason, by name.
 
     Raises
     ------
     LabelError
-        No recording has labels, or there are several kinds, of which a model could learn but one.
+        No recording has labels, or they are of several kinds, which a model cannot learn together.
     """
-    found = []
-    for entry in entries:
-        if entry.labels is None and entry.kind not in {None, "participation"}:
-            failed[entry.name] = f"{entry.where}: the kind is {entry.kind}, but the column labels is empty."
-            continue
-        try:
-            kind = entry.kind or ("participation" if entry.labels is None else find_kind(entry.labels))
-        except LabelError as error:
-            failed[entry.name] = f"{entry.where}: {error}"
-        else:
-            # Participation is measured in the log: labels beside it are of another kind.
-            labels = None if kind == "participation" and entry.log else entry.labels
-            found.append(replace(entry, kind=kind, labels=labels))
-    if not found:
+    determined = {entry.name: _determine_kind(entry) for entry in entries}
+    usable = [entry for entry in determined.values() if isinstance(entry, Entry)]
+    failed = {name: reason for name, reason in determined.items() if isinstance(reason, str)}
+    if not usable:
         raise LabelError(f"{manifest}: no recording has labels; the first, {next(iter(failed.values()))}")
-    first = {entry.kind: entry.where for entry in reversed(found)}
+    first = {entry.kind: entry.where for entry in reversed(usable)}
     if len(first) > 1:
         kinds = ", ".join(f"{kind} ({where})" for kind, where in first.items())
-        raise LabelError(
-            f"{manifest} has labels of several kinds: {kinds}. A model learns one: make a manifest for each."
-        )
-    return found
+        raise LabelError(f"{manifest} has labels of several kinds: {kinds}. Make a manifest for each kind.")
+    return usable, failed
 
 
-def _entry(table: Table, where: str, cells: dict[str, str]) -> Entry:
-    at, folder = f"{table.path}, {where}", table.path.parent
-    for name in _NEEDED:
+def _determine_kind(entry: Entry) -> Entry | str:
+    """Return the entry with its kind of labels, or what is wrong with it."""
+    if entry.labels is None and entry.kind not in (None, "participation"):
+        return f"{entry.where}: the kind is {entry.kind}, but the column labels is empty."
+    try:
+        kind = entry.kind or ("participation" if entry.labels is None else find_kind(entry.labels))
+    except LabelError as error:
+        return f"{entry.where}: {error}"
+    # Participation is computed from the log, even if there are labels of another kind.
+    return replace(entry, kind=kind, labels=None if kind == "participation" and entry.log else entry.labels)
+
+
+def _parse(file: Path, where: str, cells: dict[str, str]) -> Entry:
+    place = f"{file}, {where}"
+    for name in _REQUIRED:
         if not cells[name]:
-            raise LabelError(f"{at}, column {name}: it is empty.")
+            raise LabelError(f"{place}, column {name} is empty.")
     if not cells["log"] and not cells["labels"]:
-        raise LabelError(f"{at}: a recording needs labels, or a comment log to take audience participation from.")
+        raise LabelError(f"{place}: a recording needs labels, or a comment log for audience participation.")
     for name, choices in (("kind", KINDS), ("split", SPLITS)):
         if cells[name] and cells[name] not in choices:
-            raise LabelError(f"{at}, column {name}: {cells[name]!r} is none of {', '.join(choices)}.")
+            raise LabelError(f"{place}, column {name}: {cells[name]!r} is not one of {', '.join(choices)}.")
     try:
         day = date.fromisoformat(cells["date"][:10])
     except ValueError as error:
-        raise LabelError(f"{at}, column date: {cells['date']!r} is no date such as 2024-05-01.") from error
+        raise LabelError(f"{place}, column date: {cells['date']!r} is not a date such as 2024-05-01.") from error
     try:
         start = read_start(cells["stream_start"]) if cells["stream_start"] else None
     except CommentLogError as error:
-        raise LabelError(f"{at}, column stream_start: {error}") from error
+        raise LabelError(f"{place}, column stream_start: {error}") from error
     try:
         offset_s = float(cells["comment_offset_s"] or 0)
     except ValueError:
         offset_s = math.nan
     if not math.isfinite(offset_s):
-        raise LabelError(f"{at}, column comment_offset_s: {cells['comment_offset_s']!r} is no number of seconds.")
+        raise LabelError(f"{place}, column comment_offset_s: {cells['comment_offset_s']!r} is not a number of seconds.")
 
-    def path(name: str) -> Path | None:
-        return folder / Path(cells[name]).expanduser() if cells[name] else None
-
-    parts = [part for part in Path(cells["recording"]).with_suffix("").parts if re.search(r"\w", part)]
+    paths = {
+        name: file.parent / Path(cells[name]).expanduser() if cells[name] else None
+        for name in ("recording", "log", "labels", "transcript")
+    }
+    folders = [part for part in Path(cells["recording"]).with_suffix("").parts if re.search(r"\w", part)]
     return Entry(
-        name=re.sub(r"[^\w.-]", "_", "-".join(parts))[-100:].lstrip("."),
+        name=re.sub(r"[^\w.-]", "_", "-".join(folders))[-100:].lstrip("."),
         where=where,
-        recording=path("recording"),
-        log=path("log"),
-        labels=path("labels"),
+        **paths,
         kind=cells["kind"] or None,
-        transcript=path("transcript"),
         streamer=cells["streamer"],
         date=day,
         split=cells["split"] or None,

@@ -1,4 +1,4 @@
-"""The CSVs of PHD: users, the videos that they used, and the GIFs that they cut out of them; truth by units of 5 s.
+"""The CSVs of PHD: the GIFs that users cut out of videos, as labels of units of 5 s.
 
 Garcia del Molino and Gygli, "PHD-GIFs: personalized highlight detection for automatic GIF creation" (ACM MM 2018).
 """
@@ -12,159 +12,103 @@ from pathlib import Path
 
 import numpy as np
 
+from kuaihl.comments.diagnostics import Report
 from kuaihl.errors import LabelError
 from kuaihl.records import Segment, Skipped
 from train.metrics import BLOCK_S, FRAMES_PER_S, frame_truth
 
 UNIT_S = BLOCK_S
-"""PHD's segments are as long as the blocks in which it is scored."""
-COLUMNS = ("youtubeId", "start", "duration", "user_id", "video_duration", "is_last")
-_TRUTH = {"true": True, "false": False, "1": True, "0": False}
+"""Segments of PHD are as long as the blocks that its scores are averaged in."""
+_COLUMNS = ("youtubeId", "start", "duration", "user_id", "video_duration", "is_last")
+_BOOLEANS = {"true": True, "false": False, "1": True, "0": False}
 
 
 @dataclass(frozen=True, slots=True)
 class Gif:
-    """What a user cut out of a video; it may run over the video's end."""
+    """A row: what a user cut out of a video. It may exceed the video; its duration is None where it is unknown."""
 
+    video: str
+    user: str
     start_s: float
     end_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class Video:
-    """A video as one user used it; ``duration_s`` is None where the CSV does not know it."""
-
-    youtube_id: str
     duration_s: float | None
     is_last: bool
-    gifs: tuple[Gif, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class User:
-    """A user and the videos that the GIFs were cut out of."""
+def read_gifs(file: Path) -> tuple[list[Gif], tuple[Skipped, ...]]:
+    """Read training.csv or testing.csv.
 
-    name: str
-    videos: tuple[Video, ...]
-
-    @property
-    def last(self) -> Video | None:
-        """The video to be predicted; None where there is not exactly one."""
-        found = [video for video in self.videos if video.is_last]
-        return found[0] if len(found) == 1 else None
-
-    @property
-    def history(self) -> tuple[Video, ...]:
-        """The videos before."""
-        return tuple(video for video in self.videos if not video.is_last)
-
-
-@dataclass(frozen=True, slots=True)
-class PHD:
-    """The content of one CSV; ``notes`` say what about it is odd and what is done about that, counted."""
-
-    users: tuple[User, ...]
-    notes: tuple[Skipped, ...]
-
-    @property
-    def last_videos(self) -> dict[str, list[Gif]]:
-        """GIFs of each video that is somebody's last, of all for whom it is."""
-        return _gifs(video for user in self.users if (video := user.last))
-
-    @property
-    def videos(self) -> dict[str, list[Gif]]:
-        """GIFs of each video, of all users."""
-        return _gifs(video for user in self.users for video in user.videos)
-
-    def __str__(self) -> str:
-        return (
-            f"{len(self.users):,} users, {len(self.last_videos):,} distinct last videos of theirs,"
-            f" {len(self.videos):,} videos in all"
-        )
-
-
-def read(file: Path) -> PHD:
-    """Read training.csv or testing.csv: a row a GIF.
-
-    A row without a readable id, user, time or flag, or of no length, is passed over. GIFs that run over the end of
-    their video are kept, since the listed duration is a whole number of seconds: what truly lies outside the video
-    counts nowhere. A duration that is not positive is not known.
+    Returns
+    -------
+    The GIFs, and which rows were skipped: those that are damaged or of no length.
 
     Raises
     ------
     LabelError
-        The file cannot be read or is no CSV with these columns.
+        The file cannot be read, or is not a CSV with these columns.
     """
-    notes: dict[str, list[str]] = defaultdict(list)
-    found: dict[str, dict[str, list[tuple[Gif, float | None, bool]]]] = defaultdict(lambda: defaultdict(list))
+    gifs, report = [], Report()
     try:
         with file.open(encoding="utf-8-sig", newline="") as lines:
             rows = csv.DictReader(lines)
-            if missing := [name for name in COLUMNS if name not in (rows.fieldnames or ())]:
-                raise LabelError(f"{file} is no CSV of PHD: it has no column {', '.join(missing)}.")
+            if missing := [name for name in _COLUMNS if name not in (rows.fieldnames or ())]:
+                raise LabelError(f"{file} is not a CSV of PHD: it has no column {', '.join(missing)}.")
             for row in rows:
-                where = f"line {rows.line_num}"
-                if (parsed := _parse(row)) is None:
-                    notes["a row that cannot be read: passed over"].append(where)
-                    continue
-                gif, duration_s, is_last = parsed
-                if gif.end_s <= max(gif.start_s, 0):
-                    notes["a GIF of no length: passed over"].append(where)
-                    continue
-                if gif.start_s < 0:
-                    notes["a GIF starts before its video: cut there"].append(where)
-                if duration_s is None:
-                    notes["the duration of a video is not known: its recording's is taken"].append(where)
-                elif gif.end_s > duration_s:
-                    notes["a GIF runs over the end of its video: cut there"].append(where)
-                found[row["user_id"].strip()][row["youtubeId"].strip()].append((gif, duration_s, is_last))
+                gif = _parse(row)
+                if gif is None:
+                    report.damage("damaged rows", f"line {rows.line_num}")
+                elif gif.end_s <= max(gif.start_s, 0):
+                    report.damage("GIFs of no length", f"line {rows.line_num}")
+                else:
+                    gifs.append(gif)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise LabelError(f"{file} cannot be read as a CSV of PHD: {error}.") from error
-    users = tuple(User(name, tuple(_video(*item) for item in videos.items())) for name, videos in found.items())
-    for user in users:
-        if user.last is None:
-            notes["a user without exactly one last video: not tested"].append(f"user {user.name}")
-    return PHD(users, tuple(Skipped(reason, len(where), where[0]) for reason, where in notes.items()))
+    return gifs, report.skipped()
 
 
-def _parse(row: dict[str, str | None]) -> tuple[Gif, float | None, bool] | None:
-    """A GIF, the duration of its video and whether that is the user's last; None where a row is damaged."""
+def _parse(row: dict[str, str | None]) -> Gif | None:
+    """Return the GIF of a row; None if it is damaged."""
     try:
         start_s, length_s, duration_s = (float(row[name]) for name in ("start", "duration", "video_duration"))
-        is_last = _TRUTH[row["is_last"].strip().lower()]
-        named = row["youtubeId"].strip() and row["user_id"].strip()
-    except (AttributeError, KeyError, TypeError, ValueError):  # a short row has None for what it lacks
+        is_last = _BOOLEANS[row["is_last"].strip().lower()]
+        video, user = row["youtubeId"].strip(), row["user_id"].strip()
+    except (AttributeError, KeyError, TypeError, ValueError):  # a short row has None in place of the missing cells
         return None
-    if not named or not math.isfinite(start_s + length_s + duration_s):
+    if not video or not user or not math.isfinite(start_s + length_s + duration_s):
         return None
-    return Gif(start_s, start_s + length_s), duration_s if duration_s > 0 else None, is_last
+    return Gif(video, user, start_s, start_s + length_s, duration_s if duration_s > 0 else None, is_last)
 
 
-def _video(youtube_id: str, rows: Sequence[tuple[Gif, float | None, bool]]) -> Video:
-    gifs, durations_s, last = zip(*rows, strict=True)
-    return Video(youtube_id, next((d for d in durations_s if d is not None), None), any(last), gifs)
+def last_videos(gifs: Iterable[Gif]) -> dict[str, str]:
+    """Return the last video of each user who has exactly one: the video to be scored."""
+    videos: dict[str, set[str]] = defaultdict(set)
+    for gif in gifs:
+        if gif.is_last:
+            videos[gif.user].add(gif.video)
+    return {user: next(iter(names)) for user, names in videos.items() if len(names) == 1}
 
 
-def _gifs(videos: Iterable[Video]) -> dict[str, list[Gif]]:
-    gifs: dict[str, list[Gif]] = defaultdict(list)
-    for video in videos:
-        gifs[video.youtube_id] += video.gifs
-    return dict(gifs)
+def group_by_video(gifs: Iterable[Gif]) -> dict[str, list[Gif]]:
+    """Return the GIFs of each video."""
+    grouped: dict[str, list[Gif]] = defaultdict(list)
+    for gif in gifs:
+        grouped[gif.video].append(gif)
+    return dict(grouped)
 
 
 def spans(gifs: Sequence[Gif]) -> np.ndarray:
-    """Start and end of each GIF in seconds, (gifs, 2)."""
+    """Return start and end of each GIF in seconds (gifs, 2)."""
     return np.array([(gif.start_s, gif.end_s) for gif in gifs]).reshape(-1, 2)
 
 
-def units_of(duration_s: float) -> tuple[Segment, ...]:
-    """Cut a video into units of ``UNIT_S``; a rest of half a unit or more is one too, a shorter one is dropped."""
+def cut_units(duration_s: float) -> tuple[Segment, ...]:
+    """Cut a video into units of ``UNIT_S``. A rest of at least half a unit is one too, a shorter one is dropped."""
     count = max(math.floor(duration_s / UNIT_S + 0.5), 1)
     return tuple(Segment(i, i * UNIT_S, min((i + 1) * UNIT_S, duration_s)) for i in range(count))
 
 
 def unit_labels(gifs: Sequence[Gif], *, units: int) -> np.ndarray:
-    """1 for each unit in a highlight, else 0, (units,): GIFs fill half of it, or the middle of one lies in it."""
+    """Return 1 for each unit that GIFs fill by half, or that the middle of one is in, else 0 (units,)."""
     cut = np.clip(spans(gifs), 0, units * UNIT_S)
     cut = cut[cut[:, 0] < cut[:, 1]]
     frames = frame_truth(cut, frames=round(units * UNIT_S * FRAMES_PER_S))

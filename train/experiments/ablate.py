@@ -1,15 +1,15 @@
-"""Trains every row of a table with several seeds: Tables II and III of the paper, what goes beyond, and participation.
+"""Train every row of a table with several seeds: Tables II and III of the paper, further options, and participation.
 
 Run as `python -m train.experiments.ablate table2|table3|beyond|participation ...`.
 """
 
 import hashlib
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from multiprocessing import get_context
 from pathlib import Path
+from statistics import mean
 from typing import Any, Literal
 
 import torch
@@ -20,23 +20,33 @@ from kuaihl.model.kuaihl import load
 from train.command import plain_errors
 from train.data.participation import TARGET
 from train.dataset import DATASET_FILE, Segments, read_info
-from train.evaluate import rooms_of, score
-from train.experiments.comparison import Finished, Line, LineResult, compare, markdown, time_left_s
+from train.experiments.comparison import (
+    Line,
+    Training,
+    Trainings,
+    compare,
+    format_markdown,
+    read_trainings,
+    write_trainings,
+)
+from train.files import replacing
 from train.fit import FitConfig, fit
 from train.metrics import taus
 from train.run_state import STATE_FILE, settings_of
+from train.scoring import score
+from train.splits import select_rooms
 
-ROWS_FOLDER, RUNS_FOLDER = "rows", "runs"
+ROWS_FILE, RUNS_FOLDER = "rows.csv", "runs"
 PLAIN = {"activity": False, "words": False, "word_shares": False, "speech_text": False, "recurrent": ()}
-"""What the paper does not have, and the rows of its tables do without."""
-CHAT = {"activity": True, "words": True, "recurrent": (TARGET,), "pair": (0.0,), "align": 0.0}
-"""What trainings on chat alone have in common."""
+"""The model of the paper."""
+CHAT = {"activity": True, "words": True, "recurrent": (TARGET,), "pair_weight": (0.0,), "align_weight": 0.0}
+"""Training on chat alone."""
 RUNS: dict[str, dict[str, Any]] = {
-    "point": {"pair": (0.0,), "align": 0.0},
-    "L0": {"region": "all", "align": 0.0},
-    "L1": {"region": "border", "align": 0.0},
-    "L2": {"region": "inverted", "align": 0.0},
-    "L3": {"region": "under", "align": 0.0},
+    "point": {"pair_weight": (0.0,), "align_weight": 0.0},
+    "L0": {"region": "all", "align_weight": 0.0},
+    "L1": {"region": "border", "align_weight": 0.0},
+    "L2": {"region": "inverted", "align_weight": 0.0},
+    "L3": {"region": "under", "align_weight": 0.0},
     "L1-plain": {"positive": "plain"},
     "full": {},
     "no-streamer": {"without": ("streamer",)},
@@ -52,10 +62,10 @@ RUNS: dict[str, dict[str, Any]] = {
     "chat-activity": CHAT | {"words": False},
     "chat-words": CHAT | {"activity": False},
     "chat-attention": CHAT | {"recurrent": ()},
-    "chat-pair": CHAT | {"pair": (1.0,)},
+    "chat-pair": CHAT | {"pair_weight": (1.0,)},
     **{f"chat-window-{n}": CHAT | {"window": n} for n in (10, 40)},
 }
-"""What each training changes of the settings that all share, by name. Tables share trainings."""
+"""Options of each training that differ from the shared ones. Tables share trainings."""
 
 TABLES: dict[str, tuple[Line, ...]] = {
     "table2": (
@@ -71,69 +81,67 @@ TABLES: dict[str, tuple[Line, ...]] = {
         Line("KuaiHL", "full", 0.5961),
         Line("without streamer", "no-streamer", 0.5910),
         Line("without text", "no-text", 0.5760),
-        Line("without visual", "no-visual", 0.5489),
+        Line("without pictures", "no-visual", 0.5489),
     ),
     "beyond": (
-        Line("KuaiHL: n = 20, sigma = 1", "full"),
+        Line("KuaiHL: window 20, sigma 1", "full"),
         Line("with activity tokens", "activity"),
         Line("with activity tokens and words", "words"),
         Line("with a recurrent layer", "recurrent"),
-        Line("n = 5", "window-5"),
-        Line("n = 10", "window-10"),
-        Line("n = 40", "window-40"),
-        Line("sigma = 3", "sigma-3"),
-        Line("sigma = 10", "sigma-10"),
-        Line("sigma = 30", "sigma-30"),
+        *(Line(f"window {n}", f"window-{n}") for n in (5, 10, 40)),
+        *(Line(f"sigma {sigma}", f"sigma-{sigma}") for sigma in (3, 10, 30)),
         Line("without modality dropout", "no-dropout"),
-        Line("no pictures at test", "full", missing="pictures"),
-        Line("no pictures at test, without modality dropout", "no-dropout", missing="pictures", against=11),
-        Line("no speech at test", "full", missing="speech"),
-        Line("no speech at test, without modality dropout", "no-dropout", missing="speech", against=13),
-        Line("no comments at test", "full", missing="comments"),
-        Line("no comments at test, without modality dropout", "no-dropout", missing="comments", against=15),
+        *(
+            line
+            for k, source in enumerate(("pictures", "speech", "comments"))
+            for line in (
+                Line(f"no {source} at test", "full", hidden=source),
+                Line(f"no {source} at test, without modality dropout", "no-dropout", hidden=source, against=11 + 2 * k),
+            )
+        ),
     ),
     "participation": (
-        Line("KuaiHL: activity and words, n = 20", "chat"),
+        Line("KuaiHL: activity and words, window 20", "chat"),
         Line("activity alone", "chat-activity"),
         Line("words alone", "chat-words"),
         Line("without the recurrent layer", "chat-attention"),
         Line("with the pairwise loss", "chat-pair"),
-        Line("n = 10", "chat-window-10"),
-        Line("n = 40", "chat-window-40"),
+        Line("window 10", "chat-window-10"),
+        Line("window 40", "chat-window-40"),
     ),
 }
 _TITLES = {
     "table2": "Table II: losses",
     "table3": "Table III: modalities",
     "beyond": "Beyond the paper: activity tokens, words, recurrent layer, window, sigma, modality dropout",
-    "participation": "Participation: what is read, and how",
+    "participation": "Participation: inputs and architecture",
 }
 
 
 @dataclass(frozen=True)
 class AblateConfig:
-    """Which table, and what all its rows have in common.
+    """Which table to make, and the options that all its trainings share.
 
     Attributes
     ----------
     table
-        table2: losses. table3: modalities. beyond: what the paper does not compare. participation: real chat, alone.
+        table2: losses. table3: modalities. beyond: options that the paper does not compare. participation: real chat.
     dataset
-        Folder that train.prepare or train.simulator wrote.
+        Folder that train.prepare wrote.
     out
-        Folder for the results: a small JSON for each finished training, and the tables. Work that was stopped goes on,
-        and tables share what they have in common.
+        Folder for rows.csv, which has all finished trainings, and the tables. An interrupted run continues.
     runs
-        Folder for curves and checkpoints; ``runs`` in ``out`` if not given.
+        Folder for curves and checkpoints; ``out``/runs by default.
     seeds
-        How many trainings a row: the whole table with seed 0, then with seed 1, and so on.
-    share
+        Trainings per row: the whole table with seed 0, then with seed 1, and so on.
+    epoch_share
         Share of the windows that an epoch draws.
-    preset, dropout, epochs, batch, rate, decay, warmup, align, pair, streamer_dropout, modality_dropout, patience
-        As for train.fit, for all rows alike but for what a row is about. Tokens of activity and words and the
-        recurrent layer are off where pictures are read, on for participation.
+    preset, dropout, epochs, batch_size, learning_rate, weight_decay, warmup_steps, align_weight, pair_weight,
+    streamer_dropout, modality_dropout, patience
+        As for train.fit, unless the row is about the option. The tokens and the recurrent layer that the paper does not
+        have are off, except for participation.
     threads, processes
-        Threads of the processor for each training, and how many are trained at once.
+        Threads of each training, and trainings at a time.
     """
 
     table: tyro.conf.Positional[Literal["table2", "table3", "beyond", "participation"]]
@@ -142,15 +150,15 @@ class AblateConfig:
     runs: Path | None = None
     seeds: int = 5
     preset: Literal["compact", "paper", "debug"] = "compact"
-    share: float = 1.0
+    epoch_share: float = 1.0
     dropout: float | None = FitConfig.dropout
     epochs: int = FitConfig.epochs
-    batch: int = FitConfig.batch
-    rate: float = FitConfig.rate
-    decay: float = FitConfig.decay
-    warmup: int = FitConfig.warmup
-    align: float = FitConfig.align
-    pair: float = FitConfig.pair[0]
+    batch_size: int = FitConfig.batch_size
+    learning_rate: float = FitConfig.learning_rate
+    weight_decay: float = FitConfig.weight_decay
+    warmup_steps: int = FitConfig.warmup_steps
+    align_weight: float = FitConfig.align_weight
+    pair_weight: float = FitConfig.pair_weight[0]
     streamer_dropout: float = FitConfig.streamer_dropout
     modality_dropout: float = FitConfig.modality_dropout
     patience: int = FitConfig.patience
@@ -158,44 +166,37 @@ class AblateConfig:
     processes: int = 1
 
 
-def ablate(config: AblateConfig) -> list[LineResult]:
-    """Train what a table still lacks; the table is written anew after each training.
+def ablate(config: AblateConfig) -> str:
+    """Run the missing trainings of a table; return the table, which is rewritten after each training.
 
     Raises
     ------
     LabelError
-        ``out`` holds trainings with another dataset or other settings, or the dataset lacks a split.
+        ``out`` has trainings with another dataset or other settings, or the dataset lacks a split.
     """
-    rooms_of(Segments(config.dataset), "test")  # before hours of training rather than after
+    select_rooms(Segments(config.dataset), "test")  # fails before hours of training
     torch.set_num_threads(config.threads)
-    (config.out / ROWS_FOLDER).mkdir(parents=True, exist_ok=True)
+    config.out.mkdir(parents=True, exist_ok=True)
+    rows = config.out / ROWS_FILE
     runs = dict.fromkeys(line.run for line in TABLES[config.table])
-    finished: dict[tuple[str, int], Finished] = {}
-    missing: list[tuple[str, int]] = []
-    for seed in range(config.seeds):
-        for run in runs:
-            if row := _read(config, run, seed):
-                finished[run, seed] = row
-            else:
-                missing.append((run, seed))
-    results, text = _write_table(config, finished)
-    for row in _trained(config, missing):
-        finished[row.run, row.seed] = row
-        missing.remove((row.run, row.seed))
-        results, text = _write_table(config, finished)
-        left_s = time_left_s(finished.values(), [run for run, _ in missing]) / config.processes
-        hours, minutes = divmod(round(left_s / 60), 60)
-        print(f"trainings to go: {len(missing)}, about {hours} h {minutes} min", flush=True)
-        if missing and all(seed > row.seed for _, seed in missing):
-            print(f"\n{text}", flush=True)
-    print(text)
-    return results
+    finished = read_trainings(rows)
+    _check_settings(config, [finished[key] for key in finished if key[0] in runs and key[1] < config.seeds])
+    missing = [(run, seed) for seed in range(config.seeds) for run in runs if (run, seed) not in finished]
+    table = _write_table(config, finished)
+    for left, training in zip(range(len(missing) - 1, -1, -1), _train_all(config, missing), strict=True):
+        finished = {**read_trainings(rows), (training.run, training.seed): training}
+        write_trainings(rows, finished)
+        (fit_config(config, training.run, training.seed).out / STATE_FILE).unlink()
+        table = _write_table(config, finished)
+        minutes = left * mean(other.seconds for other in finished.values()) / config.processes / 60
+        print(f"{training.run}, seed {training.seed} done; {left} trainings left, about {minutes:.0f} min", flush=True)
+    print(table)
+    return table
 
 
-def _trained(config: AblateConfig, missing: Sequence[tuple[str, int]]) -> Iterator[Finished]:
-    """Train what is missing, as many at once as there are processes."""
+def _train_all(config: AblateConfig, missing: Sequence[tuple[str, int]]) -> Iterator[Training]:
     if config.processes == 1:
-        yield from (_train(config, run, seed) for run, seed in tuple(missing))
+        yield from (_train(config, run, seed) for run, seed in missing)
         return
     with ProcessPoolExecutor(config.processes, get_context("spawn"), torch.set_num_threads, (config.threads,)) as pool:
         for training in as_completed([pool.submit(_train, config, run, seed) for run, seed in missing]):
@@ -203,34 +204,32 @@ def _trained(config: AblateConfig, missing: Sequence[tuple[str, int]]) -> Iterat
 
 
 def fit_config(config: AblateConfig, run: str, seed: int) -> FitConfig:
-    """Settings of one training: those shared, then what the run is about."""
-    known = {field.name for field in fields(FitConfig)}
-    shared = {name: value for name, value in vars(config).items() if name in known}
+    """Return the settings of a training: the shared ones, and those of the run."""
+    names = {field.name for field in fields(FitConfig)}
+    shared = {name: value for name, value in vars(config).items() if name in names}
     folder = (config.runs or config.out / RUNS_FOLDER) / f"{run}-seed{seed}"
     return FitConfig(
         **shared
-        | {"dataset": (config.dataset,), "out": folder, "seed": seed, "pair": (config.pair,)}
-        | {"share": (config.share,), **PLAIN, **RUNS[run]}
+        | {"dataset": (config.dataset,), "out": folder, "seed": seed, "pair_weight": (config.pair_weight,)}
+        | {"epoch_share": (config.epoch_share,), **PLAIN, **RUNS[run]}
     )
 
 
-def _train(config: AblateConfig, run: str, seed: int) -> Finished:
-    """Train, test, and write the JSON; the state to go on from is not needed any more then."""
-    print(f"{run}, seed {seed}", flush=True)
+def _train(config: AblateConfig, run: str, seed: int) -> Training:
+    """Train and test. The state of the run remains until the result is written."""
     settings = fit_config(config, run, seed)
     model, _ = load(fit(settings))
     segments = Segments(config.dataset)
-    rooms = rooms_of(segments, "test")
+    rooms = select_rooms(segments, "test")
     test = {}
-    for missing in sorted({line.missing for table in TABLES.values() for line in table if line.run == run}):
-        scores = score(model, segments, rooms, without={*settings.without, missing} - {""})
-        test[missing] = [asdict(tau) for tau in taus(scores.predicted, scores.true, scores.room)]
-    state = settings.out / STATE_FILE
-    progress = torch.load(state, weights_only=True)["progress"]
-    row = Finished(
+    for hidden in {line.hidden for table in TABLES.values() for line in table if line.run == run}:
+        scores = score(model, segments, rooms, without={*settings.without, hidden} - {""})
+        test[hidden] = taus(scores.predicted, scores.true, scores.room)
+    progress = torch.load(settings.out / STATE_FILE, weights_only=True)["progress"]
+    return Training(
         run=run,
         seed=seed,
-        settings=_settings(settings),
+        settings=_changed_settings(settings),
         dataset_sha256=_dataset_sha256(config.dataset),
         torch=torch.__version__,
         epochs=progress["epoch"],
@@ -239,67 +238,42 @@ def _train(config: AblateConfig, run: str, seed: int) -> Finished:
         seconds=round(progress["seconds"], 1),
         test=test,
     )
-    _write(_file(config, run, seed), json.dumps(asdict(row), indent=1) + "\n")
-    state.unlink()
-    return row
 
 
-def _read(config: AblateConfig, run: str, seed: int) -> Finished | None:
-    """Read a finished training, if there is one, and refuse another's: a table compares like with like."""
-    file = _file(config, run, seed)
-    if not file.exists():
-        return None
-    try:
-        row = Finished(**json.loads(file.read_text(encoding="utf-8")))
-    except (TypeError, ValueError) as error:
-        raise LabelError(f"{file} is damaged ({error}): delete it, and its training is done again.") from error
-    settings = _settings(fit_config(config, run, seed))
-    # An option that was new after the row was trained had its default then.
-    was = {**_settings(FitConfig((config.dataset,), config.out)), **row.settings}
-    changed = [name for name in was if was[name] != settings.get(name)]
-    if row.dataset_sha256 != _dataset_sha256(config.dataset):
-        changed.append("dataset")
-    if changed:
-        raise LabelError(
-            f"{file} was trained with other settings ({', '.join(changed)}): repeat those, or choose another --out."
-        )
-    return row
+def _check_settings(config: AblateConfig, trainings: Sequence[Training]) -> None:
+    """Refuse trainings of another dataset or with other settings: LabelError."""
+    digest = _dataset_sha256(config.dataset)
+    for training in trainings:
+        expected = _changed_settings(fit_config(config, training.run, training.seed))
+        names = {**training.settings, **expected}
+        changed = [name for name in names if training.settings.get(name) != expected.get(name)]
+        if training.dataset_sha256 != digest:
+            changed.append("dataset")
+        if changed:
+            raise LabelError(
+                f"{config.out / ROWS_FILE} has {training.run}, seed {training.seed} with other settings "
+                f"({', '.join(changed)}): repeat those, or choose another --out."
+            )
 
 
-def _write_table(config: AblateConfig, finished: Mapping[tuple[str, int], Finished]) -> tuple[list[LineResult], str]:
-    """Write the table as JSON and Markdown, and return both."""
+def _write_table(config: AblateConfig, finished: Trainings) -> str:
     results = compare(TABLES[config.table], finished)
     source = read_info(config.dataset).source
-    text = markdown(results, title=_TITLES[config.table], source=source, seeds=config.seeds)
-    report = {
-        "dataset": source,
-        "dataset_sha256": _dataset_sha256(config.dataset),
-        "seeds": config.seeds,
-        "lines": [asdict(result) for result in results],
-    }
-    _write(config.out / f"{config.table}.md", text)
-    _write(config.out / f"{config.table}.json", json.dumps(report, indent=1) + "\n")
-    return results, text
+    table = format_markdown(results, title=_TITLES[config.table], source=source, seeds=config.seeds)
+    with replacing(config.out / f"{config.table}.md") as part:
+        part.write_text(table, encoding="utf-8")
+    return table
 
 
-def _settings(config: FitConfig) -> dict[str, Any]:
-    """What decides a training but for the data, as JSON knows it: no folders, which are of one machine."""
-    apart = ("dataset", "out", "workers", "log_every", "save_every")
-    return json.loads(json.dumps(settings_of(config, apart=apart)))
+def _changed_settings(config: FitConfig) -> dict[str, Any]:
+    """Return the settings that differ from the defaults, except folders and those that do not affect the result."""
+    ignored = ("dataset", "out", "seed", "workers", "log_every", "save_every")
+    default = settings_of(FitConfig(config.dataset, config.out), ignored=ignored)
+    return {name: x for name, x in settings_of(config, ignored=ignored).items() if x != default[name]}
 
 
 def _dataset_sha256(dataset: Path) -> str:
     return hashlib.sha256((dataset / DATASET_FILE).read_bytes()).hexdigest()
-
-
-def _file(config: AblateConfig, run: str, seed: int) -> Path:
-    return config.out / ROWS_FOLDER / f"{run}-seed{seed}.json"
-
-
-def _write(file: Path, text: str) -> None:
-    part = file.with_name(f"{file.name}.part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(file)
 
 
 if __name__ == "__main__":

@@ -1,32 +1,40 @@
-"""Trainings of several rows and seeds -> means, paired differences, a table for people. Nothing is trained here."""
+"""Finished trainings in a CSV file, and tables of their means over seeds with paired differences."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import csv
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from kuaihl.errors import LabelError
+from train.files import replacing
 from train.metrics import DELTAS, SeedMean, Tau, over_seeds, paired_over_seeds
+
+_DELTA_NAMES = ["all" if delta is None else f"{delta:.1f}" for delta in DELTAS]
+_KINDS = ("segments", "pooled", "per_room")
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line of a table: a training, tested with the modality ``missing`` masked, if any.
+    """A line of a table: a training, tested with the input ``hidden`` masked, if any.
 
-    ``paper`` is the tau that the paper prints; ``against`` the number of the line that it is compared with.
+    ``paper`` is the tau in the paper, ``against`` the index of the line that it is compared with.
     """
 
     label: str
     run: str
     paper: float | None = None
-    missing: str = ""
+    hidden: str = ""
     against: int = 0
 
 
 @dataclass(frozen=True, slots=True)
-class Finished:
-    """A finished training: what it was, how it went, and how it did on the test split.
+class Training:
+    """A finished training and its results on the test split.
 
-    ``settings`` are those of train.fit but for the folders; ``test`` maps the modality masked at test, ``""`` for none,
-    to a `Tau` for each Delta, as plain values.
+    ``settings`` are the options of train.fit that differ from their defaults, except folders. ``test`` maps each input
+    that was hidden at test ("" for none) to a `Tau` for each of `DELTAS`.
     """
 
     run: str
@@ -38,139 +46,164 @@ class Finished:
     best_epoch: int
     validation_tau: float
     seconds: float
-    test: dict[str, list[dict[str, Any]]]
+    test: dict[str, list[Tau]]
 
 
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """A line above one ``delta``: means over seeds, and paired differences to the line that it is compared with.
-
-    ``segments`` are those of the test split. None stands for the mean over values of which one is not defined, or over
-    none, and for the difference of a line to itself.
-    """
-
-    delta: float | None
-    segments: int
-    pooled: SeedMean | None
-    per_room: SeedMean | None
-    pooled_difference: SeedMean | None
-    per_room_difference: SeedMean | None
+Trainings = Mapping[tuple[str, int], Training]
+"""Trainings by run and seed."""
 
 
 @dataclass(frozen=True, slots=True)
 class LineResult:
-    """A line with its numbers for each Delta, none where no seed is finished, and the paper's difference."""
+    """Results of a line: means over its ``seeds`` for each of `DELTAS`, None if a tau is undefined.
+
+    ``difference`` is the paired difference of pooled tau over all segments to the line that it is compared with.
+    """
 
     line: Line
     seeds: tuple[int, ...]
-    cells: tuple[Cell, ...]
+    segments: tuple[int, ...]
+    pooled: tuple[SeedMean | None, ...]
+    per_room: tuple[SeedMean | None, ...]
+    difference: SeedMean | None
     paper_difference: float | None
 
 
-def compare(lines: Sequence[Line], finished: Mapping[tuple[str, int], Finished]) -> list[LineResult]:
-    """Means over the finished seeds of each line, and differences over those that the other line has too.
+def write_trainings(file: Path, trainings: Trainings) -> None:
+    """Write a CSV file with a row for each training and input hidden at test."""
+    columns = [f"{kind}_{delta}" for delta in _DELTA_NAMES for kind in _KINDS]
+    with replacing(file) as part, part.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow([*Training.__slots__[:-1], "hidden", *columns])
+        for _, training in sorted(trainings.items()):
+            values = [getattr(training, name) for name in Training.__slots__[:-1]]
+            values[2] = json.dumps(training.settings)
+            for hidden, taus in sorted(training.test.items()):
+                cells = [getattr(tau, kind) for tau in taus for kind in _KINDS]
+                writer.writerow([*values, hidden, *(round(x, 6) if isinstance(x, float) else x for x in cells)])
 
-    Parameters
-    ----------
-    finished
-        By run and seed.
+
+def read_trainings(file: Path) -> dict[tuple[str, int], Training]:
+    """Read what `write_trainings` wrote; nothing if there is no such file.
+
+    Raises
+    ------
+    LabelError
+        The file is damaged.
     """
-    results = []
-    for line in lines:
-        other = lines[line.against]
-        tests = _tests(line, finished)
-        others = {} if other is line else _tests(other, finished)
-        cells = tuple(_cell(k, tests, others) for k in range(len(DELTAS)) if tests)
-        known = other is not line and line.paper is not None and other.paper is not None
-        results.append(LineResult(line, tuple(tests), cells, line.paper - other.paper if known else None))
-    return results
+    trainings: dict[tuple[str, int], Training] = {}
+    if not file.exists():
+        return trainings
+    with file.open(newline="", encoding="utf-8") as stream:
+        try:
+            for row in csv.DictReader(stream, strict=True):
+                key = row["run"], int(row["seed"])
+                training = trainings.setdefault(key, _parse_training(row))
+                training.test[row["hidden"]] = [_parse_tau(row, k) for k in range(len(DELTAS))]
+        except (csv.Error, KeyError, TypeError, ValueError) as error:
+            raise LabelError(f"{file} is damaged ({error}): restore or delete it.") from error
+    return trainings
 
 
-def _tests(line: Line, finished: Mapping[tuple[str, int], Finished]) -> dict[int, list[Tau]]:
-    """Taus of a line by seed, in the order of `DELTAS`."""
-    rows = sorted((seed, row) for (run, seed), row in finished.items() if run == line.run)
-    return {seed: [Tau(**values) for values in row.test[line.missing]] for seed, row in rows}
+def _parse_training(row: Mapping[str, str]) -> Training:
+    return Training(
+        run=row["run"],
+        seed=int(row["seed"]),
+        settings=json.loads(row["settings"]),
+        dataset_sha256=row["dataset_sha256"],
+        torch=row["torch"],
+        epochs=int(row["epochs"]),
+        best_epoch=int(row["best_epoch"]),
+        validation_tau=float(row["validation_tau"]),
+        seconds=float(row["seconds"]),
+        test={},
+    )
 
 
-def _cell(k: int, tests: dict[int, list[Tau]], others: dict[int, list[Tau]]) -> Cell:
-    means: dict[str, SeedMean | None] = {}
-    for name in ("pooled", "per_room"):
-        mine = {seed: getattr(taus[k], name) for seed, taus in tests.items()}
-        theirs = {seed: getattr(taus[k], name) for seed, taus in others.items()}
-        shared = [seed for seed in mine if seed in theirs]
-        means[name] = _if_defined(over_seeds, list(mine.values()))
-        means[f"{name}_difference"] = _if_defined(
-            paired_over_seeds, [mine[seed] for seed in shared], [theirs[seed] for seed in shared]
-        )
-    return Cell(delta=DELTAS[k], segments=next(iter(tests.values()))[k].segments, **means)
+def _parse_tau(row: Mapping[str, str], k: int) -> Tau:
+    segments, pooled, per_room = (row[f"{kind}_{_DELTA_NAMES[k]}"] for kind in _KINDS)
+    values = (float(value) if value else None for value in (pooled, per_room))
+    return Tau(DELTAS[k], *values, segments=int(segments), rooms=0, rooms_skipped=0)
 
 
-def _if_defined(mean: Callable[..., SeedMean], *values: list[float | None]) -> SeedMean | None:
-    return mean(*values) if all(some and None not in some for some in values) else None
+def compare(lines: Sequence[Line], trainings: Trainings) -> list[LineResult]:
+    """Return means over the finished seeds of each line, and differences over the seeds that both lines have."""
+    return [_compare_line(line, lines[line.against], trainings) for line in lines]
 
 
-def time_left_s(finished: Iterable[Finished], missing: Iterable[str]) -> float:
-    """Time that the runs ``missing`` will take: each as long as with other seeds, else as long as the average run."""
-    times: dict[str, list[float]] = {}
-    for row in finished:
-        times.setdefault(row.run, []).append(row.seconds)
-    means = {run: sum(seconds) / len(seconds) for run, seconds in times.items()}
-    average = sum(means.values()) / max(len(means), 1)
-    return sum(means.get(run, average) for run in missing)
+def _compare_line(line: Line, other: Line, trainings: Trainings) -> LineResult:
+    tests, others = _select_tests(line, trainings), _select_tests(other, trainings)
+    shared = [seed for seed in tests if seed in others] if other is not line else []
+    means = {
+        kind: tuple(_mean_over_seeds([getattr(taus[k], kind) for taus in tests.values()]) for k in range(len(DELTAS)))
+        for kind in ("pooled", "per_room")
+    }
+    pairs = [(tests[seed][0].pooled, others[seed][0].pooled) for seed in shared]
+    defined = pairs and all(value is not None for pair in pairs for value in pair)
+    in_paper = other is not line and line.paper is not None and other.paper is not None
+    return LineResult(
+        line,
+        seeds=tuple(tests),
+        segments=tuple(tau.segments for tau in next(iter(tests.values()), [])),
+        **means,
+        difference=paired_over_seeds(*zip(*pairs, strict=True)) if defined else None,
+        paper_difference=line.paper - other.paper if in_paper else None,
+    )
 
 
-def markdown(results: Sequence[LineResult], *, title: str, source: str, seeds: int) -> str:
-    """Write the results, on the dataset ``source``, for people: tau beside the paper's, then tau above each Delta."""
+def _select_tests(line: Line, trainings: Trainings) -> dict[int, list[Tau]]:
+    """Return the taus of a line by seed."""
+    return {seed: trainings[run, seed].test[line.hidden] for run, seed in sorted(trainings) if run == line.run}
+
+
+def _mean_over_seeds(values: list[float | None]) -> SeedMean | None:
+    return over_seeds(values) if values and None not in values else None
+
+
+def format_markdown(results: Sequence[LineResult], *, title: str, source: str, seeds: int) -> str:
+    """Format results on the dataset ``source`` as a page: tau beside that of the paper, then tau for each Delta."""
     letters = [f"({chr(ord('a') + k)})" for k in range(len(results))]
     main, deltas = [], []
     for letter, result in zip(letters, results, strict=True):
         line = result.line
-        whole = result.cells[0] if result.cells else None
         paper = [] if line.paper is None else [f"{line.paper:.4f}"]
         if result.paper_difference is not None:
             paper.append(f"({result.paper_difference:+.4f})")
         main.append(
             [
                 f"{letter} {line.label}",
-                _interval(whole and whole.pooled),
-                _interval(whole and whole.pooled_difference, sign="+"),
+                _format_mean(result.pooled[0]),
+                _format_mean(result.difference, sign="+"),
                 "" if results[line.against] is result else letters[line.against],
-                _interval(whole and whole.per_room),
+                _format_mean(result.per_room[0]),
                 " ".join(paper) or "-",
                 f"{len(result.seeds)} of {seeds}",
             ]
         )
-        deltas.append([letter, *(f"{_mean(cell.pooled)} / {_mean(cell.per_room)}" for cell in result.cells)])
-    measured = next((result.cells for result in results if result.cells), ())
-    printed = any(result.line.paper is not None for result in results)
-    names = [f"{'all' if cell.delta is None else cell.delta} ({cell.segments} segments)" for cell in measured]
+        cells = zip(result.pooled, result.per_room, strict=True)
+        deltas.append([letter, *(" / ".join("-" if x is None else f"{x.mean:.4f}" for x in cell) for cell in cells)])
+    segments = next((result.segments for result in results if result.seeds), (0,) * len(DELTAS))
+    names = [f"{delta} ({count} segments)" for delta, count in zip(_DELTA_NAMES, segments, strict=True)]
     head = ["", "tau", "difference", "to", "tau per room", "paper's tau (difference)", "seeds"]
-    return (
-        "\n\n".join(
-            [
-                f"# {title}",
-                "Kendall's tau-b on the test split: mean over seeds and its 95 % interval (Student's t). Tau is pooled "
-                "over all scored segments, tau per room is its mean over rooms; differences are paired by seed. "
-                f"Measured on {source}." + " The paper's numbers are of its own data, which nobody else has." * printed,
-                _table(head, main),
-                "The same above thresholds Delta on the true label: pooled / per room.",
-                _table(["", *names], [row for row in deltas if len(row) > 1]),
-            ]
-        )
-        + "\n"
-    )
+    note = " The paper's numbers are on its own data, which are not public."
+    sections = [
+        f"# {title}",
+        "Kendall's tau-b on the test split, pooled over all scored segments: mean over seeds with its 95 % interval "
+        "(Student's t). Tau per room is the mean over rooms. Differences are of pooled tau, paired by seed. Dataset: "
+        f"{source}." + note * any(result.line.paper is not None for result in results),
+        _format_table(head, main),
+        "Segments with a true label above Delta only: pooled / per room.",
+        _format_table(["", *names], [row for row, result in zip(deltas, results, strict=True) if result.seeds]),
+    ]
+    return "\n\n".join(sections) + "\n"
 
 
-def _interval(value: SeedMean | None, *, sign: str = "") -> str:
+def _format_mean(value: SeedMean | None, *, sign: str = "") -> str:
     if value is None:
         return "-"
-    ends = "" if value.low is None else f" [{value.low:{sign}.4f}, {value.high:{sign}.4f}]"
-    return f"{value.mean:{sign}.4f}{ends}"
+    interval = "" if value.low is None else f" [{value.low:{sign}.4f}, {value.high:{sign}.4f}]"
+    return f"{value.mean:{sign}.4f}{interval}"
 
 
-def _mean(value: SeedMean | None) -> str:
-    return "-" if value is None else f"{value.mean:.4f}"
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def _format_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows))

@@ -1,16 +1,16 @@
-"""What can be set about KLive-Sim, and the constants that its parts share."""
+"""Parameters of KLive-Sim, and constants that its parts share."""
 
 from dataclasses import dataclass
 from typing import Literal
 
 TALENTS = ("chatting", "singing", "dancing", "pk", "gaming", "eating", "outdoors", "selling")
-"""What a streamer does; a segment's talent is an index into this."""
+"""What a streamer can do."""
 CALENDAR_DAYS = 90
 TRAIN_DAYS = range(70)
 VALIDATION_DAYS = range(70, 80)
 TEST_DAYS = range(80, CALENDAR_DAYS)
 PICTURE_SLOT_S = 10.0
-"""Each third of a segment has its own state (steady, stuck, transition) and holds one picture, in its middle."""
+"""A third of a segment: it has one state (steady, stuck, transition) and one picture, in its middle."""
 
 Split = Literal["train", "validation", "test"]
 SizeName = Literal["tiny", "small", "base", "large"]
@@ -18,10 +18,7 @@ SizeName = Literal["tiny", "small", "base", "large"]
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """How many rooms each split has, and how many streamers there are in all.
-
-    ``more`` rooms to train with are numbered after all others, which are the same without them.
-    """
+    """Number of rooms per split, and of streamers. ``more`` training rooms are numbered after all others."""
 
     train: int
     validation: int
@@ -40,70 +37,63 @@ SIZES = {
 
 @dataclass(frozen=True, slots=True)
 class SimulatorConfig:
-    """Every parameter of the simulation. Defaults were chosen so that distributions are plausible.
+    """Parameters of the simulation.
 
-    Those of hype and of the noise were set by a gradient boosting that is told what can be seen and read (talent,
-    intensity, fatigue, gifts, chat): the truth has to show, or no method could find it. None was chosen by looking at
-    KuaiHL's score or at an ablation.
+    The defaults give plausible distributions. Those of hype and noise were chosen so that gradient boosting on the
+    visible truth can predict LVTR; none was chosen by a score of KuaiHL or by an ablation.
 
-    Parameters
+    Attributes
     ----------
-    size : {"tiny", "small", "base", "large"}
-        Number of rooms and streamers, see ``SIZES``.
-    seed : int
-        The same seed gives the same bytes.
-    min_segments, max_segments : int
-        Length of a room, uniform between the two, ends included.
-    talent_concentration : float
-        Dirichlet parameter of a streamer's talent mix: small makes specialists.
-    taste_sd : float
-        Spread of how much a streamer's audience likes each talent (logits).
-    popularity_step_sd : float
-        Daily step of each talent's popularity, a random walk (logits).
-    base_mean, base_sd : float
+    size, seed
+        Number of rooms and streamers, see `SIZES`. The same seed gives the same bytes.
+    min_segments, max_segments
+        Length of a room, uniform, both ends included.
+    talent_concentration
+        Dirichlet parameter of a streamer's mix of talents: small values make specialists.
+    taste_sd
+        Spread of how much the audience of a streamer likes each talent (logits).
+    popularity_step_sd
+        Daily step of the popularity of each talent, a random walk (logits).
+    base_mean, base_sd
         Base appeal over streamers (logits).
-    intensity_gain, interaction_gain, fatigue_cost : float
-        Weights of the three in the appeal (logits).
-    noise_sd, noise_memory : float
-        Standard deviation (logits) and lag-one correlation of the AR(1) noise on the appeal.
-    hype_slope, hype_middle : float
-        Hype, in [0, 1], is ``expit(slope * (appeal - middle))`` of the appeal in logits: what the audience shows of it.
-    fatigue_after, fatigue_scale : float
-        Segments of one talent before viewers tire, and segments until they mostly have.
-    mean_episode : float
+    intensity_gain, interaction_gain, fatigue_cost
+        Weights in the appeal (logits).
+    noise_sd, noise_memory
+        Standard deviation (logits) and lag-one correlation of the AR(1) noise of the appeal.
+    hype_slope, hype_middle
+        Hype is ``expit(slope * (appeal - middle))`` of the appeal in logits: what the audience shows of it.
+    fatigue_after, fatigue_scale
+        Segments of one talent before viewers tire, and scale of the exponential after that.
+    mean_episode
         Mean length of an episode in segments, before clipping to 2-20.
-    idle_rate : float
+    idle_rate
         Chance of an idle stretch (1-3 segments) between two episodes.
-    audience_median, audience_sd : float
-        Lognormal mean number of impressions a segment, over rooms; clipped to 20-2,000.
-    audience_dispersion : float
-        Negative binomial number of impressions: smaller is burstier.
-    view_shape, long_view_s : float
-        Shape of the Weibull view time, and the seconds from which a view is long.
-    announce_rate : float
-        Chance that the next episode is announced, 0-2 segments ahead.
-    explain_rate : float
-        Chance that the streamer looks back on an episode after it.
-    comments_median, comments_sd : float
-        Lognormal number of comments a segment in a calm moment, over streamers.
-    comments_gain : float
-        How much hype multiplies comments: ``exp(gain * hype)``, hype in [0, 1].
-    comments_noise_sd : float
-        Lognormal noise of the rate from segment to segment.
-    max_lag : int
-        A room's comments follow hype by 0 to this many segments.
-    max_comments : int
-        Comments a segment are cut off here, as chat is slowed down when it floods.
-    bank_share : float
-        With a comment bank, the share of comments taken from it; the others speak of what is on.
-    stuck_rate, stuck_pk_factor : float
-        Share of pictures stuck by a bad network, and how many times more often in a PK.
-    transition_rate : float
-        Share of pictures caught between two shots.
-    scenes_rate : float
+    audience_median, audience_sd
+        Lognormal mean number of impressions per segment, over rooms; clipped to 20-2,000.
+    audience_dispersion
+        Dispersion of the negative binomial number of impressions: small values are bursty.
+    view_shape, long_view_s
+        Shape of the Weibull view time, and the duration of a long view.
+    announce_rate, explain_rate
+        Chance that an episode is announced, 0-2 segments ahead, and that it is explained afterwards.
+    comments_median, comments_sd
+        Lognormal number of comments per segment at zero hype, over streamers.
+    comments_gain, comments_noise_sd
+        Comments are multiplied by ``exp(gain * hype)``, and by lognormal noise per segment.
+    max_lag
+        Comments follow the hype by 0 to this many segments.
+    max_comments
+        Largest number of comments per segment.
+    bank_share
+        With a comment bank, the share of comments from it.
+    stuck_rate, stuck_pk_factor
+        Share of pictures stuck by a bad network, and the factor in a PK.
+    transition_rate
+        Share of pictures between two shots.
+    scenes_rate
         With photos, the share of rooms that show photos.
-    unseen_streamers, unseen_rooms : float
-        Share of streamers who appear in test only, and of test rooms that are theirs.
+    unseen_streamers, unseen_rooms
+        Share of streamers in test only, and of test rooms that are theirs.
     """
 
     size: SizeName = "small"
@@ -149,5 +139,5 @@ class SimulatorConfig:
 
     @property
     def rooms(self) -> Size:
-        """How many rooms and streamers this size has."""
+        """Number of rooms and streamers."""
         return SIZES[self.size]

@@ -1,61 +1,57 @@
 """PHD: videos and captions by their ids, the dataset, and mean average precision by user."""
 
-import json
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from kuaihl.errors import LabelError
+from kuaihl.model.config import Target
 from kuaihl.model.kuaihl import load
 from kuaihl.predictor import DEFAULT_CHECKPOINT
 from tests.fixtures.videos import write_recording
 from tests.train.data.test_phd_csv import HEADER
-from train.data import phd as command
-from train.data.phd import CAPTION_SUFFIXES, VIDEO_SUFFIXES, Prepare, ScoreCommand, evaluate, find_files
-from train.data.phd_csv import PHD, Gif, User, Video, read
+from train.data.phd import CAPTION_SUFFIXES, VIDEO_SUFFIXES, PhdConfig, find_files, prepare_phd, score_users
+from train.data.phd_csv import Gif, read_gifs
 from train.dataset import Segments
+from train.evaluate import evaluate, print_report
+from train.init_model import extend
 
 TEST, TRAIN, SHORT = "testtestte-", "_traintrain", "shortshort1"
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """CSVs, three videos, one of them too short, and one with captions; others are missing."""
+def config(tmp_path_factory: pytest.TempPathFactory) -> PhdConfig:
+    """CSVs and three videos, one of them too short and one with captions; others are missing."""
     folder = tmp_path_factory.mktemp("phd")
     videos = folder / "videos"
     videos.mkdir()
     write_recording(videos / f"{TEST}.mp4", duration_s=23, fps=5)
     write_recording(videos / f"Some title [{TRAIN}].mp4", duration_s=12, fps=5)
-    (videos / f"{TRAIN}.en.vtt").write_text("no captions at all\n", encoding="utf-8")
     write_recording(videos / f"{SHORT}.mp4", duration_s=3, fps=5)
     (videos / f"{TEST}.en.vtt").write_text("WEBVTT\n\n00:06.000 --> 00:08.000\nlook at that\n", encoding="utf-8")
-    (folder / "training.csv").write_text(
-        "\n".join([HEADER, f"{TRAIN},5.5,4,1,12,True", f"{SHORT},0,2,1,3,False", f"{TEST},0,5,1,23,False"]) + "\n"
-    )
-    (folder / "testing.csv").write_text(
-        "\n".join(
-            [
-                HEADER,
-                f"{TEST},5,5,7,23,True",
-                "missing_one,1,2,7,60,False",
-                f"{TEST},10.5,4,8,23,True",
-                "missing_one,1,2,8,60,False",
-                f"{TEST},10.5,4,9,23,True",
-                "missing_one,1,2,10,60,True",
-            ]
-        )
-        + "\n"
-    )
-    return folder
+    rows = {
+        "training": [f"{TRAIN},5.5,4,1,12,True", f"{SHORT},0,2,1,3,False", f"{TEST},0,5,1,23,False"],
+        "testing": [
+            f"{TEST},5,5,7,23,True",
+            "missing_one,1,2,7,60,False",
+            f"{TEST},10.5,4,8,23,True",
+            "missing_one,1,2,8,60,False",
+            f"{TEST},10.5,4,9,23,True",
+            "missing_one,1,2,10,60,True",
+        ],
+    }
+    for name, lines in rows.items():
+        (folder / f"{name}.csv").write_text("\n".join([HEADER, *lines]) + "\n")
+    return PhdConfig(folder / "training.csv", folder / "testing.csv", videos, folder / "dataset")
 
 
 @pytest.fixture(scope="module")
-def dataset(folder: Path) -> Path:
-    out = folder / "dataset"
-    Prepare(folder / "training.csv", folder / "testing.csv", folder / "videos", out).run()
-    return out
+def dataset(config: PhdConfig) -> Path:
+    prepare_phd(config)
+    return config.out
 
 
 def test_videos_are_units_with_pictures_and_captions_only(dataset: Path) -> None:
@@ -70,29 +66,26 @@ def test_videos_are_units_with_pictures_and_captions_only(dataset: Path) -> None
     assert segments.column("start_s", train).tolist() == [0, 5]
     # All test users' GIFs; the one that a training user made of the test video is not among them.
     assert segments.scalar("label", test.start, test.stop).tolist() == [0, 1, 1, 0, 0]
-    assert segments.scalar("label", train.init_model, train.stop).tolist() == [0, 1]
+    assert segments.scalar("label", train.start, train.stop).tolist() == [0, 1]
     assert segments.column("speech", test).tolist() == ["", "look at that", "", "", ""]
-    for room, captions in ((test, True), (train, False)):
+    for room, has_captions in ((test, True), (train, False)):
         assert segments.scalar("has_pictures", room.start, room.stop).all()
-        assert (segments.scalar("has_speech", room.start, room.stop) == captions).all()
+        assert (segments.scalar("has_speech", room.start, room.stop) == has_captions).all()
         assert not segments.scalar("has_comments", room.start, room.stop).any()
     assert segments.info.target == "highlight"
 
 
-def test_what_is_missing_or_bad_is_said_and_what_is_done_is_kept(
-    dataset: Path, folder: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+def test_an_interrupted_run_continues_and_bad_videos_are_skipped(
+    dataset: Path, config: PhdConfig, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     stamps = {file: file.stat().st_mtime_ns for file in (dataset / "rooms").glob("*.parquet")}
     with caplog.at_level(logging.WARNING):
-        Prepare(folder / "training.csv", folder / "testing.csv", folder / "videos", dataset).run()
-    told = capsys.readouterr().out
-    assert "testing.csv: 4 users, 2 distinct last videos of theirs, 2 videos in all" in told
-    assert "3 of 4 videos are in" in told
-    assert told.endswith(f"2 videos are in {dataset}; 1 could not be read\n")
-    assert f"{SHORT}.mp4 holds 3.0 s" in caplog.text
+        prepare_phd(config)
+    printed = capsys.readouterr().out
+    assert "3 of 4 videos are in" in printed
+    assert printed.endswith(f"2 videos are in {dataset}; 1 could not be read\n")
+    assert f"{SHORT}.mp4" in caplog.text
     assert {file: file.stat().st_mtime_ns for file in stamps} == stamps
-    with pytest.raises(LabelError, match="no folder"):
-        find_files(folder / "nowhere", VIDEO_SUFFIXES)
 
 
 def test_files_are_found_by_their_ids(tmp_path: Path) -> None:
@@ -105,37 +98,40 @@ def test_files_are_found_by_their_ids(tmp_path: Path) -> None:
     assert videos == {"-dash_score": "-dash_score.mp4", "with_brack1": "A title.. [with_brack1].webm"}
     captions = find_files(tmp_path, CAPTION_SUFFIXES)
     assert {name: path.name for name, path in captions.items()} == {"-dash_score": "-dash_score.en.vtt"}
+    with pytest.raises(LabelError, match="is not a folder"):
+        find_files(tmp_path / "nowhere", VIDEO_SUFFIXES)
 
 
-def test_each_user_is_scored_by_his_own_gifs() -> None:
-    def user(name: str, gif: Gif, *, duration_s: float | None = 20.0, history: bool = True) -> User:
-        before = (Video("bbbbbbbbbbb", 9.0, is_last=False, gifs=(Gif(0, 1),)),) if history else ()
-        return User(name, (Video(f"video-{name}", duration_s, is_last=True, gifs=(gif,)), *before))
+def test_users_are_scored_by_their_own_gifs() -> None:
+    def gifs_of(
+        user: str, start_s: float, end_s: float, *, duration_s: float | None = 20.0, history: bool = True
+    ) -> list[Gif]:
+        before = [Gif("bbbbbbbbbbb", user, 0, 1, duration_s=9.0, is_last=False)] * history
+        return [Gif(f"video-{user}", user, start_s, end_s, duration_s=duration_s, is_last=True), *before]
 
-    users = (
-        user("1", Gif(5, 10)),  # first of four units: 1
-        user("2", Gif(15, 20), duration_s=None),  # last of four: 1/4; as long as its units
-        user("3", Gif(5, 10), history=False),
-        user("4", Gif(0, 5)),  # no scores
-    )
-    scores = np.array([0.4, 0.9, 0.3, 0.1])
-    found = evaluate(PHD(users, ()), {f"video-{k}": scores for k in "123"})
-    assert found.precision.mean == pytest.approx((1 + 1 / 4) / 2)
-    assert (found.precision.users, found.precision.without_history, found.without_video) == (2, 1, 1)
-    assert found.chance == pytest.approx(1 / 4)
+    gifs = [
+        *gifs_of("1", 5, 10),  # first of four units: 1
+        *gifs_of("2", 15, 20, duration_s=None),  # last of four: 1/4; as long as its units
+        *gifs_of("3", 5, 10, history=False),
+        *gifs_of("4", 0, 5),  # no scores
+    ]
+    result = score_users(gifs, {f"video-{user}": np.array([0.4, 0.9, 0.3, 0.1]) for user in "123"})
+    assert result.precision.mean == pytest.approx((1 + 1 / 4) / 2)
+    assert (result.precision.users, result.precision.without_history, result.without_video) == (2, 1, 1)
+    assert result.chance == pytest.approx(1 / 4)
 
 
 def precision_by_hand(rows: list[list[float]], duration_s: float, curve: np.ndarray) -> float:
-    """Average precision of one video, frame by frame, threshold by threshold; ``rows`` are start and length of GIFs."""
+    """Compute average precision frame by frame and threshold by threshold; ``rows`` are start and length of GIFs."""
     frames = range(round(duration_s * 30))
-    cut = [any(round(max(a, 0) * 30) <= f < round((a + n) * 30) for a, n in rows) for f in frames]
-    score = [float(np.float32(curve[min(f // 150, len(curve) - 1)])) for f in frames]
-    found = []  # recall and precision of all that scores as much or more
-    for threshold in set(score):
-        shown = [is_cut for is_cut, of in zip(cut, score, strict=True) if of >= threshold]
-        found.append((sum(shown) / sum(cut), sum(shown) / len(shown)))
-    levels = {recall for recall, _ in found if recall}
-    return sum(max(p for r, p in found if r >= level) for level in levels) / len(levels)
+    truth = [any(round(max(a, 0) * 30) <= f < round((a + n) * 30) for a, n in rows) for f in frames]
+    scores = [float(np.float32(curve[min(f // 150, len(curve) - 1)])) for f in frames]
+    points = []  # recall and precision of all that scores as much or more
+    for threshold in set(scores):
+        selected = [is_cut for is_cut, score in zip(truth, scores, strict=True) if score >= threshold]
+        points.append((sum(selected) / sum(truth), sum(selected) / len(selected)))
+    levels = {recall for recall, _ in points if recall}
+    return sum(max(p for r, p in points if r >= level) for level in levels) / len(levels)
 
 
 def test_the_mean_precision_of_a_csv_with_every_oddity(tmp_path: Path) -> None:
@@ -155,39 +151,31 @@ def test_the_mean_precision_of_a_csv_with_every_oddity(tmp_path: Path) -> None:
             if min(a for a, n in cut if a + n > 0) < known_s:
                 expected.append(precision_by_hand(cut, known_s, curves[name]))
     (tmp_path / "testing.csv").write_text("\n".join(lines) + "\n")
-    found = evaluate(read(tmp_path / "testing.csv"), curves)
-    assert found.precision.mean == pytest.approx(np.mean(expected))
-    assert found.precision.users == len(expected) > 10
-    assert found.precision.without_history == 5
+    result = score_users(read_gifs(tmp_path / "testing.csv")[0], curves)
+    assert result.precision.mean == pytest.approx(np.mean(expected))
+    assert result.precision.users == len(expected) > 10
+    assert result.precision.without_history == 5
 
 
-def test_a_checkpoint_is_scored_by_the_command(
-    dataset: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_the_report_has_the_mean_average_precision(
+    dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    out = tmp_path / "scores.json"
-    ScoreCommand(DEFAULT_CHECKPOINT, dataset, folder / "testing.csv", out).run()
-    found = json.loads(out.read_text())
-    assert json.loads(capsys.readouterr().out) == found
-    # Users 7 and 8 have a history, 9 has none, and the video of 10 is missing.
-    assert (found["precision"]["users"], found["precision"]["without_history"], found["without_video"]) == (2, 1, 1)
-    assert found["chance"] == pytest.approx((5 / 23 + 4 / 23) / 2)
-    # By hand: each unit is one block, so ranks among units suffice; user 7 cut out unit 1, user 8 most of unit 2.
     model, _ = load(DEFAULT_CHECKPOINT)
+    extend(model, replace(model.config, targets=(Target("highlight"),), streamers=())).save_pretrained(tmp_path)
+    (tmp_path / "visual.safetensors").write_bytes((DEFAULT_CHECKPOINT / "visual.safetensors").read_bytes())
+    report = evaluate(tmp_path, dataset)
+    precision = report["phd"]["precision"]
+    # Users 7 and 8 have a history, 9 has none, and the video of 10 is missing.
+    assert (precision["users"], precision["without_history"], report["phd"]["without_video"]) == (2, 1, 1)
+    assert report["phd"]["chance"] == pytest.approx((5 / 23 + 4 / 23) / 2)
+    # By hand: each unit is one block, so ranks among units suffice; user 7 cut out unit 1, user 8 most of unit 2.
+    model, _ = load(tmp_path)
     segments = Segments(dataset)
     (room,) = (room for room in segments.rooms if room.split == "test")
     curve = model.sweep(segments.features(room, streamer=0)).numpy()[:-1]
     curve[0] = curve[1:].mean()
     seconds = np.array([5, 5, 5, 5, 3])
-    expected = []
-    for unit, cut_s in ((1, 5), (2, 4)):
-        expected.append(cut_s / seconds[curve >= curve[unit]].sum())
-    assert found["precision"]["mean"] == pytest.approx(np.mean(expected), rel=1e-6)
-
-
-def test_the_command_line(folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    arguments = ["score", "--checkpoint", str(DEFAULT_CHECKPOINT), "--dataset", str(folder), "--testing", str(folder)]
-    monkeypatch.setattr("sys.argv", ["phd", *arguments])
-    with pytest.raises(SystemExit) as stopped:
-        command.main()
-    assert stopped.value.code == 2
-    assert capsys.readouterr().err.startswith("error: ")
+    expected = [cut_s / seconds[curve >= curve[unit]].sum() for unit, cut_s in ((1, 5), (2, 4))]
+    assert precision["mean"] == pytest.approx(np.mean(expected), rel=1e-6)
+    print_report(report)
+    assert f"mean average precision {precision['mean']:.4f}" in capsys.readouterr().out

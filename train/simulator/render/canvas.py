@@ -1,4 +1,4 @@
-"""Drawing in units of a sixteenth of the width and a ninth of the height, whatever the size of the picture."""
+"""Drawing in units of a sixteenth of the width and a ninth of the height."""
 
 import math
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ def _font(pixels: int) -> ImageFont.FreeTypeFont:
 class Canvas:
     """A picture to draw on. ``tint`` multiplies every colour; colours may have an alpha.
 
-    ``zoom`` about the centre and ``shift`` move what is drawn, for a room's framing.
+    ``zoom`` about the centre and ``shift`` frame the drawing.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class Canvas:
 
     @property
     def readable(self) -> bool:
-        """Whether the picture is large enough for small text; where not, a bar stands for a line."""
+        """Whether the picture is large enough for small text."""
         return self._scale >= 30.0
 
     def _at(self, point: Point) -> Point:
@@ -58,11 +58,11 @@ class Canvas:
         )
 
     def fill(self, color: Color) -> None:
-        """Paint everything."""
+        """Fill the picture."""
         self._draw.rectangle((0, 0, self.image.width, self.image.height), fill=self._ink(color))
 
     def gradient(self, top: Color, bottom: Color) -> None:
-        """Paint everything, from ``top`` to ``bottom``."""
+        """Fill the picture with a gradient."""
         strip = Image.new("RGB", (1, 32))
         for k in range(32):
             strip.putpixel((0, k), self._ink(mix(top, bottom, k / 31)))
@@ -104,7 +104,7 @@ class Canvas:
                 self._draw.ellipse((x - half, y - half, x + half, y + half), fill=self._ink(color))
 
     def text(self, x: float, y: float, text: str, color: Color, size: float, *, anchor: str = "mm") -> None:
-        """Write ``text``, its letters ``size`` units high; ``anchor`` as in Pillow."""
+        """Write text with letters ``size`` units high; ``anchor`` as in Pillow."""
         font = _font(max(6, round(size * self._scale)))
         self._draw.text(self._at((x, y)), text, fill=self._ink(color), font=font, anchor=anchor)
 
@@ -132,5 +132,5 @@ def shade(color: Color, factor: float) -> Color:
 
 
 def mix(a: Color, b: Color, share: float) -> Color:
-    """Blend two colours, ``share`` of the second."""
+    """Blend two colours, with ``share`` of the second."""
     return tuple(int(x + (y - x) * share) for x, y in zip(a[:3], b[:3], strict=True))

@@ -1,4 +1,4 @@
-"""A room's logs as files: comments in TwitchDownloader's JSON, impressions as CSV, and the truth."""
+"""Log files of a room: comments in TwitchDownloader's JSON, impressions as CSV, and the truth."""
 
 import csv
 import hashlib
@@ -15,28 +15,28 @@ _COLORS = ("#FF4500", "#2E8B57", "#1E90FF", "#DAA520", "#8A2BE2", "#FF69B4", "#5
 
 
 def write_comments(room: Room, path: Path, *, until_s: float) -> int:
-    """Write the comments before ``until_s`` as TwitchDownloader does, and give their number."""
-    began = datetime.combine(room.date, time(19), tzinfo=timezone.utc)
+    """Write the comments before ``until_s`` as TwitchDownloader does; return their number."""
+    start = datetime.combine(room.date, time(19), tzinfo=timezone.utc)
     comments = [c for c in room.comments if c.time_s < until_s]
     log = {
-        "FileInfo": {"Version": {"Major": 1, "Minor": 4, "Patch": 0}, "CreatedAt": _stamp(began)},
+        "FileInfo": {"Version": {"Major": 1, "Minor": 4, "Patch": 0}, "CreatedAt": _format_time(start)},
         "streamer": {"name": room.streamer, "login": _login(room.streamer), "id": int(_CHANNEL)},
         "video": {
             "title": f"{room.streamer} live",
             "id": room.id,
-            "created_at": _stamp(began),
+            "created_at": _format_time(start),
             "start": 0.0,
             "end": until_s,
             "length": until_s,
         },
-        "comments": [_entry(room, comment, began) for comment in comments],
+        "comments": [_format_comment(room, comment, start) for comment in comments],
     }
     path.write_text(json.dumps(log, ensure_ascii=False, indent=1), encoding="utf-8")
     return len(comments)
 
 
 def write_impressions(room: Room, path: Path, *, until_s: float) -> None:
-    """Write when each impression before ``until_s`` began, and for how long it was watched."""
+    """Write start and view time of each impression before ``until_s``."""
     log = room.impressions
     with path.open("w", newline="", encoding="utf-8") as file:
         rows = csv.writer(file, lineterminator="\n")
@@ -47,7 +47,7 @@ def write_impressions(room: Room, path: Path, *, until_s: float) -> None:
 
 
 def write_truth(room: Room, path: Path, *, segments: int) -> None:
-    """Write what is behind the first ``segments`` segments, and the words that were said in them."""
+    """Write the truth and the speech of the first ``segments`` segments."""
     end_s = room.segments[segments - 1].end_s
     truth = {
         "room": room.id,
@@ -55,7 +55,7 @@ def write_truth(room: Room, path: Path, *, segments: int) -> None:
         "split": room.split,
         "known": room.known,
         "date": room.date.isoformat(),
-        "lag_segments": room.lag,
+        "lag_segments": room.comment_lag,
         "segments": [
             {
                 "index": segment.index,
@@ -75,14 +75,14 @@ def write_truth(room: Room, path: Path, *, segments: int) -> None:
     path.write_text(json.dumps(truth, ensure_ascii=False, indent=1), encoding="utf-8")
 
 
-def _entry(room: Room, comment: Comment, began: datetime) -> dict[str, object]:
+def _format_comment(room: Room, comment: Comment, start: datetime) -> dict[str, object]:
     user = comment.user or ""
     digest = hashlib.sha256(f"{room.id} {comment.time_s} {user} {comment.text}".encode()).hexdigest()
     account = int(hashlib.sha256(user.encode()).hexdigest()[:8], 16)
-    stamp = _stamp(began + timedelta(seconds=comment.time_s))
+    created_at = _format_time(start + timedelta(seconds=comment.time_s))
     return {
         "_id": digest[:32],
-        "created_at": stamp,
+        "created_at": created_at,
         "channel_id": _CHANNEL,
         "content_type": "video",
         "content_id": room.id,
@@ -103,5 +103,5 @@ def _login(name: str) -> str:
     return name.lower().replace(" ", "_")
 
 
-def _stamp(when: datetime) -> str:
+def _format_time(when: datetime) -> str:
     return when.strftime("%Y-%m-%dT%H:%M:%S") + f".{when.microsecond // 1000:03d}Z"

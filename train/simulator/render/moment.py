@@ -1,4 +1,4 @@
-"""A moment of a room: what its scene is drawn from."""
+"""A moment of a room: the input of a scene."""
 
 from dataclasses import dataclass
 
@@ -18,38 +18,38 @@ ACCENTS: tuple[Color, ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """What a scene is drawn from. ``shot`` varies the set, ``lead`` is the host's share of a PK's points.
+    """The input of a scene. ``shot`` varies the set, ``lead`` is the host's share of the points in a PK.
 
-    ``felt_s`` is the integral of the intensity over time.
+    ``intensity_s`` is the integral of the intensity over time.
     """
 
     host: Person
     guest: Person
     theme: int
     time_s: float
-    felt_s: float
+    intensity_s: float
     intensity: float
     mouth: float
     shot: int
     lead: float
 
-    def phase(self, slow: float, more: float) -> float:
-        """Where a movement is that runs at ``slow + more * intensity`` per second; it never jumps with intensity."""
-        return slow * self.time_s + more * self.felt_s
+    def phase(self, base: float, gain: float) -> float:
+        """Return the phase of a movement of ``base + gain * intensity`` per second; it never jumps."""
+        return base * self.time_s + gain * self.intensity_s
 
     @property
     def wall(self) -> Color:
-        """Colour of the room's walls."""
+        """Colour of the walls."""
         return WALLS[self.theme]
 
     @property
     def accent(self) -> Color:
-        """Colour of the room's things."""
+        """Colour of the objects."""
         return ACCENTS[self.theme]
 
 
-def guest(rng: np.random.Generator) -> Person:
-    """Make somebody up: an opponent, or those who dance along."""
+def make_guest(rng: np.random.Generator) -> Person:
+    """Make a random person: the opponent in a PK, or a dancer."""
     return Person(
         skin=SKINS[rng.integers(len(SKINS))],
         hair=HAIRS[rng.integers(len(HAIRS))],

@@ -1,4 +1,4 @@
-"""What a platform draws over the scene: who is live, gifts, combos, hearts, comment bubbles, a stalled network."""
+"""Overlays of the platform: header, gifts, comment bubbles, the spinner of a stalled network, transitions."""
 
 import math
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ _BANNERS = ((200, 60, 140), (120, 80, 220), (230, 130, 40), (40, 150, 210), (60,
 _MAX_LETTERS = 38
 
 
-def header(canvas: Canvas, name: str, time_s: float) -> None:
+def draw_header(canvas: Canvas, name: str, time_s: float) -> None:
     """Draw the streamer's name and a live badge."""
     canvas.box(0.3, 0.25, 4.1, 0.92, _SHADE, r=0.33)
     canvas.disc(0.66, 0.58, 0.26, ACCENTS[len(name) % 6])
@@ -24,8 +24,8 @@ def header(canvas: Canvas, name: str, time_s: float) -> None:
     canvas.text(14.95, 0.55, "LIVE", _WHITE, 0.38)
 
 
-def gifts(canvas: Canvas, count: int, senders: Sequence[str], time_s: float) -> None:
-    """Draw ``count`` gifts: hearts that rise, banners, confetti over the whole picture, a glow, a combo counter."""
+def draw_gifts(canvas: Canvas, count: int, senders: Sequence[str], time_s: float) -> None:
+    """Draw ``count`` gifts: rising hearts, banners, confetti, a glow, a combo counter."""
     if count:
         glow = min(12 * count, 110)
         canvas.box(-1, -1, 17, 0.1 + 0.12 * count, (*_GOLD, glow))
@@ -51,8 +51,8 @@ def gifts(canvas: Canvas, count: int, senders: Sequence[str], time_s: float) -> 
         canvas.text(4.0, 1.9, f"x{3 * count + int(time_s) % 10}", _GOLD, 0.9 * pulse, anchor="lm")
 
 
-def bubbles(canvas: Canvas, comments: Sequence[Comment]) -> None:
-    """Draw the newest comments at the lower left, the last one lowest."""
+def draw_bubbles(canvas: Canvas, comments: Sequence[Comment]) -> None:
+    """Draw the newest comments at the lower left, the last one at the bottom."""
     for k, comment in enumerate(reversed(comments)):
         y = 8.15 - 0.62 * k
         line = f"{comment.user}: {comment.text}" if comment.kind == "message" else f"{comment.user} {comment.text}"
@@ -66,22 +66,22 @@ def bubbles(canvas: Canvas, comments: Sequence[Comment]) -> None:
             canvas.box(0.55, y + 0.2, 0.05 + width, y + 0.36, (235, 235, 245, 130))
 
 
-def spinner(canvas: Canvas, time_s: float) -> None:
-    """Draw the ring of dots of a stream that has stopped."""
+def draw_spinner(canvas: Canvas, time_s: float) -> None:
+    """Draw the ring of dots of a stalled stream."""
     canvas.disc(8, 4.5, 1.25, (0, 0, 0, 120))
     for k in range(8):
         angle = math.pi * k / 4 + 4 * time_s
         canvas.disc(8 + 0.75 * math.cos(angle), 4.5 + 0.75 * math.sin(angle), 0.15, (255, 255, 255, 60 + 25 * k))
 
 
-def wipe(canvas: Canvas, progress: float, accent: Color) -> None:
-    """Draw the slanted band that passes over the picture from one shot to the next; ``progress`` runs from 0 to 1."""
+def draw_wipe(canvas: Canvas, progress: float, accent: Color) -> None:
+    """Draw the slanted band of a transition between two shots; ``progress`` is in [0, 1]."""
     x = -4.5 + 23.0 * progress
     canvas.shape([(x - 1.6, 9.2), (x + 0.4, -0.2), (x + 2.6, -0.2), (x + 0.6, 9.2)], accent)
     canvas.shape([(x - 0.4, 9.2), (x + 1.6, -0.2), (x + 2.0, -0.2), (x, 9.2)], _WHITE)
 
 
 def wipe_edge(progress: float) -> tuple[float, float]:
-    """Where the band is at the top and at the bottom; to its left is the next shot."""
+    """Return x of the band at the top and the bottom; the next shot is to its left."""
     x = -4.5 + 23.0 * progress
     return x + 1.5, x - 0.5

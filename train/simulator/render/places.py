@@ -1,16 +1,16 @@
-"""Scenes about things and places: gaming, eating, outdoors, selling."""
+"""Scenes of things and places: gaming, eating, outdoors, selling."""
 
 import math
 
 from train.simulator.render.canvas import Canvas, Color, mix, shade
 from train.simulator.render.moment import ACCENTS, Moment
-from train.simulator.render.people import Pose, face, figure, portrait
+from train.simulator.render.people import Pose, draw_face, draw_figure, draw_portrait
 
 _WHITE = (255, 255, 255)
 _GOLD = (255, 202, 40)
 
 
-def gaming(canvas: Canvas, now: Moment) -> None:
+def draw_gaming(canvas: Canvas, now: Moment) -> None:
     """Draw a game with its displays, and the streamer in a corner."""
     night = now.shot % 2
     sky = ((74, 160, 232), (180, 224, 250)) if not night else ((36, 28, 78), (112, 66, 130))
@@ -45,14 +45,14 @@ def gaming(canvas: Canvas, now: Moment) -> None:
         canvas.heart(6.0 + k * 0.8, 1.2, 0.32, (232, 60, 80) if health else (60, 60, 70))
     canvas.box(12.6, 6.0, 15.6, 8.7, shade(now.accent, 0.7), r=0.2)
     canvas.box(12.75, 6.15, 15.45, 8.55, now.wall, r=0.15)
-    face(canvas, 14.1, 7.35, 0.85, now.host, time_s=now.time_s, mouth=now.mouth)
+    draw_face(canvas, 14.1, 7.35, 0.85, now.host, time_s=now.time_s, mouth=now.mouth)
     canvas.stroke([(13.2, 7.2), (13.4, 6.6), (14.1, 6.35), (14.8, 6.6), (15.0, 7.2)], (40, 40, 50), 0.14)
     canvas.box(12.9, 0.9, 15.5, 2.9, (20, 30, 40, 170), r=0.15)
     for k in range(5):
         canvas.disc(13.2 + (k * 1.13 + now.shot) % 2.1, 1.2 + (k * 0.71) % 1.5, 0.13, ACCENTS[k % 6])
 
 
-def eating(canvas: Canvas, now: Moment) -> None:
+def draw_eating(canvas: Canvas, now: Moment) -> None:
     """Draw a table with dishes in front of the streamer."""
     canvas.fill(mix(now.wall, (255, 236, 200), 0.5))
     for k in range(9):
@@ -62,7 +62,7 @@ def eating(canvas: Canvas, now: Moment) -> None:
     canvas.stroke([(12.8, -1), (12.8, 0.6)], (90, 70, 60), 0.08)
     canvas.pie(12.8, 1.5, 1.2, 180, 360, now.accent)
     chew = 0.5 + 0.5 * math.sin(now.time_s * 5)
-    portrait(canvas, 8, 3.3, 1.35, now.host, time_s=now.time_s, mouth=max(now.mouth, chew * now.intensity))
+    draw_portrait(canvas, 8, 3.3, 1.35, now.host, time_s=now.time_s, mouth=max(now.mouth, chew * now.intensity))
     canvas.disc(8, 9.4, 12, (158, 98, 60), ry=3.2)
     canvas.disc(8, 9.6, 11.6, (186, 120, 76), ry=3.0)
     plates = 3 + int(3 * now.intensity)
@@ -71,7 +71,7 @@ def eating(canvas: Canvas, now: Moment) -> None:
         y = 7.7 - 0.35 * (k % 2)
         canvas.disc(x, y + 0.1, 1.15, _WHITE, ry=0.55)
         canvas.disc(x, y, 0.92, shade(_WHITE, 0.92), ry=0.4)
-        _dish(canvas, x, y, (k + now.shot) % 4)
+        _draw_dish(canvas, x, y, (k + now.shot) % 4)
     reach = 0.5 + 0.5 * math.sin(now.time_s * 1.6)
     hand = (9.6 + 0.9 * reach, 4.6 + 1.9 * reach)
     canvas.stroke([(10.4, 6.9), hand], now.host.shirt, 0.7)
@@ -83,7 +83,7 @@ def eating(canvas: Canvas, now: Moment) -> None:
         canvas.disc(4 + (k * 2.9) % 9, 6.9 - 2.2 * drift, 0.25 + 0.3 * drift, (255, 255, 255, int(110 * (1 - drift))))
 
 
-def _dish(canvas: Canvas, x: float, y: float, kind: int) -> None:
+def _draw_dish(canvas: Canvas, x: float, y: float, kind: int) -> None:
     if kind == 0:  # noodles
         canvas.disc(x, y - 0.15, 0.8, (244, 206, 110), ry=0.42)
         for k in range(4):
@@ -110,7 +110,7 @@ def _dish(canvas: Canvas, x: float, y: float, kind: int) -> None:
             canvas.stroke([(x - 0.8 + 0.5 * k, y - 0.12), (x - 0.2 + 0.5 * k, y - 0.12)], (220, 196, 160), 0.05)
 
 
-def outdoors(canvas: Canvas, now: Moment) -> None:
+def draw_outdoors(canvas: Canvas, now: Moment) -> None:
     """Draw a landscape with a walker."""
     evening = now.shot % 3 == 2
     sky = ((255, 150, 110), (255, 220, 160)) if evening else ((86, 170, 236), (206, 236, 252))
@@ -147,13 +147,13 @@ def outdoors(canvas: Canvas, now: Moment) -> None:
         bounce=0.1 * abs(step),
     )
     canvas.box(7.5, 5.4, 8.9, 7.1, now.accent, r=0.4)
-    figure(canvas, 8.2, 8.9, 4.9, now.host, pose, time_s=now.time_s)
+    draw_figure(canvas, 8.2, 8.9, 4.9, now.host, pose, time_s=now.time_s)
     for k in range(int(6 * now.intensity)):
         x, y = (k * 3.3 + now.time_s * 0.9) % 18 - 1, 2.0 + (k * 1.3) % 2.4
         canvas.stroke([(x - 0.35, y - 0.18), (x, y), (x + 0.35, y - 0.18)], (60, 60, 80), 0.08)
 
 
-def selling(canvas: Canvas, now: Moment) -> None:
+def draw_selling(canvas: Canvas, now: Moment) -> None:
     """Draw goods on shelves with price tags."""
     canvas.fill(mix(now.wall, _WHITE, 0.4))
     for row in range(3):
@@ -162,15 +162,15 @@ def selling(canvas: Canvas, now: Moment) -> None:
         for k in range(5):
             sold = (k * 3 + row * 5 + now.shot) % 10 < 5 * now.intensity
             if not sold:
-                _goods(canvas, 1.4 + k * 1.85, y, (k + row + now.shot) % 5, ACCENTS[(k + 2 * row) % 6])
+                _draw_goods(canvas, 1.4 + k * 1.85, y, (k + row + now.shot) % 5, ACCENTS[(k + 2 * row) % 6])
             canvas.box(1.0 + k * 1.85, y + 0.05, 1.8 + k * 1.85, y + 0.5, (255, 240, 120), r=0.06)
             if canvas.readable:
                 canvas.text(1.4 + k * 1.85, y + 0.28, f"${9 + (k * 17 + row * 11) % 80}", (150, 30, 30), 0.3)
-    portrait(canvas, 12.9, 4.2, 1.3, now.host, time_s=now.time_s, mouth=now.mouth)
+    draw_portrait(canvas, 12.9, 4.2, 1.3, now.host, time_s=now.time_s, mouth=now.mouth)
     lift = 0.3 * math.sin(now.time_s * 2)
     canvas.stroke([(11.5, 7.6), (10.5, 6.0 + lift)], now.host.shirt, 0.7)
     canvas.disc(10.4, 5.8 + lift, 0.36, now.host.skin)
-    _goods(canvas, 10.3, 5.6 + lift, now.shot % 5, now.accent)
+    _draw_goods(canvas, 10.3, 5.6 + lift, now.shot % 5, now.accent)
     canvas.box(-2, 7.9, 18, 11, (176, 128, 90))
     if now.intensity > 0.3:
         size = 1.1 + 0.5 * now.intensity + 0.08 * math.sin(now.time_s * 6)
@@ -182,8 +182,8 @@ def selling(canvas: Canvas, now: Moment) -> None:
         canvas.text(9.0, 8.42, f"SALE ENDS 0:{left_s:02d}", _WHITE, 0.4)
 
 
-def _goods(canvas: Canvas, x: float, y: float, kind: int, color: Color) -> None:
-    """Draw something to buy that stands on a shelf at ``y``."""
+def _draw_goods(canvas: Canvas, x: float, y: float, kind: int, color: Color) -> None:
+    """Draw a product on a shelf at ``y``."""
     if kind == 0:  # bag
         canvas.disc(x, y - 1.05, 0.3, shade(color, 0.7), ry=0.35)
         canvas.disc(x, y - 1.05, 0.2, (250, 246, 240), ry=0.25)

@@ -1,10 +1,10 @@
-"""Scenes about people: chatting, singing, dancing, a PK, and the empty chair of an idle stretch."""
+"""Scenes of people: chatting, singing, dancing, a PK, and the empty chair of an idle stretch."""
 
 import math
 
 from train.simulator.render.canvas import Canvas, Color, mix, shade
 from train.simulator.render.moment import ACCENTS, WALLS, Moment
-from train.simulator.render.people import Pose, figure, portrait
+from train.simulator.render.people import Pose, draw_figure, draw_portrait
 
 _WHITE = (255, 255, 255)
 _GOLD = (255, 202, 40)
@@ -12,7 +12,7 @@ _RED = (226, 66, 88)
 _BLUE = (54, 108, 222)
 
 
-def chatting(canvas: Canvas, now: Moment) -> None:
+def draw_chatting(canvas: Canvas, now: Moment) -> None:
     """Draw a living room and a portrait."""
     canvas.fill(now.wall)
     canvas.box(-2, 7.2, 18, 11, shade(now.wall, 0.82))
@@ -36,7 +36,7 @@ def chatting(canvas: Canvas, now: Moment) -> None:
         tip = (shelf + 2 + 1.5 * math.cos(angle), 6.3 + 1.6 * math.sin(angle))
         canvas.stroke([(shelf + 2, 6.3), tip], (76, 150, 92), 0.34)
     canvas.box(6.0, 6.3, 10.0, 11, shade(now.accent, 0.75), r=0.5)
-    portrait(
+    draw_portrait(
         canvas,
         8,
         4.3 - 0.12 * now.intensity * math.sin(now.time_s * 4),
@@ -51,7 +51,7 @@ def chatting(canvas: Canvas, now: Moment) -> None:
         canvas.disc(11.0, 4.9 + reach, 0.5, now.host.skin)
 
 
-def _stage(canvas: Canvas, now: Moment, top: Color, floor: Color, beams: int) -> None:
+def _draw_stage(canvas: Canvas, now: Moment, top: Color, floor: Color, beams: int) -> None:
     canvas.gradient(shade(top, 0.75), mix(top, now.accent, 0.5))
     canvas.shape([(-2, 7.0), (18, 7.0), (18, 11), (-2, 11)], floor)
     for k in range(beams):
@@ -61,9 +61,9 @@ def _stage(canvas: Canvas, now: Moment, top: Color, floor: Color, beams: int) ->
         canvas.shape([(x - 0.15, -0.6), (x + 0.15, -0.6), (foot + 1.5, 8.0), (foot - 1.5, 8.0)], glow)
 
 
-def singing(canvas: Canvas, now: Moment) -> None:
+def draw_singing(canvas: Canvas, now: Moment) -> None:
     """Draw a stage, a microphone and a singer."""
-    _stage(canvas, now, (44, 26, 84), (62, 34, 70), 3)
+    _draw_stage(canvas, now, (44, 26, 84), (62, 34, 70), 3)
     canvas.disc(8, 7.7, 3.4, (255, 240, 200, 90), ry=0.7)
     for side in (-1, 1):
         canvas.box(8 + side * 6.2 - 1.1, 4.2, 8 + side * 6.2 + 1.1, 7.6, (34, 30, 44), r=0.15)
@@ -72,7 +72,7 @@ def singing(canvas: Canvas, now: Moment) -> None:
             canvas.disc(8 + side * 6.2, y, 0.24 + 0.1 * now.intensity * math.sin(now.time_s * 6), (120, 116, 138))
     lift = 50 + 90 * now.intensity * (0.5 + 0.5 * math.sin(now.time_s))
     pose = Pose((30, 140), (lift, lift + 20), (8, 4), (10, 2), 0.0, 0.15 * math.sin(now.time_s * 2))
-    figure(canvas, 8, 7.9, 5.9, now.host, pose, time_s=now.time_s)
+    draw_figure(canvas, 8, 7.9, 5.9, now.host, pose, time_s=now.time_s)
     canvas.stroke([(7.15, 7.9), (7.15, 4.2)], (190, 190, 205), 0.12)
     canvas.disc(7.15, 7.95, 0.7, (150, 150, 165), ry=0.14)
     canvas.stroke([(7.15, 4.2), (7.55, 3.6)], (60, 60, 72), 0.26)
@@ -82,10 +82,10 @@ def singing(canvas: Canvas, now: Moment) -> None:
         x, y = 3.2 + (k * 3.1) % 9.8 + 0.3 * math.sin(now.time_s + k), 6.2 - drift
         canvas.disc(x, y, 0.24, _GOLD, ry=0.18)
         canvas.stroke([(x + 0.2, y), (x + 0.2, y - 0.9), (x + 0.55, y - 0.7)], _GOLD, 0.09)
-    _crowd(canvas, now, (24, 16, 40))
+    _draw_crowd(canvas, now, (24, 16, 40))
 
 
-def _crowd(canvas: Canvas, now: Moment, color: Color) -> None:
+def _draw_crowd(canvas: Canvas, now: Moment, color: Color) -> None:
     for k in range(int(9 * now.intensity)):
         x = 1.0 + (k * 5.3) % 15
         y = 8.8 - 0.25 * abs(math.sin(now.time_s * 3 + k))
@@ -94,7 +94,7 @@ def _crowd(canvas: Canvas, now: Moment, color: Color) -> None:
         canvas.stroke([(x + 0.5, y + 0.6), (x + 0.75, y - 0.9)], color, 0.2)
 
 
-def dancing(canvas: Canvas, now: Moment) -> None:
+def draw_dancing(canvas: Canvas, now: Moment) -> None:
     """Draw a dance floor, and a figure that moves faster with intensity."""
     canvas.gradient(mix(now.accent, _WHITE, 0.35), mix(now.accent, (250, 120, 200), 0.6))
     for row in range(2):
@@ -120,19 +120,19 @@ def dancing(canvas: Canvas, now: Moment) -> None:
         0.35 * abs(swing) * (0.4 + now.intensity), 0.6 * swing,
     )  # fmt: skip
     if now.shot % 3 == 2:
-        figure(canvas, 3.7, 7.4, 4.4, now.guest, pose, time_s=now.time_s)
-        figure(canvas, 12.3, 7.4, 4.4, now.guest, pose, time_s=now.time_s)
-    figure(canvas, 8, 8.2, 6.6, now.host, pose, time_s=now.time_s)
+        draw_figure(canvas, 3.7, 7.4, 4.4, now.guest, pose, time_s=now.time_s)
+        draw_figure(canvas, 12.3, 7.4, 4.4, now.guest, pose, time_s=now.time_s)
+    draw_figure(canvas, 8, 8.2, 6.6, now.host, pose, time_s=now.time_s)
 
 
-def pk(canvas: Canvas, now: Moment) -> None:
+def draw_pk(canvas: Canvas, now: Moment) -> None:
     """Draw two hosts side by side, and the bar of their points."""
     canvas.box(-2, -2, 8, 11, mix(_RED, now.wall, 0.35))
     canvas.box(8, -2, 18, 11, mix(_BLUE, WALLS[(now.theme + 2) % 6], 0.35))
     for k in range(7):
         rays = [(8 + 12 * math.cos(k * 0.9 + turn), 4.4 + 12 * math.sin(k * 0.9 + turn)) for turn in (0.2, 0.5)]
         canvas.shape([(8, 4.4), *rays], (255, 255, 255, 26))
-    portrait(
+    draw_portrait(
         canvas,
         4.6,
         4.7 - 0.15 * now.intensity * math.sin(now.time_s * 5),
@@ -141,7 +141,9 @@ def pk(canvas: Canvas, now: Moment) -> None:
         time_s=now.time_s,
         mouth=now.mouth,
     )
-    portrait(canvas, 11.4, 4.7, 1.35, now.guest, time_s=now.time_s + 9, mouth=0.6 * (math.sin(now.time_s * 2) > 0.6))
+    draw_portrait(
+        canvas, 11.4, 4.7, 1.35, now.guest, time_s=now.time_s + 9, mouth=0.6 * (math.sin(now.time_s * 2) > 0.6)
+    )
     canvas.box(7.93, -2, 8.07, 11, _WHITE)
     if now.intensity > 0.45:
         for k in range(int(8 * now.intensity)):
@@ -149,10 +151,10 @@ def pk(canvas: Canvas, now: Moment) -> None:
             tall = 1.0 + 1.4 * now.intensity * abs(math.sin(now.time_s * 3 + k * 1.3))
             canvas.shape([(x - 0.7, 9.6), (x + 0.7, 9.6), (x + 0.1, 9.2 - tall)], (255, 140, 40, 220))
             canvas.shape([(x - 0.35, 9.6), (x + 0.35, 9.6), (x, 9.3 - tall * 0.55)], (255, 220, 90, 230))
-    points(canvas, now)
+    draw_points(canvas, now)
 
 
-def points(canvas: Canvas, now: Moment) -> None:
+def draw_points(canvas: Canvas, now: Moment) -> None:
     """Draw the bar, the points and the clock of a PK."""
     canvas.box(1.2, 1.15, 14.8, 1.75, _BLUE, r=0.3)
     canvas.box(1.2, 1.15, 1.2 + 13.6 * now.lead, 1.75, _RED, r=0.3)
@@ -167,7 +169,7 @@ def points(canvas: Canvas, now: Moment) -> None:
     canvas.text(8, 2.06, f"{left_s // 60}:{left_s % 60:02d}", _WHITE, 0.34)
 
 
-def idle(canvas: Canvas, now: Moment) -> None:
+def draw_idle(canvas: Canvas, now: Moment) -> None:
     """Draw an empty chair."""
     canvas.fill(mix(now.wall, (70, 74, 96), 0.6))
     canvas.box(-2, 7.2, 18, 11, (64, 62, 80))

@@ -1,4 +1,4 @@
-"""One room becomes a recording: H.264/AAC in MP4, with its comment log, its impressions and its truth beside it."""
+"""Render a room as a recording: H.264/AAC in MP4, with its comment log, impressions and truth."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,46 +9,46 @@ import av
 import numpy as np
 
 from kuaihl.records import SEGMENT_S
-from train.simulator.render.draw import frame
 from train.simulator.render.logs import write_comments, write_impressions, write_truth
-from train.simulator.render.voice import VOICE_RATE_HZ, sound
+from train.simulator.render.room_frames import draw_frame
+from train.simulator.render.voice import VOICE_RATE_HZ, synthesise_room
 from train.simulator.rooms.room import Room
 
 SIZE = (640, 360)
 FRAMES_PER_S = 6
 KEYFRAME_S = 2.5
-_SMOOTH = 2
+_SUPERSAMPLE = 2
 _CODEC_OPTIONS = {"preset": "slow", "tune": "animation", "crf": "35"}
 _SOUND_BITS_PER_S = 24_000
 
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """What was written: the recording, its length, and how many comments there are."""
+    """A rendered recording, its length, and its number of comments."""
 
     recording: Path
     duration_s: float
     comments: int
 
 
-def render(
+def render_room(
     room: Room,
     out: Path,
     *,
     until_s: float | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> Rendered:
-    """Write recording.mp4, comments.json, impressions.csv and truth.json into ``out``; the recording appears whole.
+    """Write recording.mp4, comments.json, impressions.csv and truth.json into ``out``.
 
-    ``until_s`` cuts the room after the segment that holds it. Memory does not grow with the room's length.
+    ``until_s`` cuts the room after the segment that contains it. Memory does not grow with the length of the room.
 
     Raises
     ------
     RecordingError
-        If espeak-ng is missing.
+        espeak-ng is missing.
     """
-    wanted_s = room.segments[-1].end_s if until_s is None else until_s
-    segments = max(1, sum(s.start_s < wanted_s for s in room.segments))
+    until_s = room.segments[-1].end_s if until_s is None else until_s
+    segments = max(1, sum(s.start_s < until_s for s in room.segments))
     end_s = room.segments[segments - 1].end_s
     out.mkdir(parents=True, exist_ok=True)
     partial = out / "recording.partial.mp4"
@@ -72,13 +72,12 @@ def _encode(room: Room, path: Path, segments: int, *, progress: Callable[[float]
         video.gop_size = round(KEYFRAME_S * FRAMES_PER_S)
         audio = container.add_stream("aac", rate=VOICE_RATE_HZ, layout="mono")
         audio.bit_rate = _SOUND_BITS_PER_S
-        for index, samples in enumerate(sound(room, segments)):
+        for index, samples in enumerate(synthesise_room(room, segments)):
             _encode_sound(container, audio, samples, index)
             first = index * round(SEGMENT_S * FRAMES_PER_S)
             for k in range(first, first + round(SEGMENT_S * FRAMES_PER_S)):
-                picture = av.VideoFrame.from_ndarray(
-                    frame(room, k / FRAMES_PER_S, SIZE, smooth=_SMOOTH), format="rgb24"
-                )
+                pixels = draw_frame(room, k / FRAMES_PER_S, SIZE, supersample=_SUPERSAMPLE)
+                picture = av.VideoFrame.from_ndarray(pixels, format="rgb24")
                 picture.pts = k
                 picture.time_base = Fraction(1, FRAMES_PER_S)
                 container.mux(video.encode(picture))

@@ -1,44 +1,29 @@
-"""What the audience writes, who writes, and when: it follows hype with the room's own lag."""
+"""Simulated comments: their number follows the hype with the lag of the room."""
 
 import numpy as np
 
 from kuaihl.records import SEGMENT_S, Comment
 from train.simulator.rooms.comment_bank import CommentBank
-from train.simulator.rooms.comment_phrases import COMMENTS
-from train.simulator.rooms.grammar import say
+from train.simulator.rooms.phrases import load_grammars, make_sentence
 from train.simulator.rooms.plan import Plan
 from train.simulator.rooms.streamers import Streamer
 from train.simulator.settings import SimulatorConfig
 
-_NAMES = (
-    "mango",
-    "pixel",
-    "otter",
-    "cosmo",
-    "sleepy",
-    "tofu",
-    "river",
-    "ghost",
-    "maple",
-    "turbo",
-    "lemon",
-    "echo",
-    "panda",
-)
-_MORE = ("fan", "cat", "king", "girl", "wolf", "tea", "bean", "star", "boy", "duck", "rider", "moon")
+_FIRST = "mango pixel otter cosmo sleepy tofu river ghost maple turbo lemon echo panda".split()  # noqa: SIM905
+_LAST = "fan cat king girl wolf tea bean star boy duck rider moon".split()  # noqa: SIM905
 _BOT = "Nightbot"
 _EXCITED = ("hot", "burst")
-"""What is written in excitement; gifts come with it too, but are not read as text."""
+"""Phrases of excitement. Gifts are excited too, but are not read as text."""
 
 
-def rates(config: SimulatorConfig, plan: Plan, streamer: Streamer, *, lag: int, audience: float) -> np.ndarray:
-    """Expected comments of each segment (segments,), before noise: they follow the hype ``lag`` segments earlier."""
+def comment_rates(config: SimulatorConfig, plan: Plan, streamer: Streamer, *, lag: int, audience: float) -> np.ndarray:
+    """Return the expected number of comments of each segment (segments,); it follows the hype ``lag`` earlier."""
     hype = plan.hype[np.maximum(np.arange(len(plan.hype)) - lag, 0)]
-    # chat grows more slowly than the audience, as the many mostly watch
+    # Chat grows more slowly than the audience, because most viewers only watch.
     return streamer.comment_rate * np.sqrt(audience / config.audience_median) * np.exp(config.comments_gain * hype)
 
 
-def chat(
+def simulate_comments(
     config: SimulatorConfig,
     plan: Plan,
     streamer: Streamer,
@@ -48,55 +33,57 @@ def chat(
     bank: CommentBank | None,
     rng: np.random.Generator,
 ) -> tuple[tuple[Comment, ...], np.ndarray]:
-    """Write a room's comments; ``audience`` is its mean number of impressions a segment.
+    """Simulate the comments of a room; ``audience`` is its mean number of impressions per segment.
 
     Returns
     -------
-    The comments, in order of time, and how many of each segment's are written in excitement (segments,).
+    The comments by time, and the number of excited ones in each segment (segments,).
     """
-    expected = rates(config, plan, streamer, lag=lag, audience=audience)
+    expected = comment_rates(config, plan, streamer, lag=lag, audience=audience)
     noise = np.exp(rng.normal(0.0, config.comments_noise_sd, len(expected)))
     counts = np.minimum(rng.poisson(expected * noise), config.max_comments)
     names = _chatters(streamer, 30 + 4 * int(np.median(counts)), rng=rng)
-    written: list[Comment] = []
+    grammars = load_grammars("comments")
+    comments: list[Comment] = []
     excited = np.zeros(len(counts), dtype=int)
     for index, count in enumerate(counts.tolist()):
-        about = max(0, index - lag)
-        hype = float(plan.hype[about])
-        # floored, since rounding up could leave the segment
+        topic = max(0, index - lag)
+        hype = float(plan.hype[topic])
+        # Rounded down, since rounding up could leave the segment.
         times_s = np.floor(100.0 * SEGMENT_S * np.sort(rng.random(count))) / 100.0 + index * SEGMENT_S
-        # a few write most of it, and excitement makes the silent ones write
-        who = len(names) * rng.random(count) ** (3.0 - 1.5 * hype)
-        real, hot = [None] * count, np.zeros(count, dtype=bool)
+        # A few write most of it; excitement makes others write too.
+        chatter = len(names) * rng.random(count) ** (3.0 - 1.5 * hype)
+        lines, from_burst = [None] * count, np.zeros(count, dtype=bool)
         if bank is not None:
-            real, hot = bank.draw(count, hype=hype, share=config.bank_share, rng=rng)
+            lines, from_burst = bank.sample(count, hype=hype, share=config.bank_share, rng=rng)
         for i in range(count):
-            kind = _kind(hype, rng=rng)
-            user = _BOT if kind == "bot" else names[int(who[i])]
-            text, burst = real[i], bool(hot[i])
+            kind = _choose_kind(hype, rng=rng)
+            user = _BOT if kind == "bot" else names[int(chatter[i])]
+            text, is_excited = lines[i], bool(from_burst[i])
             if text is None or kind != "message":
-                what = _what(plan, about, index, kind, hype, rng=rng)
-                text, burst = say(COMMENTS[plan.episode_at(about).talent], what, rng=rng), what in _EXCITED
-            excited[index] += burst
-            written.append(Comment(time_s=float(times_s[i]), text=text, user=user, kind=kind))
-    return tuple(written), excited
+                phrase = _choose_phrase(plan, topic, index, kind, hype, rng=rng)
+                text = make_sentence(grammars[plan.episode_at(topic).talent], phrase, rng=rng)
+                is_excited = phrase in _EXCITED
+            excited[index] += is_excited
+            comments.append(Comment(time_s=float(times_s[i]), text=text, user=user, kind=kind))
+    return tuple(comments), excited
 
 
 def _chatters(streamer: Streamer, count: int, *, rng: np.random.Generator) -> list[str]:
-    """Names of those who may write, the most active first: two in three are fans who come to every room."""
-    fans = np.random.default_rng([streamer.seed, 1])
-    regulars = {_name(fans): None for _ in range(count)}
-    passers = {_name(rng): None for _ in range(count // 2)}
-    names = list(regulars | passers)
+    """Names of those who may write, most active first: two in three are fans who come to every room."""
+    fan_rng = np.random.default_rng([streamer.seed, 1])
+    fans = dict.fromkeys(_make_name(fan_rng) for _ in range(count))
+    visitors = dict.fromkeys(_make_name(rng) for _ in range(count // 2))
+    names = list(fans | visitors)
     return [names[i] for i in np.argsort(np.arange(len(names)) * rng.uniform(0.5, 1.5, len(names)))]
 
 
-def _name(rng: np.random.Generator) -> str:
+def _make_name(rng: np.random.Generator) -> str:
     number = int(rng.integers(1000))
-    return f"{_NAMES[number % len(_NAMES)]}_{_MORE[int(rng.integers(len(_MORE)))]}{number if number % 3 else ''}"
+    return f"{_FIRST[number % len(_FIRST)]}_{_LAST[int(rng.integers(len(_LAST)))]}{number if number % 3 else ''}"
 
 
-def _kind(hype: float, *, rng: np.random.Generator) -> str:
+def _choose_kind(hype: float, *, rng: np.random.Generator) -> str:
     chance = rng.random()
     if chance < 0.05 * hype:
         return "gift"
@@ -105,16 +92,16 @@ def _kind(hype: float, *, rng: np.random.Generator) -> str:
     return "bot" if chance > 0.995 else "message"
 
 
-def _what(plan: Plan, about: int, index: int, kind: str, hype: float, *, rng: np.random.Generator) -> str:
-    """Choose what a comment says, as the grammars name it."""
+def _choose_phrase(plan: Plan, topic: int, index: int, kind: str, hype: float, *, rng: np.random.Generator) -> str:
+    """Choose a phrase of phrases.yaml for a comment in segment ``index`` about segment ``topic``."""
     if kind != "message":
         return kind
     chance = rng.random()
     if chance < (0.35 if index < 3 else 0.06):
         return "greeting"
-    if chance > 0.82 - 0.1 * plan.interaction[about]:
+    if chance > 0.82 - 0.1 * plan.interaction[topic]:
         return ("question", "offtopic", "spam", "emote")[int(4 * rng.random() ** 1.3)]
-    if plan.episode_at(about).idle:
+    if plan.episode_at(topic).idle:
         return "idle"
     if rng.random() < hype:
         return "hot" if rng.random() < 0.5 else "burst"

@@ -1,4 +1,4 @@
-"""Real chat as a bank of comments: lines of bursts and lines of calm moments, from training VODs only."""
+"""Comments of real chat, from bursts and from calm moments of training VODs."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,10 +10,12 @@ import pyarrow.parquet as pq
 
 from kuaihl.errors import LabelError
 from kuaihl.records import SEGMENT_S
-from train.data.participation import split_by_date
 
 _COLUMNS = ["vod", "time_s", "text"]
 _MAX_CHARACTERS = 200
+_MIN_LINES = 1000
+_TRAIN_SHARE = 0.7
+"""Oldest VODs: the training split of the participation benchmark (train.data.participation.split_by_date)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,40 +25,40 @@ class CommentBank:
     calm: pa.StringArray
     burst: pa.StringArray
 
-    def draw(
+    def sample(
         self, count: int, *, hype: float, share: float, rng: np.random.Generator
     ) -> tuple[list[str | None], np.ndarray]:
-        """Choose ``count`` lines, ``None`` for the 1 - ``share`` of them that are not from the bank.
+        """Choose ``count`` lines, a burst line with chance ``hype``; 1 - ``share`` of them are None instead.
 
-        Lines of a burst come with chance ``hype``; those of either kind are consecutive, as one answers another.
+        Lines of either kind are consecutive in the chat, since comments answer each other.
 
         Returns
         -------
-        The lines, and which are of a burst (count,), where they are from the bank.
+        The lines, and whether each is from a burst (count,).
         """
-        hot = rng.random(count) < hype
-        taken = rng.random(count) < share
+        from_burst = rng.random(count) < hype
+        from_bank = rng.random(count) < share
         lines: list[str | None] = [None] * count
-        for source, wanted in ((self.burst, hot & taken), (self.calm, ~hot & taken)):
-            places = np.flatnonzero(wanted)
+        for source, mask in ((self.burst, from_burst & from_bank), (self.calm, ~from_burst & from_bank)):
+            places = np.flatnonzero(mask)
             start = int(rng.integers(len(source) - len(places) + 1))
             for place, text in zip(places, source[start : start + len(places)].to_pylist(), strict=True):
                 lines[place] = text
-        return lines, hot
+        return lines, from_burst
 
 
 def read_bank(path: Path, *, lines: int = 200_000, seed: int = 0) -> CommentBank:
     """Read a Parquet file of chats (columns vod, time_s, text) into a bank of at most about ``lines`` lines.
 
-    VODs are sorted by id; of the participation benchmark's split, the training part is used. A window of 30 s is a
-    burst where it has over twice the mean of its VOD's windows, and calm where it has less than the mean.
+    Only the oldest VODs (by id) are used: those of the training split. A window of 30 s is a burst if it has over twice
+    the mean of its VOD, and calm if it has less than the mean.
 
     Raises
     ------
     LabelError
-        If the file is no such Parquet, or holds too little chat.
+        The file has other columns, or too little chat.
     """
-    table = _training_part(path)
+    table = _read_training_vods(path)
     vod = table["vod"].combine_chunks()
     vod_index = (vod if isinstance(vod, pa.DictionaryArray) else vod.dictionary_encode()).indices.to_numpy()
     window = np.floor(table["time_s"].to_numpy() / SEGMENT_S).astype(np.int64)
@@ -64,35 +66,34 @@ def read_bank(path: Path, *, lines: int = 200_000, seed: int = 0) -> CommentBank
     key = vod_index[order].astype(np.int64) * (1 << 32) + window[order]
     starts = np.flatnonzero(np.r_[True, key[1:] != key[:-1]])
     counts = np.diff(np.r_[starts, len(key)])
-    of_vod = vod_index[order][starts]
-    mean = np.bincount(of_vod, counts)[of_vod] / np.bincount(of_vod)[of_vod]
+    window_vod = vod_index[order][starts]
+    mean = np.bincount(window_vod, counts)[window_vod] / np.bincount(window_vod)[window_vod]
     rng = np.random.default_rng(seed)
-    text = table["text"]
-    picked = [
-        _lines(text, order, starts, counts, windows, limit=lines // 2, rng=rng)
+    calm, burst = (
+        _sample_windows(table["text"], order, starts, counts, windows, limit=lines // 2, rng=rng)
         for windows in (np.flatnonzero(counts < mean), np.flatnonzero(counts > 2.0 * mean))
-    ]
-    if min(len(p) for p in picked) < 1000:
-        raise LabelError(f"{path}: too little chat for a comment bank; it needs bursts and calm of 1,000 lines each.")
-    return CommentBank(calm=picked[0], burst=picked[1])
+    )
+    if min(len(calm), len(burst)) < _MIN_LINES:
+        raise LabelError(
+            f"{path} has too little chat: a comment bank needs {_MIN_LINES:,} lines of bursts and of calm."
+        )
+    return CommentBank(calm, burst)
 
 
-def _training_part(path: Path) -> pa.Table:
+def _read_training_vods(path: Path) -> pa.Table:
     try:
         vods = sorted(pc.unique(pq.read_table(path, columns=["vod"])["vod"]).to_pylist())
-        kept = [vod for vod, split in zip(vods, split_by_date(len(vods)), strict=True) if split == "train"]
-        if not kept:
-            raise LabelError(f"{path}: the chat of {len(vods)} VOD(s) leaves none for training; a bank needs more.")
-        table = pq.read_table(path, columns=_COLUMNS, filters=[("vod", "in", kept)])
+        train = vods[: int(_TRAIN_SHARE * len(vods))]
+        if not train:
+            raise LabelError(f"{path} has {len(vods)} VOD(s), of which none is left for training: give more.")
+        table = pq.read_table(path, columns=_COLUMNS, filters=[("vod", "in", train)])
     except (OSError, pa.ArrowInvalid, pa.ArrowKeyError) as error:
-        raise LabelError(f"{path}: not a Parquet file with the columns {', '.join(_COLUMNS)}: {error}") from error
-    usable = pc.and_(
-        pc.greater(pc.utf8_length(table["text"]), 0), pc.less(pc.utf8_length(table["text"]), _MAX_CHARACTERS)
-    )
-    return table.filter(usable)
+        raise LabelError(f"{path} is no Parquet file with the columns {', '.join(_COLUMNS)}: {error}") from error
+    length = pc.utf8_length(table["text"])
+    return table.filter(pc.and_(pc.greater(length, 0), pc.less(length, _MAX_CHARACTERS)))
 
 
-def _lines(
+def _sample_windows(
     text: pa.ChunkedArray,
     order: np.ndarray,
     starts: np.ndarray,
@@ -102,9 +103,9 @@ def _lines(
     limit: int,
     rng: np.random.Generator,
 ) -> pa.StringArray:
-    """Take whole windows at random until there are ``limit`` lines."""
+    """Sample whole windows until there are ``limit`` lines."""
     windows = rng.permutation(windows)
     windows = windows[: int(np.searchsorted(np.cumsum(counts[windows]), limit)) + 1]
     rows = [order[starts[w] : starts[w] + counts[w]] for w in windows]
-    taken = text.take(np.concatenate(rows)) if rows else text.slice(0, 0)
-    return taken.cast(pa.string()).combine_chunks()
+    lines = text.take(np.concatenate(rows)) if rows else text.slice(0, 0)
+    return lines.cast(pa.string()).combine_chunks()

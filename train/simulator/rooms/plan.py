@@ -1,4 +1,4 @@
-"""The course of a room: which talent when, how it builds up and decays, and what viewers feel about it."""
+"""The course of a room: episodes of talents, their intensity, and the appeal to viewers."""
 
 from dataclasses import dataclass
 
@@ -12,9 +12,10 @@ from train.simulator.settings import TALENTS, SimulatorConfig
 
 @dataclass(frozen=True, slots=True)
 class Episode:
-    """Segments ``start`` to ``end`` (exclusive) of one talent, or of nothing (``idle``).
+    """Segments ``start`` to ``end`` (exclusive) of one talent, or an ``idle`` stretch.
 
-    ``announced`` is the segment in which the streamer says that it comes, ``explained`` whether it is looked back on.
+    ``announced`` is the segment in which the streamer announces it, ``explained`` whether the streamer explains it
+    afterwards.
     """
 
     talent: str
@@ -28,7 +29,7 @@ class Episode:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What happens in each segment. All arrays are (segments,), in [0, 1] but for ``logit``."""
+    """The course of a room. Arrays are (segments,), in [0, 1] except ``logit``, the appeal in logits."""
 
     episodes: tuple[Episode, ...]
     intensity: np.ndarray
@@ -38,39 +39,39 @@ class Plan:
     logit: np.ndarray
 
     def episode_at(self, index: int) -> Episode:
-        """Which episode the segment ``index`` belongs to."""
+        """Return the episode of segment ``index``."""
         return next(e for e in self.episodes if index < e.end)
 
 
-def plan(config: SimulatorConfig, streamer: Streamer, popularity: np.ndarray, *, rng: np.random.Generator) -> Plan:
-    """Draw a room of ``streamer`` on a day of the given ``popularity`` (talents,)."""
+def plan_room(config: SimulatorConfig, streamer: Streamer, popularity: np.ndarray, *, rng: np.random.Generator) -> Plan:
+    """Draw the course of a room of ``streamer`` on a day with the given ``popularity`` (talents,)."""
     segments = int(rng.integers(config.min_segments, config.max_segments + 1))
-    episodes = _episodes(config, streamer, segments, rng=rng)
-    intensity = np.concatenate([_arc(e, rng=rng) for e in episodes])
+    episodes = _draw_episodes(config, streamer, segments, rng=rng)
+    intensity = np.concatenate([_draw_arc(e, rng=rng) for e in episodes])
     busy = np.concatenate([np.full(e.end - e.start, 0.0 if e.idle else 1.0) for e in episodes])
-    # a slow wave of talk with the audience, lower while something exciting goes on
-    talk = expit(1.3 * _ar1(segments, memory=0.8, rng=rng) - 0.5 * intensity - 0.5)
+    # Talk with the audience varies slowly and is lower in intense moments.
+    talk = expit(1.3 * _draw_ar1(segments, memory=0.8, rng=rng) - 0.5 * intensity - 0.5)
     interaction = busy * talk
     fatigue = _fatigue(config, episodes)
-    wanted = np.asarray(streamer.taste) + popularity
+    preference = np.asarray(streamer.taste) + popularity
     talent = np.concatenate([np.full(e.end - e.start, TALENTS.index(e.talent)) for e in episodes])
     logit = (
         streamer.base
-        + busy * wanted[talent]
+        + busy * preference[talent]
         + config.intensity_gain * intensity
         + config.interaction_gain * interaction
         - config.fatigue_cost * fatigue
-        + config.noise_sd * _ar1(segments, memory=config.noise_memory, rng=rng)
+        + config.noise_sd * _draw_ar1(segments, memory=config.noise_memory, rng=rng)
     )
-    # what the audience shows of what it feels: viewers who stay are also those who write and give
+    # Viewers who stay also write and give more.
     hype = expit(config.hype_slope * (logit - config.hype_middle))
     return Plan(episodes, intensity, interaction, fatigue, hype, logit)
 
 
-def _episodes(
+def _draw_episodes(
     config: SimulatorConfig, streamer: Streamer, segments: int, *, rng: np.random.Generator
 ) -> tuple[Episode, ...]:
-    """Episodes one after the other: the next talent is another one, drawn from the streamer's mix."""
+    """Draw consecutive episodes; the next talent is always another one, from the mix of the streamer."""
     mix = np.asarray(streamer.mix)
     episodes: list[Episode] = []
     talent = int(rng.choice(len(mix), p=mix))
@@ -94,8 +95,8 @@ def _episodes(
     return tuple(episodes)
 
 
-def _arc(episode: Episode, *, rng: np.random.Generator) -> np.ndarray:
-    """Intensity over an episode (its segments,): build-up to the climax, then a quicker decay."""
+def _draw_arc(episode: Episode, *, rng: np.random.Generator) -> np.ndarray:
+    """Draw the intensity over an episode (segments,): a build-up to the climax, then a faster decay."""
     count = episode.end - episode.start
     if episode.idle:
         return np.zeros(count)
@@ -107,13 +108,13 @@ def _arc(episode: Episode, *, rng: np.random.Generator) -> np.ndarray:
 
 
 def _fatigue(config: SimulatorConfig, episodes: tuple[Episode, ...]) -> np.ndarray:
-    """How tired viewers are of the same talent: 0 up to ``fatigue_after`` segments of it, then rising towards 1."""
-    same = np.concatenate([np.arange(e.end - e.start) for e in episodes])
-    return 1.0 - np.exp(-np.maximum(0.0, same - config.fatigue_after) / config.fatigue_scale)
+    """Return how tired viewers are of a talent: 0 for ``fatigue_after`` segments, then rising towards 1."""
+    elapsed = np.concatenate([np.arange(e.end - e.start) for e in episodes])
+    return 1.0 - np.exp(-np.maximum(0.0, elapsed - config.fatigue_after) / config.fatigue_scale)
 
 
-def _ar1(count: int, *, memory: float, rng: np.random.Generator) -> np.ndarray:
-    """Stationary AR(1) noise with unit variance (count,)."""
+def _draw_ar1(count: int, *, memory: float, rng: np.random.Generator) -> np.ndarray:
+    """Draw stationary AR(1) noise with unit variance (count,)."""
     shocks = rng.normal(0.0, np.sqrt(1.0 - memory**2), count)
     shocks[0] /= np.sqrt(1.0 - memory**2)
     return lfilter([1.0], [1.0, -memory], shocks)

@@ -1,6 +1,6 @@
-"""Rooms: what was shown, said and written in each, and the truth behind it."""
+"""Simulated rooms: what was shown, said and written in a live stream, and the hidden truth."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from itertools import groupby
@@ -11,15 +11,14 @@ from scipy.special import expit
 
 from kuaihl.errors import LabelError
 from kuaihl.records import SEGMENT_S, Comment, Segment, Utterance, segments_of
-from train.simulator.render.look import Look, look
-from train.simulator.render.photo_scenes import Scenes, read_scenes
-from train.simulator.rooms import viewers
-from train.simulator.rooms.audience import chat
+from train.simulator.rooms.audience import simulate_comments
 from train.simulator.rooms.comment_bank import CommentBank, read_bank
-from train.simulator.rooms.plan import Plan, plan
-from train.simulator.rooms.sayings import speak
-from train.simulator.rooms.streamers import Streamer, popularity, streamers
-from train.simulator.rooms.viewers import Impressions, watch
+from train.simulator.rooms.photo_scenes import Scenes, read_scenes
+from train.simulator.rooms.plan import Plan, plan_room
+from train.simulator.rooms.streamer_speech import simulate_speech
+from train.simulator.rooms.streamers import Streamer, make_streamers, simulate_popularity
+from train.simulator.rooms.viewers import Impressions, simulate_impressions
+from train.simulator.rooms.visuals import Visuals, plan_visuals
 from train.simulator.settings import TEST_DAYS, TRAIN_DAYS, VALIDATION_DAYS, SimulatorConfig, Split
 
 _STREAM_OF_ROOMS = 3
@@ -28,8 +27,8 @@ _FIRST_DAY = date(2024, 1, 1)
 
 
 @dataclass(frozen=True, slots=True)
-class Truth:
-    """What is behind a segment. ``appeal`` is the chance p_t that a viewer stays, ``lvtr`` the observed ratio y_t."""
+class SegmentTruth:
+    """Hidden truth of a segment. ``appeal`` is the probability p_t of a long view, ``lvtr`` the observed ratio y_t."""
 
     talent: str
     idle: bool
@@ -49,10 +48,10 @@ class Truth:
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """A live stream: its observation (segments, speech, comments; pictures are drawn from ``look``) and its truth.
+    """A live stream: what can be observed (segments, speech, comments, visuals) and its truth.
 
-    ``comments`` follow the hype ``lag`` segments earlier, and ``excited`` (segments,) of them are written in
-    excitement; ``said`` (segments, 6) counts the kinds of `SAID` in ``speech``; ``day`` counts from 0, ``known`` says
+    ``comments`` follow the hype ``comment_lag`` segments earlier; ``excited_comments`` (segments,) counts the excited
+    ones, ``sentence_counts`` (segments, 6) the `SENTENCE_KINDS` of ``speech``. ``day`` counts from 0; ``known`` says
     whether the streamer has training rooms.
     """
 
@@ -65,18 +64,18 @@ class Room:
     segments: tuple[Segment, ...]
     speech: tuple[Utterance, ...]
     comments: tuple[Comment, ...]
-    truth: tuple[Truth, ...]
-    lag: int
-    said: np.ndarray = field(repr=False, compare=False)
-    excited: np.ndarray = field(repr=False, compare=False)
+    truth: tuple[SegmentTruth, ...]
+    comment_lag: int
+    sentence_counts: np.ndarray = field(repr=False, compare=False)
+    excited_comments: np.ndarray = field(repr=False, compare=False)
     host: Streamer = field(repr=False)
     plan: Plan = field(repr=False, compare=False)
-    look: Look = field(repr=False)
+    visuals: Visuals = field(repr=False)
     impressions: Impressions = field(repr=False, compare=False)
 
     @property
     def date(self) -> date:
-        """The day in the calendar."""
+        """Day of the stream in the calendar."""
         return _FIRST_DAY + timedelta(days=self.day)
 
     @property
@@ -86,28 +85,28 @@ class Room:
 
     @property
     def appeal(self) -> np.ndarray:
-        """True chance p_t that a viewer stays (segments,)."""
+        """True probability p_t of a long view (segments,)."""
         return np.array([t.appeal for t in self.truth])
 
 
-def simulate(
+def simulate_rooms(
     config: SimulatorConfig, *, scenes: Path | None = None, comment_bank: Path | None = None
 ) -> Iterator[Room]:
-    """Make all rooms of a simulation: training, then validation, then test, then more for training.
+    """Simulate all rooms: training, validation, test, then further ones for training.
 
     Raises
     ------
     LabelError
-        If the photos or the comment bank cannot be used.
+        The photos or the comment bank cannot be used.
     """
     photos = None if scenes is None else read_scenes(scenes)
     bank = None if comment_bank is None else read_bank(comment_bank)
     for index in range(len(room_ids(config))):
-        yield room(config, index, scenes=photos, bank=bank)
+        yield simulate_room(config, index, scenes=photos, bank=bank)
 
 
 def room_ids(config: SimulatorConfig) -> tuple[str, ...]:
-    """Names of all rooms, in the order of their index."""
+    """Return the ids of all rooms by index."""
     size = config.rooms
     splits = [("train", size.train), ("validation", size.validation), ("test", size.test), ("train", size.more)]
     names = [split for split, count in splits for _ in range(count)]
@@ -115,12 +114,12 @@ def room_ids(config: SimulatorConfig) -> tuple[str, ...]:
 
 
 def find_room(config: SimulatorConfig, name: str) -> int:
-    """Find the index of the room called ``name``, or numbered so.
+    """Return the index of a room from its id or number.
 
     Raises
     ------
     LabelError
-        If there is no such room.
+        There is no such room.
     """
     names = room_ids(config)
     if name in names:
@@ -128,33 +127,36 @@ def find_room(config: SimulatorConfig, name: str) -> int:
     if name.isdecimal() and int(name) < len(names):
         return int(name)
     runs = [tuple(run) for _, run in groupby(names, key=lambda name: name.rpartition("-")[0])]
-    known = ", ".join(f"{run[0]} to {run[-1]}" for run in runs)
-    raise LabelError(f"no room {name!r} in size {config.size}; there are {known}. Its number alone is enough.")
+    ranges = ", ".join(f"{run[0]} to {run[-1]}" for run in runs)
+    raise LabelError(f"There is no room {name!r} in size {config.size}: choose from {ranges}, or give a number.")
 
 
-def room(config: SimulatorConfig, index: int, *, scenes: Scenes | None = None, bank: CommentBank | None = None) -> Room:
-    """Make the room ``index`` alone: the same, byte for byte, as ``simulate`` makes it.
+def simulate_room(
+    config: SimulatorConfig, index: int, *, scenes: Scenes | None = None, bank: CommentBank | None = None
+) -> Room:
+    """Simulate the room ``index`` alone, byte for byte as `simulate_rooms` does.
 
-    After the last that ``simulate`` makes, there are as many more for training as one likes.
+    Indices beyond those of `simulate_rooms` are further training rooms.
     """
-    # with the size, so that a test room of one size is no training room of another; large has the rooms of base
+    # The size is part of the seed, so that a test room of one size is no training room of another. Size large has the
+    # rooms of base.
     seeds = np.random.SeedSequence([config.seed, _STREAM_OF_ROOMS, config.rooms.train, index]).spawn(6)
-    rng, of_plan, of_viewers, of_speech, of_chat, of_look = (np.random.default_rng(s) for s in seeds)
+    rng, plan_rng, viewers_rng, speech_rng, chat_rng, visuals_rng = (np.random.default_rng(s) for s in seeds)
     names = room_ids(config)
     name = names[index] if index < len(names) else f"train-{index:04d}"
     split: Split = name.rpartition("-")[0]
     days = {"train": TRAIN_DAYS, "validation": VALIDATION_DAYS, "test": TEST_DAYS}[split]
     day = int(rng.integers(days.start, days.stop))
     lag = int(rng.integers(config.max_lag + 1))
-    host = streamers(config)[_cast(config, index)]
-    course = plan(config, host, popularity(config)[day], rng=of_plan)
-    segments = tuple(segments_of(len(course.hype) * SEGMENT_S))
-    appeal = expit(course.logit)
-    impressions = watch(config, appeal, rng=of_viewers)
-    count, long_views = impressions.per_segment(len(segments), long_view_s=config.long_view_s)
+    host = make_streamers(config)[_cast(config, index)]
+    plan = plan_room(config, host, simulate_popularity(config)[day], rng=plan_rng)
+    segments = tuple(segments_of(len(plan.hype) * SEGMENT_S))
+    appeal = expit(plan.logit)
+    impressions = simulate_impressions(config, appeal, rng=viewers_rng)
+    count, long_views = impressions.count(len(segments), long_view_s=config.long_view_s)
     audience = float(count.mean())
-    speech, said = speak(course, host, rng=of_speech)
-    comments, excited = chat(config, course, host, lag=lag, audience=audience, bank=bank, rng=of_chat)
+    speech, sentence_counts = simulate_speech(plan, host, rng=speech_rng)
+    comments, excited = simulate_comments(config, plan, host, lag=lag, audience=audience, bank=bank, rng=chat_rng)
     return Room(
         id=name,
         index=index,
@@ -165,42 +167,28 @@ def room(config: SimulatorConfig, index: int, *, scenes: Scenes | None = None, b
         segments=segments,
         speech=speech,
         comments=comments,
-        truth=_truth(course, appeal, count, long_views),
-        lag=lag,
-        said=said,
-        excited=excited,
+        truth=_collect_truth(plan, appeal, count, long_views),
+        comment_lag=lag,
+        sentence_counts=sentence_counts,
+        excited_comments=excited,
         host=host,
-        plan=course,
-        look=look(config, course, split, audience=audience, scenes=scenes, rng=of_look),
+        plan=plan,
+        visuals=plan_visuals(config, plan, split, audience=audience, scenes=scenes, rng=visuals_rng),
         impressions=impressions,
     )
 
 
-def ceiling(rooms: Iterable[Room]) -> float:
-    """Kendall's tau-b between p_t and y_t, pooled over the segments of ``rooms``: the score of a perfect model."""
-    return viewers.ceiling((room.appeal, room.lvtr) for room in rooms)
-
-
-def _truth(course: Plan, appeal: np.ndarray, impressions: np.ndarray, long_views: np.ndarray) -> tuple[Truth, ...]:
-    episodes = [course.episode_at(i) for i in range(len(appeal))]
-    return tuple(
-        Truth(
-            talent=episode.talent,
-            idle=episode.idle,
-            intensity=float(course.intensity[i]),
-            interaction=float(course.interaction[i]),
-            fatigue=float(course.fatigue[i]),
-            hype=float(course.hype[i]),
-            appeal=float(appeal[i]),
-            impressions=int(impressions[i]),
-            long_views=int(long_views[i]),
-        )
-        for i, episode in enumerate(episodes)
-    )
+def _collect_truth(
+    plan: Plan, appeal: np.ndarray, impressions: np.ndarray, long_views: np.ndarray
+) -> tuple[SegmentTruth, ...]:
+    episodes = [plan.episode_at(i) for i in range(len(appeal))]
+    columns = (plan.intensity, plan.interaction, plan.fatigue, plan.hype, appeal, impressions, long_views)
+    rows = zip(episodes, *(column.tolist() for column in columns), strict=True)
+    return tuple(SegmentTruth(episode.talent, episode.idle, *values) for episode, *values in rows)
 
 
 def _cast(config: SimulatorConfig, index: int) -> int:
-    """Which streamer has the room: everyone known has training rooms, and the last test rooms are of the unseen."""
+    """Return the streamer of a room: known ones all have training rooms, the last test rooms are of unseen ones."""
     size = config.rooms
     unseen = max(1, round(config.unseen_streamers * size.streamers))
     known = size.streamers - unseen

@@ -1,4 +1,4 @@
-"""Who streams: each streamer's talents, audience, voice and face; and which talents are in fashion on which day."""
+"""Streamers with their talents, audience, voice and face; and the popularity of each talent by day."""
 
 from dataclasses import dataclass
 
@@ -27,7 +27,7 @@ SHIRTS = (
 
 @dataclass(frozen=True, slots=True)
 class Voice:
-    """How a streamer is spoken by espeak-ng: a voice's name, pitch (0-99) and words a minute."""
+    """Settings of espeak-ng: name of the voice, pitch (0-99) and words per minute."""
 
     name: str
     pitch: int
@@ -36,7 +36,10 @@ class Voice:
 
 @dataclass(frozen=True, slots=True)
 class Streamer:
-    """A streamer. ``mix`` and ``taste`` have one value a talent; ``known`` is False for those in test only."""
+    """A streamer. ``mix`` and ``taste`` have one value per talent; ``known`` is False for streamers in test only.
+
+    ``lively`` is the share of exclamations in what is said.
+    """
 
     index: int
     name: str
@@ -55,21 +58,20 @@ class Streamer:
     seed: int
 
 
-def streamers(config: SimulatorConfig) -> tuple[Streamer, ...]:
-    """All streamers of a simulation; the last ``unseen_streamers`` of them appear in test only.
-
-    ``lively`` is the language register: the share of exclamations in what is said.
-    """
+def make_streamers(config: SimulatorConfig) -> tuple[Streamer, ...]:
+    """Make all streamers of a simulation; the last ``unseen_streamers`` of them appear in test only."""
     count = config.rooms.streamers
     unseen = max(1, round(config.unseen_streamers * count))
     rng = np.random.default_rng([config.seed, _STREAM_OF_STREAMERS])
     names = [f"{first} {last}" for first in _FIRST for last in _LAST]
     order = rng.permutation(len(names))
-    return tuple(_streamer(config, rng, i, names[order[i]], known=i < count - unseen) for i in range(count))
+    return tuple(_make_streamer(config, rng, i, names[order[i]], known=i < count - unseen) for i in range(count))
 
 
-def _streamer(config: SimulatorConfig, rng: np.random.Generator, index: int, name: str, *, known: bool) -> Streamer:
-    # a little of everything, so that no streamer is stuck with one talent
+def _make_streamer(
+    config: SimulatorConfig, rng: np.random.Generator, index: int, name: str, *, known: bool
+) -> Streamer:
+    # A little of everything, so that no streamer has one talent only.
     mix = 0.95 * rng.dirichlet(np.full(len(TALENTS), config.talent_concentration)) + 0.05 / len(TALENTS)
     return Streamer(
         index=index,
@@ -94,8 +96,8 @@ def _streamer(config: SimulatorConfig, rng: np.random.Generator, index: int, nam
     )
 
 
-def popularity(config: SimulatorConfig) -> np.ndarray:
-    """How much each talent is in fashion on each day: random walks from 0 (days, talents), in logits."""
+def simulate_popularity(config: SimulatorConfig) -> np.ndarray:
+    """Draw the popularity of each talent on each day (days, talents), in logits: random walks from 0."""
     rng = np.random.default_rng([config.seed, _STREAM_OF_CALENDAR])
     steps = rng.normal(0.0, config.popularity_step_sd, (CALENDAR_DAYS, len(TALENTS)))
     return np.cumsum(steps, axis=0)
