@@ -140,11 +140,10 @@ class Page:
         ]
         shown = [
             results.status, results.body, results.highlights, results.curve, results.table, results.live_curve,
-            results.live_text, *self.explanations.outputs,
+            results.live_text, results.clips, *self.explanations.outputs,
         ]  # fmt: skip
         for event in (submitted, restored, changed, *updates):
             event.success(self.show, [self.run, self.dark], shown, js=_SET_DARK, **QUIET)
-            event.success(lambda: gr.update(visible=False), None, results.clips, **QUIET)
         self.explanations.connect(self.run, self.dark, js=_SET_DARK)
         replaying = results.replay.click(
             self.replay,
@@ -263,6 +262,7 @@ class Page:
             ),
             results.live_curve: None,
             results.live_text: REPLAY_HINT,
+            results.clips: gr.update(visible=False),
             **self.explanations.explain_best(run, dark),
         }
 

@@ -17,7 +17,7 @@ from tests.fixtures.serving import Server, served
 
 CANCELS = 3
 """Of each stage."""
-STAGES = ("Listening", "Looking")
+STAGES = ("Recognising speech", "Encoding pictures")
 KEEP_S = 300
 
 
