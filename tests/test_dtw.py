@@ -9,7 +9,7 @@ import torch
 from tslearn.metrics import SoftDTWLossPyTorch, dtw_path_from_metric
 
 from kuaihl.dtw import banded_cost, banded_path, cosine_cost, path, soft_dtw
-from train.losses import alignment_loss, shuffled_orders, swapped_order
+from train.losses import alignment_loss, draw_swap, shuffle
 
 
 def all_paths(n: int, m: int) -> list[list[tuple[int, int]]]:
@@ -86,10 +86,10 @@ def test_swap_follows_the_similarity() -> None:
     similarity = torch.zeros(1, 6, 6)
     similarity[0, 1, 4] = similarity[0, 4, 1] = similarity[0, 3, 3] = 1.0
     valid = torch.ones(1, 6, dtype=torch.bool)
-    order = swapped_order(similarity, torch.tensor([0.5]), gamma=0.05, valid=valid)
+    order = draw_swap(similarity, torch.tensor([0.5]), gamma=0.05, mask=valid)
     assert order.tolist() == [[0, 4, 2, 3, 1, 5]]
     draws = [
-        tuple(swapped_order(similarity * 0, torch.tensor([u]), gamma=0.1, valid=valid)[0].tolist())
+        tuple(draw_swap(similarity * 0, torch.tensor([u]), gamma=0.1, mask=valid)[0].tolist())
         for u in np.linspace(0, 0.999, 60)
     ]
     assert len(set(draws)) == 15  # every pair i < j, all alike, and no order but swaps
@@ -101,7 +101,7 @@ def test_negatives_are_orders_of_the_valid_segments_and_none_is_taken() -> None:
     valid = torch.arange(8) < lengths.unsqueeze(1)
     swapped = torch.arange(8).repeat(3, 1)
     swapped[:, [0, 1]] = swapped[:, [1, 0]]
-    orders = shuffled_orders(torch.rand(3, 400, 8, generator=generator()), swapped, valid=valid)
+    orders = shuffle(torch.rand(3, 400, 8, generator=generator()), swapped, mask=valid)
     for row, length, taken in zip(orders, lengths.tolist(), swapped, strict=True):
         assert (row.sort(-1).values == torch.arange(8)).all()
         assert (row[:, length:] == torch.arange(length, 8)).all()
@@ -131,11 +131,11 @@ def test_padding_and_batch_change_nothing() -> None:
     text, pictures = (torch.rand(2, 9, 4, generator=generator(i)) for i in (6, 7))
     valid = torch.arange(9) < torch.tensor([[7], [3]])
     draws = [generator(8), generator(9)]
-    got = alignment_loss(text, pictures, valid=valid, generator=draws)
+    got = alignment_loss(text, pictures, mask=valid, generator=draws)
     other = text.clone()
     other[:, 7:] = 100.0
-    again = alignment_loss(other, pictures, valid=valid, generator=[generator(8), generator(9)])
-    alone = alignment_loss(text[:1], pictures[:1], valid=valid[:1], generator=[generator(8)])
+    again = alignment_loss(other, pictures, mask=valid, generator=[generator(8), generator(9)])
+    alone = alignment_loss(text[:1], pictures[:1], mask=valid[:1], generator=[generator(8)])
     torch.testing.assert_close(got, again)
     torch.testing.assert_close(got, alone)  # the second window has too few segments to count
 

@@ -285,11 +285,11 @@ def loss_terms(output: Output, hint_error: Tensor, batch: Batch, config: FitConf
             output.tokens.text.float(),
             output.tokens.pictures.float(),
             positive=config.positive,
-            valid=alignable,
+            mask=alignable,
             generator=[torch.Generator().manual_seed(seed) for seed in batch.seeds.tolist()],
         )
-    point = pointwise_loss(output.scores, batch.label, valid=batch.label_mask)
-    pair = pairwise_loss(output.scores, batch.label, region=config.region, sigma=config.sigma, valid=batch.label_mask)
+    point = pointwise_loss(output.scores, batch.label, mask=batch.label_mask)
+    pair = pairwise_loss(output.scores, batch.label, region=config.region, sigma=config.sigma, mask=batch.label_mask)
     windows = batch.segment_mask.any(-1).sum()
     aligned = (alignable.sum(-1) >= MIN_ALIGNED_SEGMENTS).sum()
     return torch.stack([point, align, pair, hint_error]), torch.stack([windows, aligned, windows, windows])

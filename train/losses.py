@@ -1,4 +1,4 @@
-"""Training losses: pointwise, pairwise (Eqs. 8-12) and alignment (Eqs. 6-7)."""
+"""Training losses: pointwise and pairwise (Eqs. 8-12), alignment (Eqs. 6-7)."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -10,79 +10,70 @@ from torch import Tensor
 from kuaihl.dtw import cosine_cost, soft_dtw
 
 MIN_ALIGNED_SEGMENTS = 5
-"""Windows with fewer valid segments are left out of the alignment loss: their orders are too few."""
-
-Generators = torch.Generator | Sequence[torch.Generator]
-
+"""Windows with fewer valid segments have no alignment loss: too few orders are possible."""
 
 Region = Literal["all", "border", "inverted", "under"]
-"""Which pairs count: L0 (Eq. 9), L1 (Eq. 10), L2 (Eq. 11), L3 (Eq. 12)."""
+"""Pairs of the pairwise loss: L0 (Eq. 9), L1 (Eq. 10), L2 (Eq. 11), L3 (Eq. 12)."""
 
 
-def pointwise_loss(lvtr_pred: Tensor, lvtr_true: Tensor, *, valid: Tensor | None = None) -> Tensor:
-    """Binary cross-entropy against the soft target, averaged inside each window, then over windows (Eq. 8).
+def pointwise_loss(scores: Tensor, labels: Tensor, *, mask: Tensor | None = None) -> Tensor:
+    """Compute binary cross-entropy, averaged over the segments of each window, then over windows (Eq. 8).
 
     Parameters
     ----------
-    lvtr_pred, lvtr_true
-        (batch, segments), both in [0, 1].
-    valid
-        (batch, segments) bool; True where there is a label. A window without one counts as 0.
+    scores, labels
+        (batch, segments), in [0, 1].
+    mask
+        (batch, segments) bool: True where there is a label. A window without labels counts as 0.
     """
-    valid = torch.ones_like(lvtr_true, dtype=torch.bool) if valid is None else valid
-    loss = F.binary_cross_entropy(lvtr_pred, torch.where(valid, lvtr_true, 0.0), reduction="none")
-    return _mean_where(loss, valid).mean()
+    mask = torch.ones_like(labels, dtype=torch.bool) if mask is None else mask
+    loss = F.binary_cross_entropy(scores, torch.where(mask, labels, 0.0), reduction="none")
+    return _masked_mean(loss, mask).mean()
 
 
 def pairwise_loss(
-    lvtr_pred: Tensor,
-    lvtr_true: Tensor,
-    *,
-    region: Region = "border",
-    sigma: float = 1.0,
-    valid: Tensor | None = None,
+    scores: Tensor, labels: Tensor, *, region: Region = "border", sigma: float = 1.0, mask: Tensor | None = None
 ) -> Tensor:
-    """Logistic ranking loss over the pairs ``y_i > y_j`` of each window, averaged over pairs, then over windows.
+    """Compute the logistic ranking loss of pairs y_i > y_j, averaged over the pairs of each window, then over windows.
 
     Parameters
     ----------
-    lvtr_pred, lvtr_true
-        (batch, segments), both in [0, 1]: s and y.
+    scores, labels
+        (batch, segments), in [0, 1]: s and y.
     region
-        ``"all"`` pairs (Eq. 9), ``"border"`` where s_i - s_j <= y_i - y_j (Eq. 10), ``"inverted"`` where s_i <= s_j
-        (Eq. 11), ``"under"`` where 0 < s_i - s_j < y_i - y_j (Eq. 12). No gradient flows through the choice.
+        ``"all"`` pairs (Eq. 9), ``"border"``: s_i - s_j <= y_i - y_j (Eq. 10), ``"inverted"``: s_i <= s_j (Eq. 11),
+        ``"under"``: 0 < s_i - s_j < y_i - y_j (Eq. 12). The choice has no gradient.
     sigma
         Scale of the logistic.
-    valid
-        (batch, segments) bool; padding and missing labels form no pairs. A window without pairs counts as 0, and so
-        do its gradients.
+    mask
+        (batch, segments) bool: True where there is a label. A window without pairs counts as 0.
     """
-    pred_gap = lvtr_pred.unsqueeze(-1) - lvtr_pred.unsqueeze(-2)  # (batch, i, j)
-    true_gap = lvtr_true.unsqueeze(-1) - lvtr_true.unsqueeze(-2)
-    kept = (true_gap > 0) & pairwise_region(pred_gap, true_gap, region)
-    if valid is not None:
-        kept = kept & valid.unsqueeze(-1) & valid.unsqueeze(-2)
-    loss = F.softplus(-sigma * pred_gap)
-    return _mean_where(loss.flatten(-2), kept.flatten(-2)).mean()
+    score_gap = scores.unsqueeze(-1) - scores.unsqueeze(-2)  # (batch, i, j)
+    label_gap = labels.unsqueeze(-1) - labels.unsqueeze(-2)
+    pairs = (label_gap > 0) & in_region(score_gap, label_gap, region)
+    if mask is not None:
+        pairs = pairs & mask.unsqueeze(-1) & mask.unsqueeze(-2)
+    loss = F.softplus(-sigma * score_gap)
+    return _masked_mean(loss.flatten(-2), pairs.flatten(-2)).mean()
 
 
-def pairwise_region(pred_gap: Tensor, true_gap: Tensor, region: Region) -> Tensor:
-    """Which of the pairs with ``true_gap`` = y_i - y_j > 0 a region keeps (Fig. 2c); bool, of the same shape."""
-    pred_gap, true_gap = pred_gap.detach(), true_gap.detach()
+def in_region(score_gap: Tensor, label_gap: Tensor, region: Region) -> Tensor:
+    """Return which pairs with ``label_gap`` = y_i - y_j > 0 are in a region (Fig. 2c): bool of the same shape."""
+    score_gap, label_gap = score_gap.detach(), label_gap.detach()
     if region == "all":
-        return torch.ones_like(pred_gap, dtype=torch.bool)
+        return torch.ones_like(score_gap, dtype=torch.bool)
     if region == "border":
-        return true_gap >= pred_gap
+        return label_gap >= score_gap
     if region == "inverted":
-        return pred_gap <= 0
+        return score_gap <= 0
     if region == "under":
-        return (pred_gap > 0) & (pred_gap < true_gap)
+        return (score_gap > 0) & (score_gap < label_gap)
     raise ValueError(f"region must be 'all', 'border', 'inverted' or 'under', not {region!r}")
 
 
-def _mean_where(values: Tensor, kept: Tensor) -> Tensor:
-    """Mean over the last axis of the entries kept; 0 where none is."""
-    return torch.where(kept, values, 0.0).sum(-1) / kept.sum(-1).clamp(min=1)
+def _masked_mean(values: Tensor, mask: Tensor) -> Tensor:
+    """Average over the last axis where ``mask`` is True; 0 where it never is."""
+    return torch.where(mask, values, 0.0).sum(-1) / mask.sum(-1).clamp(min=1)
 
 
 def alignment_loss(
@@ -94,57 +85,59 @@ def alignment_loss(
     gamma: float = 0.1,
     temperature: float = 1.0,
     smoothing: float = 0.1,
-    valid: Tensor | None = None,
-    generator: Generators | None = None,
+    mask: Tensor | None = None,
+    generator: torch.Generator | Sequence[torch.Generator] | None = None,
 ) -> Tensor:
-    """Contrast the order of the pictures that fits the text with random orders (Eqs. 6-7).
+    """Contrast an order of the pictures that fits the text with random orders (Eqs. 6-7).
 
-    InfoNCE over -distance / temperature: the paper's +distance would reward a large one.
+    InfoNCE over -distance / temperature, since the paper's +distance would reward a large one.
 
     Parameters
     ----------
     text, pictures
-        (batch, segments, dim): one vector a segment for each.
+        (batch, segments, dim).
     positive
-        ``"swap"``: two pictures, drawn by their similarity to each other's text (Eq. 6), change places.
-        ``"plain"``: the order as it is (L'_align of Table II, and what the authors' code does).
+        ``"swap"``: two pictures, drawn by their similarity to each other's text, change places (Eq. 6). ``"plain"``:
+        the original order (L'_align of Table II, and the authors' code).
     negatives
-        How many random orders, none equal to the original or to the swapped one.
+        Number of random orders, none equal to the original or the swapped one.
     gamma
         Temperature of the draw.
     temperature
         tau of InfoNCE.
     smoothing
         lambda of the soft minimum.
-    valid
-        (batch, segments) bool, padding at the end. Windows with fewer than ``MIN_ALIGNED_SEGMENTS`` are left out.
+    mask
+        (batch, segments) bool: False for padding, at the end. Windows with fewer than `MIN_ALIGNED_SEGMENTS` do not
+        count.
     generator
-        One for the batch, or one for each window: then a window's draws do not depend on its batch.
+        One for the batch, or one for each window, so that the draws of a window do not depend on its batch.
 
     Returns
     -------
-    Scalar mean over the windows that count; 0 where none does.
+    Scalar mean over the windows that count; 0 if there are none.
     """
     batch, segments, _ = text.shape
-    valid = text.new_ones((batch, segments), dtype=torch.bool) if valid is None else valid
-    counted = valid.sum(-1) >= MIN_ALIGNED_SEGMENTS
+    mask = text.new_ones((batch, segments), dtype=torch.bool) if mask is None else mask
+    counts = mask.sum(-1) >= MIN_ALIGNED_SEGMENTS
     cost = cosine_cost(text, pictures)
-    noise = _uniform((negatives + 1, segments), batch, generator, cost.device)
-    swapped = swapped_order(1 - cost.detach(), noise[:, 0, 0], gamma=gamma, valid=valid)
-    shuffled = shuffled_orders(noise[:, 1:], swapped, valid=valid)
-    kept = torch.arange(segments, device=cost.device).expand(batch, segments) if positive == "plain" else swapped
-    orders = torch.cat([kept.unsqueeze(1), shuffled], dim=1)  # (batch, 1 + negatives, segments)
+    noise = _draw_uniform((negatives + 1, segments), batch, generator, cost.device)
+    order = draw_swap(1 - cost.detach(), noise[:, 0, 0], gamma=gamma, mask=mask)
+    random_orders = shuffle(noise[:, 1:], order, mask=mask)
+    if positive == "plain":
+        order = torch.arange(segments, device=cost.device).expand(batch, segments)
+    orders = torch.cat([order.unsqueeze(1), random_orders], dim=1)  # (batch, 1 + negatives, segments)
 
     tables = cost.unsqueeze(1).expand(-1, negatives + 1, -1, -1)
     tables = tables.gather(-1, orders.unsqueeze(2).expand(tables.shape))  # permuting pictures permutes columns
-    repeated = valid.unsqueeze(1).expand(-1, negatives + 1, -1)
-    distance = soft_dtw(tables.flatten(0, 1), smoothing=smoothing, mask=repeated.flatten(0, 1))
+    masks = mask.unsqueeze(1).expand(-1, negatives + 1, -1)
+    distance = soft_dtw(tables.flatten(0, 1), smoothing=smoothing, mask=masks.flatten(0, 1))
     logits = -distance.view(batch, negatives + 1) / temperature
     loss = -logits.log_softmax(-1)[:, 0]
-    return torch.where(counted, loss, 0.0).sum() / counted.sum().clamp(min=1)
+    return torch.where(counts, loss, 0.0).sum() / counts.sum().clamp(min=1)
 
 
-def swapped_order(similarity: Tensor, uniform: Tensor, *, gamma: float, valid: Tensor) -> Tensor:
+def draw_swap(similarity: Tensor, uniform: Tensor, *, gamma: float, mask: Tensor) -> Tensor:
     """Draw a pair (i < j) of each window from softmax(similarity / gamma) over the upper triangle; swap it (Eq. 6).
 
     Parameters
@@ -152,34 +145,38 @@ def swapped_order(similarity: Tensor, uniform: Tensor, *, gamma: float, valid: T
     similarity
         (batch, segments, segments).
     uniform
-        (batch,) in [0, 1): the draw, by the inverse of the distribution function.
+        (batch,) in [0, 1): the draw, by inverse transform sampling.
+    mask
+        (batch, segments) bool.
 
     Returns
     -------
-    (batch, segments) int64: the order of the pictures. Windows with fewer than two valid segments keep theirs.
+    (batch, segments) int64: the order of the pictures; unchanged with fewer than two valid segments.
     """
     batch, segments, _ = similarity.shape
-    pairs = valid.unsqueeze(-1) & valid.unsqueeze(-2)
+    pairs = mask.unsqueeze(-1) & mask.unsqueeze(-2)
     pairs = pairs & torch.ones_like(pairs).triu(1)
-    chance = (similarity / gamma).masked_fill(~pairs, -torch.inf).flatten(1)
-    possible = pairs.flatten(1).any(-1, keepdim=True)
-    chance = torch.where(possible, chance, 0.0).softmax(-1).cumsum(-1)
-    drawn = torch.searchsorted(chance, uniform.unsqueeze(-1) * chance[:, -1:], right=True).clamp(max=segments**2 - 1)
+    logits = (similarity / gamma).masked_fill(~pairs, -torch.inf).flatten(1)
+    has_pair = pairs.flatten(1).any(-1, keepdim=True)
+    cumulative = torch.where(has_pair, logits, 0.0).softmax(-1).cumsum(-1)
+    drawn = torch.searchsorted(cumulative, uniform.unsqueeze(-1) * cumulative[:, -1:], right=True)
+    drawn = drawn.clamp(max=segments**2 - 1)
     order = torch.arange(segments, device=similarity.device).expand(batch, segments)
     i, j = drawn // segments, drawn % segments
-    swapped = order.scatter(1, i, j).scatter(1, j, i)
-    return torch.where(possible, swapped, order)
+    return torch.where(has_pair, order.scatter(1, i, j).scatter(1, j, i), order)
 
 
-def shuffled_orders(uniform: Tensor, swapped: Tensor, *, valid: Tensor) -> Tensor:
-    """Random orders of the valid segments, none the original or ``swapped``; padding stays in its place.
+def shuffle(uniform: Tensor, swapped: Tensor, *, mask: Tensor) -> Tensor:
+    """Return random orders of the valid segments, none the original or ``swapped``; padding stays in its place.
 
     Parameters
     ----------
     uniform
         (batch, orders, segments) in [0, 1): sorting it gives the order.
     swapped
-        (batch, segments) from `swapped_order`.
+        (batch, segments) from `draw_swap`.
+    mask
+        (batch, segments) bool.
 
     Returns
     -------
@@ -187,17 +184,21 @@ def shuffled_orders(uniform: Tensor, swapped: Tensor, *, valid: Tensor) -> Tenso
     """
     segments = uniform.shape[-1]
     index = torch.arange(segments, device=uniform.device)
-    keys = torch.where(valid.unsqueeze(1), uniform, 2.0 + index)
-    orders = keys.argsort(-1)
-    taken = (orders == index).all(-1) | (orders == swapped.unsqueeze(1)).all(-1)
-    # An order that is taken is turned by one place: no such turn is the original or one swap from three segments on.
-    length = valid.sum(-1).clamp(min=1).view(-1, 1, 1)
-    turned = torch.where(index < length, (index + 1) % length, index).expand_as(orders)
-    return torch.where(taken.unsqueeze(-1), orders.gather(-1, turned), orders)
+    orders = torch.where(mask.unsqueeze(1), uniform, 2.0 + index).argsort(-1)
+    excluded = (orders == index).all(-1) | (orders == swapped.unsqueeze(1)).all(-1)
+    # Rotate excluded orders by one: from three segments on, that is neither the original nor one swap from it.
+    length = mask.sum(-1).clamp(min=1).view(-1, 1, 1)
+    rotation = torch.where(index < length, (index + 1) % length, index).expand_as(orders)
+    return torch.where(excluded.unsqueeze(-1), orders.gather(-1, rotation), orders)
 
 
-def _uniform(shape: tuple[int, ...], batch: int, generator: Generators | None, device: torch.device) -> Tensor:
-    r"""Uniform noise (batch, \*shape), drawn where the generator lives."""
+def _draw_uniform(
+    shape: tuple[int, ...],
+    batch: int,
+    generator: torch.Generator | Sequence[torch.Generator] | None,
+    device: torch.device,
+) -> Tensor:
+    r"""Draw uniform noise (batch, \*shape) on the device of the generator."""
     if generator is None or isinstance(generator, torch.Generator):
         source = device if generator is None else generator.device
         return torch.rand((batch, *shape), generator=generator, device=source).to(device)

@@ -42,6 +42,18 @@ def trained(rooms: Path, chats: Path, tmp_path_factory: pytest.TempPathFactory) 
 
 
 @pytest.fixture(scope="session")
+def real_chats(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A dataset of chat logs: 12 streams of two channels."""
+    from tests.fixtures.chats import write_chats
+    from train.data.chat_logs import ChatConfig, prepare_chat
+
+    folder = tmp_path_factory.mktemp("logs")
+    write_chats(folder / "chats.parquet")
+    prepare_chat(ChatConfig(logs=folder / "chats.parquet", out=folder / "dataset", text=False))
+    return folder / "dataset"
+
+
+@pytest.fixture(scope="session")
 def simulated_rooms(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A dataset of the rooms of `SIMULATION`."""
     from tests.fixtures.small_dataset import SIMULATION

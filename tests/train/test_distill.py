@@ -18,10 +18,10 @@ from kuaihl.errors import LabelError
 from kuaihl.features.vision import VisualEncoder
 from tests.fixtures.training_runs import equal
 from train.distill import DistillConfig, distill, learning_rate, probe, start, take_step, train
-from train.encoder.photos import Pictures, Split, load_pictures, split_for_probe, views, whole
-from train.encoder.teacher import Teacher, teach
-from train.encoder.training_frames import IDLE, SCENES, Drawings
-from train.simulator.render.photo_scenes import split_of
+from train.encoder.photos import PhotoSplit, Pictures, load_pictures, resize_pictures, sample_views, split_for_probe
+from train.encoder.teacher import Teacher, run_teacher
+from train.encoder.training_frames import IDLE, SCENES, LabelledFrames
+from train.simulator.rooms.photo_scenes import split_of
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 COLOURS = {"red": (200, 40, 30), "blue": (30, 60, 210)}
@@ -77,7 +77,7 @@ def test_drawings_come_after_the_photos(folder: Path) -> None:
 def test_files_without_photos_are_refused(tmp_path: Path) -> None:
     (tmp_path / "log.txt").write_text("no tar")
     for name in (".", "log.txt", "missing"):
-        with pytest.raises(LabelError, match="holds no photos"):
+        with pytest.raises(LabelError, match="has no photos"):
             load_pictures([tmp_path / name])
     data = io.BytesIO()
     draw_picture((1, 2, 3), 0).save(data, "JPEG")
@@ -115,7 +115,7 @@ def ramp() -> Pictures:
 
 
 def many_views(pictures: Pictures, count: int, size: int = 224) -> torch.Tensor:
-    return views(pictures, np.zeros(count, dtype=int), np.arange(count), seed=0, size=size)
+    return sample_views(pictures, np.zeros(count, dtype=int), np.arange(count), seed=0, size=size)
 
 
 def test_views_are_keyed(ramp: Pictures) -> None:
@@ -123,9 +123,9 @@ def test_views_are_keyed(ramp: Pictures) -> None:
     assert seen.shape == (8, 3, 224, 224)
     assert 0 <= seen.min() < seen.max() <= 1
     for i in range(8):
-        torch.testing.assert_close(views(ramp, np.zeros(1, dtype=int), np.array([i]), seed=0)[0], seen[i])
+        torch.testing.assert_close(sample_views(ramp, np.zeros(1, dtype=int), np.array([i]), seed=0)[0], seen[i])
         assert i == 0 or not torch.equal(seen[i], seen[0])
-    assert not torch.equal(views(ramp, np.zeros(1, dtype=int), np.zeros(1, dtype=int), seed=1)[0], seen[0])
+    assert not torch.equal(sample_views(ramp, np.zeros(1, dtype=int), np.zeros(1, dtype=int), seed=1)[0], seen[0])
 
 
 def test_small_views_show_the_same(ramp: Pictures) -> None:
@@ -150,7 +150,7 @@ def test_views_mirror_crop_and_frame(ramp: Pictures) -> None:
 
 
 def test_whole_is_the_photo_scaled(ramp: Pictures) -> None:
-    result = whole(ramp, np.array([0]))
+    result = resize_pictures(ramp, np.array([0]))
     assert (result.shape, result.dtype) == ((1, 224, 224, 3), np.uint8)
     expected = np.asarray(
         Image.fromarray(ramp.squares[0].permute(1, 2, 0).numpy()).resize((224, 224), Image.Resampling.BILINEAR)
@@ -189,21 +189,21 @@ def test_a_resumed_run_gives_the_same_weights(folder: Path, tmp_path: Path, teac
     assert {value.dtype for value in weights.values()} == {torch.float16}
     encoder = VisualEncoder(config.student, weights=config.out / "visual.safetensors", device="cpu")
     pictures = load_pictures([folder])
-    assert np.isfinite(encoder.encode(whole(pictures, np.arange(2)))).all()
+    assert np.isfinite(encoder.encode(resize_pictures(pictures, np.arange(2)))).all()
 
     stopped = replace(config, out=tmp_path / "stopped")
     stopped.out.mkdir()
-    lessons = teach(teacher, pictures, np.arange(6), out=stopped.out, variants=2, blends=1, seed=0)
+    outputs = run_teacher(teacher, pictures, np.arange(6), out=stopped.out, variants=2, blends=1, seed=0)
     run = start(stopped)
     untrained = run.student.swin.state_dict()["norm.weight"].clone()
-    take_step(run, stopped, pictures, lessons)
+    take_step(run, stopped, pictures, outputs)
     run.save(stopped.out)
     distill(stopped)
     assert json.loads((stopped.out / "distill.json").read_text())["steps"] == 3
     assert equal(load_file(stopped.out / "visual.safetensors"), weights)
     assert not torch.equal(weights["norm.weight"], untrained.half())
     with pytest.raises(LabelError, match="other pictures"):
-        teach(teacher, pictures, np.arange(5), out=stopped.out, variants=2, blends=1, seed=0)
+        run_teacher(teacher, pictures, np.arange(5), out=stopped.out, variants=2, blends=1, seed=0)
 
 
 def test_blends_show_two_pictures(teacher: Teacher, tmp_path: Path) -> None:
@@ -211,27 +211,27 @@ def test_blends_show_two_pictures(teacher: Teacher, tmp_path: Path) -> None:
     names = ("a/0.jpg", "a/1.jpg", "a/2.jpg")
     flat = Pictures(levels[:, None, None, None].expand(3, 3, 256, 256), torch.ones(3), names)
     chosen, variants = np.zeros(400, dtype=int), np.arange(400)
-    pure = views(flat, chosen, variants, others=chosen, seed=0, size=32)
+    pure = sample_views(flat, chosen, variants, others=chosen, seed=0, size=32)
     assert (pure == 0).all()
-    blended = views(flat, chosen, variants, others=np.full(400, 2), seed=0, size=32).amax(dim=(1, 2, 3))
+    blended = sample_views(flat, chosen, variants, others=np.full(400, 2), seed=0, size=32).amax(dim=(1, 2, 3))
     assert 0.1 < (blended < 0.25).float().mean() < 0.4  # the share is even, brightness scales it
     assert 0.1 < (blended > 0.75).float().mean() < 0.4
 
-    lessons = teach(teacher, flat, np.array([0, 2]), out=tmp_path, variants=2, blends=30, seed=0)
-    assert lessons.pictures.tolist() == [0, 2] * 32
-    assert lessons.others[:4].tolist() == [0, 2, 0, 2]
-    assert set(lessons.others) == {0, 2}  # picture 1 was not chosen
-    assert (lessons.others[4:] != lessons.pictures[4:]).any()
-    assert lessons.variants.tolist() == [variant for variant in range(32) for _ in range(2)]
-    more = teach(teacher, flat, np.array([0, 2]), out=tmp_path, variants=3, blends=29, seed=0)
+    outputs = run_teacher(teacher, flat, np.array([0, 2]), out=tmp_path, variants=2, blends=30, seed=0)
+    assert outputs.pictures.tolist() == [0, 2] * 32
+    assert outputs.others[:4].tolist() == [0, 2, 0, 2]
+    assert set(outputs.others) == {0, 2}  # picture 1 was not chosen
+    assert (outputs.others[4:] != outputs.pictures[4:]).any()
+    assert outputs.variants.tolist() == [variant for variant in range(32) for _ in range(2)]
+    more = run_teacher(teacher, flat, np.array([0, 2]), out=tmp_path, variants=3, blends=29, seed=0)
     assert more.others[:6].tolist() == [0, 2] * 3
-    torch.testing.assert_close(more.features[6:], lessons.features[6:], atol=0, rtol=0)
+    torch.testing.assert_close(more.features[6:], outputs.features[6:], atol=0, rtol=0)
 
 
 def test_the_student_learns(folder: Path, tmp_path: Path, teacher: Teacher) -> None:
     """Also the content of whole frames: bright ones are of scene 1 and have gifts, dark ones are idle."""
     bright = np.arange(40) % 2
-    drawings = Drawings(
+    drawings = LabelledFrames(
         frames=torch.from_numpy((60 + 130 * bright).astype(np.uint8)).view(-1, 1, 1, 1).expand(40, 3, 128, 128),
         scene=torch.from_numpy(np.where(bright == 1, 1, IDLE)),
         intensity=torch.full((40,), torch.nan),
@@ -239,16 +239,16 @@ def test_the_student_learns(folder: Path, tmp_path: Path, teacher: Teacher) -> N
     )
     config = DistillConfig((folder,), tmp_path, steps=40, batch_size=8, variants=1, threads=1)
     pictures = load_pictures([folder])
-    lessons = teach(teacher, pictures, np.arange(6), out=tmp_path, variants=1, blends=0, seed=0)
-    torch.testing.assert_close(lessons.mean, lessons.features.float().mean(0))
+    outputs = run_teacher(teacher, pictures, np.arange(6), out=tmp_path, variants=1, blends=0, seed=0)
+    torch.testing.assert_close(outputs.mean, outputs.features.float().mean(0))
     run = start(config)
-    first = take_step(run, config, pictures, lessons, drawings)
-    train(run, config, pictures, lessons, drawings)
+    first = take_step(run, config, pictures, outputs, drawings)
+    train(run, config, pictures, outputs, drawings)
     (step, *losses) = run.losses[-1]
     assert (step, len(losses)) == (40, 3)
     assert sum(losses[:2]) < 0.8 * sum(first[:2])
     with torch.inference_mode():
-        content = run.student.eval()(drawings.whole(np.arange(40), size=64))[2]
+        content = run.student.eval()(drawings.resize(np.arange(40), size=64))[2]
     assert (content[:, :SCENES].argmax(1) == drawings.scene).float().mean() > 0.9
     assert np.corrcoef(content[:, SCENES + 1], drawings.gifts)[0, 1] > 0.9
 
@@ -284,7 +284,7 @@ def test_probe_tells_colours_apart(tmp_path: Path, teacher: Teacher) -> None:
     squares = torch.stack([torch.from_numpy(np.array(image)).permute(2, 0, 1) for image in images])
     pictures = Pictures(squares, torch.ones(12), tuple(f"{name}/{i}.jpg" for name in COLOURS for i in range(6)))
     odd = np.arange(12) % 2 == 1
-    result = probe(config, teacher, pictures, Split(np.arange(12), np.flatnonzero(odd), np.flatnonzero(~odd)))
+    result = probe(config, teacher, pictures, PhotoSplit(np.arange(12), np.flatnonzero(odd), np.flatnonzero(~odd)))
     assert (result.classes, result.train_photos, result.test_photos) == (2, 6, 6)
     assert result.teacher_accuracy == 1
     assert result.student_accuracy == 1

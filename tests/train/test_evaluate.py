@@ -26,7 +26,7 @@ from train.evaluate import evaluate, main, print_report
 from train.files import write_json
 from train.init_model import extend
 from train.scoring import score
-from train.simulator.rooms.room import room, room_ids
+from train.simulator.rooms.room import room_ids, simulate_room
 from train.splits import select_rooms
 
 INPUTS = ("pictures", "speech", "comments", "streamer", "activity")
@@ -172,7 +172,7 @@ def test_the_report(dataset: Path, capsys: pytest.CaptureFixture[str]) -> None:
 def test_simulated_rooms_have_a_ceiling(simulated_rooms: Path, capsys: pytest.CaptureFixture[str]) -> None:
     report = evaluate(DEFAULT_CHECKPOINT, simulated_rooms, split="all")
     names = room_ids(SIMULATION)
-    made = [room(SIMULATION, index) for index in range(len(names))]
+    made = [simulate_room(SIMULATION, index) for index in range(len(names))]
     assert report["rooms"] == len(names) == 8
     assert report["kuaihl"][0]["segments"] == sum(len(x.segments) - 1 for x in made)
     appeal, lvtr = (np.concatenate([getattr(x, name)[1:] for x in made]) for name in ("appeal", "lvtr"))

@@ -1,5 +1,6 @@
-"""Publishing a checkpoint and the demo: the card, the exact folders, and what arrives on a Hub on loopback."""
+"""Publishing a checkpoint and the demo: the card, the folders, and what arrives on a Hub on loopback."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -32,7 +33,7 @@ REPO, SPACE = "someone/kuaihl", "someone/demo"
 
 @pytest.fixture
 def checkpoint(tmp_path: Path) -> Path:
-    """Copy the shipped checkpoint, beside what training leaves and nobody is to get."""
+    """A copy of the shipped checkpoint, with files that are not published."""
     folder = tmp_path / "mine"
     shutil.copytree(DEFAULT_CHECKPOINT, folder)
     (folder / "state.pt").write_bytes(b"\x80\x04N.")
@@ -75,24 +76,24 @@ def test_the_hub_reads_data_and_metrics_off_the_card(checkpoint: Path) -> None:
     data = ModelCard.load(write_card(checkpoint)).data
     assert data.model_name == "KuaiHL"
     assert (data.license, data.metrics, data.library_name) == ("apache-2.0", ["kendalltau"], "kuaihl")
-    found = {(r.dataset_type, r.dataset_config, r.metric_name): r for r in data.eval_results}
+    results = {(r.dataset_type, r.dataset_config, r.metric_name): r for r in data.eval_results}
     for target, kind in (("lvtr", "klive-sim"), ("participation", "chat")):
         report = json.loads((checkpoint / f"evaluation-{target}.json").read_text())
         tables = ((None, "kuaihl"), ("known streamers", "known_streamers"), ("new streamers", "new_streamers"))
         for config, table in tables:
             for column, name in (("pooled", "pooled"), ("per_room", "per room")):
                 if (value := report[table][0][column]) is not None:
-                    result = found.pop((kind, config, f"Kendall's tau-b, {name}"))
+                    result = results.pop((kind, config, f"Kendall's tau-b, {name}"))
                     assert result.metric_value == round(value, 4)
                     assert (result.dataset_name, result.dataset_split) == (report["dataset"], "test")
-    assert not found
+    assert not results
 
 
-def test_the_card_is_of_these_weights_wherever_they_lie(checkpoint: Path, tmp_path: Path) -> None:
+def test_the_card_depends_on_the_weights_not_on_their_folder(checkpoint: Path, tmp_path: Path) -> None:
     text = write_card(checkpoint).read_text()
     for file in checkpoint.glob("*.safetensors"):
-        told = subprocess.run(["sha256sum", str(file)], capture_output=True, text=True, check=True).stdout.split()[0]
-        assert told in text
+        sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
+        assert sha256 in text
     assert write_card(checkpoint.rename(tmp_path / "elsewhere")).read_text() == text
     change(tmp_path / "elsewhere")
     changed = write_card(tmp_path / "elsewhere").read_text()
@@ -103,7 +104,7 @@ def test_the_card_is_of_these_weights_wherever_they_lie(checkpoint: Path, tmp_pa
         write_card(tmp_path / "elsewhere")
 
 
-def test_real_labels_are_not_called_simulated(checkpoint: Path) -> None:
+def test_a_card_of_real_labels_does_not_mention_simulation(checkpoint: Path) -> None:
     fit = json.loads((checkpoint / "fit.json").read_text())
     fit["datasets"][0] |= {"made_by": "python -m train.prepare recordings --out streams"}
     (checkpoint / "fit.json").write_text(json.dumps(fit))
@@ -113,20 +114,25 @@ def test_real_labels_are_not_called_simulated(checkpoint: Path) -> None:
     assert "simulator's" not in card.text
 
 
-def test_what_the_encoder_was_told_is_told(checkpoint: Path) -> None:
+def test_the_card_names_the_frames_that_the_encoder_learned_the_content_of(checkpoint: Path) -> None:
     log = json.loads((checkpoint / "distill.json").read_text())
-    for told, said in ((0, False), (60_000, True)):
-        (checkpoint / "distill.json").write_text(json.dumps({**log, "told": told}))
-        text = write_card(checkpoint).read_text()
-        assert ("60,000 other frames of simulated training rooms" in text) == said
-        assert ("what those show" in text) == said
+    for frames in (0, 60_000):
+        (checkpoint / "distill.json").write_text(json.dumps({**log, "content_frames": frames}))
+        assert ("60,000 other frames of simulated training rooms" in write_card(checkpoint).read_text()) == (frames > 0)
+
+
+def test_the_shipped_card_is_up_to_date(checkpoint: Path) -> None:
+    assert write_card(checkpoint).read_text() == (DEFAULT_CHECKPOINT / "README.md").read_text()
+    (checkpoint / "evaluation-lvtr.json").unlink()
+    with pytest.raises(CheckpointError, match=r"train\.evaluate"):
+        write_card(checkpoint)
 
 
 def test_a_dry_run_writes_what_a_push_uploads(checkpoint: Path, hub: Hub, tmp_path: Path) -> None:
     config = {"repo": REPO, "space": SPACE}
     assert publish(PublishConfig(checkpoint, out=tmp_path / "out", **config)) == []
     assert hub.requests == []
-    with pytest.raises(CheckpointError, match="there already"):
+    with pytest.raises(CheckpointError, match="exists already"):
         publish(PublishConfig(checkpoint, out=tmp_path / "out", **config))
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["model", "space"]
     addresses = publish(PublishConfig(checkpoint, push=True, **config))
@@ -138,7 +144,7 @@ def test_a_dry_run_writes_what_a_push_uploads(checkpoint: Path, hub: Hub, tmp_pa
     assert sorted(files_on(hub, REPO)) == ["README.md", *jsons, "model.safetensors", "visual.safetensors"]
 
 
-def test_what_is_pushed_later_replaces_and_what_was_tagged_stays(checkpoint: Path, hub: Hub) -> None:
+def test_a_later_push_replaces_but_tags_stay(checkpoint: Path, hub: Hub) -> None:
     publish(PublishConfig(checkpoint, REPO, push=True, private=True, tag="v1"))
     old = files_on(hub, REPO)
     repo = hub.repos[REPO]
@@ -154,25 +160,25 @@ def test_what_is_pushed_later_replaces_and_what_was_tagged_stays(checkpoint: Pat
         publish(PublishConfig(checkpoint, REPO, push=True, tag="v1"))
 
 
-def test_what_keeps_from_publishing_is_said(checkpoint: Path, hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
-    def why(**settings: object) -> str:
+def test_why_nothing_is_published(checkpoint: Path, hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    def publish_error(**settings: object) -> str:
         with pytest.raises(CheckpointError) as caught:
             publish(PublishConfig(checkpoint, push=True, **settings))
         return str(caught.value)
 
-    assert "--push needs --repo" in why()
-    assert "written owner/name" in why(repo="a/b/c")
+    assert "--push needs --repo" in publish_error()
+    assert "written owner/name" in publish_error(repo="a/b/c")
     monkeypatch.delenv("HF_TOKEN")
-    assert "HTTP 401: log in" in why(repo=REPO)
+    assert "HTTP 401: log in" in publish_error(repo=REPO)
     monkeypatch.setenv("HF_TOKEN", TOKEN)
     publish(PublishConfig(checkpoint, REPO, push=True))
     monkeypatch.setenv("HF_TOKEN", "hf_stranger")
-    assert "HTTP 403: log in" in why(repo=REPO)
+    assert "HTTP 403: log in" in publish_error(repo=REPO)
 
 
 @pytest.fixture(scope="module")
 def space(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Write the Space's folder."""
+    """The folder of the Space."""
     folder = tmp_path_factory.mktemp("space")
     shutil.copytree(DEFAULT_CHECKPOINT, folder / "mine")
     publish(PublishConfig(folder / "mine", REPO, SPACE, folder))
@@ -221,9 +227,9 @@ def test_the_space_runs_from_its_folder_alone(space: Path, tmp_path: Path, short
                 assert time.monotonic() < deadline
                 time.sleep(0.2)
             client = Client(url, verbose=False, download_files=tmp_path, analytics_enabled=False)
-            found = client.predict(recording=handle_file(short_recording), api_name="/predict")
+            result = client.predict(recording=handle_file(short_recording), api_name="/predict")
         finally:
             process.terminate()
-    prediction = json.loads(Path(found["files"]["prediction.json"]).read_text())
+    prediction = json.loads(Path(result["files"]["prediction.json"]).read_text())
     assert len(prediction["segments"]) == 5
     assert prediction["checkpoint"]["sha256"].startswith(sha256_of(space / "assets" / "checkpoint")[:12])

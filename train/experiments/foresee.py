@@ -113,8 +113,11 @@ def foresee(config: ForeseeConfig) -> Tau:
 def _simulate_others(simulation: Simulation, config: ForeseeConfig) -> list[Observation]:
     """Simulate rooms that follow those of the dataset."""
     first = len(room_ids(simulation.config))
+    indices = range(first, first + config.rooms)
+    if config.workers == 1:
+        return [_simulate(simulation, index) for index in tqdm(indices, "rooms", unit="room")]
     with ProcessPoolExecutor(config.workers, get_context("spawn")) as pool:
-        rooms = pool.map(partial(_simulate, simulation), range(first, first + config.rooms), chunksize=_CHUNK)
+        rooms = pool.map(partial(_simulate, simulation), indices, chunksize=_CHUNK)
         return list(tqdm(rooms, "rooms", config.rooms, unit="room"))
 
 

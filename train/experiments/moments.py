@@ -20,9 +20,12 @@ from kuaihl.reaction import measure, peaks, score
 from kuaihl.reaction_counts import BIN_S, COLUMNS
 from kuaihl.records import SEGMENT_S, Comment
 from train.command import plain_errors
-from train.data.participation import ChatLog, find_logs, participation, split_by_date
+from train.data.chat_logs import ChatLog, find_logs
+from train.data.participation import participation
 from train.dataset import Segments
-from train.evaluate import check_encoders, write_report
+from train.files import write_json
+from train.scoring import check_encoders
+from train.splits import split_by_date
 
 Split = Literal["train", "validation", "test", "all"]
 
@@ -330,7 +333,7 @@ def main(
     """
     report = moments(logs, events, split=split, dataset=dataset, checkpoint=checkpoint)
     if out:
-        write_report(report, out)
+        write_json(out, report)
     print_report(report)
 
 

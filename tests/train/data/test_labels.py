@@ -23,7 +23,7 @@ from train.data.labels import (
     read_labels,
 )
 from train.simulator.render.logs import write_impressions
-from train.simulator.rooms.room import room
+from train.simulator.rooms.room import simulate_room
 from train.simulator.settings import SimulatorConfig
 
 DEFAULT, FEW = LabelOptions(), LabelOptions(min_impressions=1)
@@ -67,7 +67,7 @@ def test_lvtr_is_long_views_over_impressions(tmp_path: Path, long_view_s: float)
 
 
 def test_the_log_of_the_simulator(tmp_path: Path) -> None:
-    made = room(SimulatorConfig(size="tiny"), 0)
+    made = simulate_room(SimulatorConfig(size="tiny"), 0)
     write_impressions(made, tmp_path / "impressions.csv", until_s=made.segments[-1].end_s)
     labels = from_impressions(made.segments, tmp_path / "impressions.csv", options=DEFAULT)
     # It writes hundredths of a second: a few impressions fall on the other side of a bound.

@@ -12,8 +12,8 @@ from kuaihl.predictor import DEFAULT_CHECKPOINT
 from tests.fixtures.small_dataset import SIMULATION
 from train.data.simulated_rooms import RoomsConfig, prepare_rooms
 from train.dataset import Segments
-from train.simulator.render.draw import draw
-from train.simulator.rooms.room import room, room_ids
+from train.simulator.render.room_frames import draw_segment
+from train.simulator.rooms.room import room_ids, simulate_room
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -23,7 +23,7 @@ def test_rows_are_the_rooms(simulated_rooms: Path) -> None:
     names = room_ids(SIMULATION)
     assert sorted(stored.name for stored in segments.rooms) == sorted(names)
     for stored in segments.rooms:
-        made = room(SIMULATION, names.index(stored.name))
+        made = simulate_room(SIMULATION, names.index(stored.name))
         assert (stored.streamer, stored.split) == (made.streamer, made.split)
         np.testing.assert_allclose(segments.scalar("label", stored.start, stored.stop), made.lvtr, rtol=1e-6)
         impressions = [truth.impressions for truth in made.truth]
@@ -31,7 +31,7 @@ def test_rows_are_the_rooms(simulated_rooms: Path) -> None:
     weights = DEFAULT_CHECKPOINT / "visual.safetensors"
     encoder = VisualEncoder(segments.info.visual_encoder, weights=weights, device="cpu")
     pictures = segments.array("pictures", stored.start, stored.start + 1).reshape(3, -1)
-    np.testing.assert_allclose(pictures, encoder.encode(draw(made, 0)), atol=0.02)  # threads may split sums
+    np.testing.assert_allclose(pictures, encoder.encode(draw_segment(made, 0)), atol=0.02)  # threads may split sums
     assert segments.info.made_by == "python -m train.prepare rooms --size tiny --out simulated0"
 
 

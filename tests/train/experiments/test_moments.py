@@ -12,10 +12,8 @@ from kuaihl.errors import LabelError
 from kuaihl.model.kuaihl import load
 from kuaihl.predictor import DEFAULT_CHECKPOINT
 from kuaihl.records import Comment
-from train.data.chat_logs import prepare_chat
-from train.data.participation import find_logs
+from train.data.chat_logs import ChatConfig, find_logs, prepare_chat
 from train.dataset import Segments
-from train.evaluate import score
 from train.experiments.moments import (
     METRICS,
     Curve,
@@ -30,6 +28,7 @@ from train.experiments.moments import (
     read_heads,
     window_auc,
 )
+from train.scoring import score
 
 STREAMS, STREAM_S = 10, 2700
 
@@ -196,7 +195,7 @@ def test_splits_are_those_of_participation(streams: tuple[Path, Path]) -> None:
 
 def test_heads_of_a_checkpoint(streams: tuple[Path, Path], tmp_path: Path) -> None:
     chat, events = streams
-    prepare_chat(chat, tmp_path / "data", text=False)
+    prepare_chat(ChatConfig(logs=chat, out=tmp_path / "data", text=False))
     heads = read_heads(DEFAULT_CHECKPOINT, tmp_path / "data")
     assert heads("no such stream") is None
     curves = heads("97")

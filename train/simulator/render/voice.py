@@ -61,7 +61,7 @@ def synthesise_room(room: Room, segments: int) -> Iterator[np.ndarray]:
     An utterance that takes longer than planned delays the next one; the rest continues in the next segment.
     """
     length = round(SEGMENT_S * VOICE_RATE_HZ)
-    rng = np.random.default_rng([room.look.seed, 2])
+    rng = np.random.default_rng([room.visuals.seed, 2])
     left_over = np.zeros(0, np.float32)
     for index in range(segments):
         mixed = _synthesise_background(room, index, length, rng=rng)
