@@ -20,12 +20,6 @@ TABS = {
     "Why": "#explanation",
     "Curve": "#curve",
 }
-    "Live": "#live-curve",
-    "Alignment": "#alignment",
-    "Segments": "#table",
-    "Why": "#explanation",
-    "Curve": "#curve",
-}
 FOCUSED = """() => {
     const at = document.activeElement, style = getComputedStyle(at);
     const part = at.closest('#recording, #path, #comments, #run, #highlights, #downloads, #curve, [role=tab]');
