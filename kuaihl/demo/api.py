@@ -6,7 +6,8 @@ import inspect
 import json
 import math
 from collections.abc import Awaitable, Callable
-from functools import partial, wraps
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 from urllib.parse import unquote, urlsplit
@@ -17,15 +18,16 @@ from gradio.data_classes import FileData
 from gradio.utils import get_function_description
 
 from kuaihl.demo.forms import report_errors, request_from, user_error
+from kuaihl.demo.jobs import Job
 from kuaihl.demo.layout import DOWNLOADS
 from kuaihl.demo.service import Service
 from kuaihl.progress import Progress
 from kuaihl.request import MINIMUM, By, Kind, LogRequest, Request, Source, help_texts
 
 if TYPE_CHECKING:
-    from kuaihl.demo.jobs import Job
-    from kuaihl.demo.pipeline import Encoded, Files, OpenedFiles
+    from kuaihl.demo.pipeline import Encoded, OpenedFiles
     from kuaihl.predictor import Predictor
+    from kuaihl.records import Prediction
 
 _CHOICES = {"sources": get_args(Source), "counted": get_args(Kind), "by": get_args(By)}
 _NUMBERS = {"budget_s"}
@@ -37,173 +39,153 @@ _HELP = {
     "log": "Comment log, in any format that KuaiHL reads.",
     "at": "Times of the segments to explain, in seconds; the end for the next score. By default highlights and end.",
 }
+_SECONDS_SCHEMA = {"type": "array", "items": {"type": "number"}}
 
 
-class Endpoints:
-    """The endpoints of a server. Their callers share only its models.
+@dataclass(frozen=True)
+class Call:
+    """A call of an endpoint whose recording is encoded."""
 
-    Parameters
-    ----------
-    service
-        What all visitors share.
+    predictor: "Predictor"
+    opened: "OpenedFiles"
+    encoded: "Encoded"
+    job: Job
+    request: Request
+    times_s: tuple[float, ...]
+
+    def score(self) -> "Prediction":
+        """Return the prediction."""
+        return self.predictor.score(
+            self.encoded.embeddings,
+            streamer=self.request.streamer,
+            target=self.request.target,
+            options=self.request.highlight_options,
+            progress=Progress(self.job),
+        )
+
+
+def predict(call: Call) -> dict[str, Any]:
+    """Predict how many viewers stay for every 30 seconds of a live stream, and find its highlights.
+
+    Returns the content of prediction.json, and "files": report, tables, chapters, subtitles and timelines for
+    editors. "score" is the prediction of "target" for a segment, null for the first.
     """
+    from kuaihl.export.json_csv import to_json
+    from kuaihl.export.saving import save_prediction
 
-    def __init__(self, service: Service) -> None:
-        self._service = service
+    prediction, folder = call.score(), call.job.folder
+    save_prediction(prediction, folder, recording=call.opened.recording, progress=Progress(call.job, "writing"))
+    files = {name: FileData(path=str(folder / name), orig_name=name).model_dump() for name in DOWNLOADS}
+    return {**json.loads(to_json(prediction)), "files": files}
 
-    async def predict(
-        self,
+
+def highlights(call: Call) -> list[dict[str, Any]]:
+    """Find the highlights of a live stream, the best first.
+
+    Each has "rank", "start_s", "end_s" and "peak_s" in seconds from the start, "strength", the evidence ("why"), the
+    curve that it comes from ("source") and its "score" there, what the forecast predicts ("target") and what the model
+    learned it from ("trained_on").
+    """
+    prediction = call.score()
+    target = {"target": prediction.target, "trained_on": prediction.trained_on}
+    return [{**dataclasses.asdict(highlight), **target} for highlight in prediction.highlights]
+
+
+def explain(call: Call) -> dict[str, Any]:
+    """Explain the predictions of a live stream: the output of `kuaihl explain --json`.
+
+    Each of "segments", and "next", has its "score" and the "contributions" of each source. Each of "explanations" also
+    has the "earlier_segments" that mattered most, with their contributions, speech and most frequent comments.
+    """
+    from kuaihl import attribution
+
+    prediction = call.score()
+    indices = attribution.indices_at(prediction, call.times_s)
+    progress = Progress(call.job, "explaining")
+    return attribution.explain(call.predictor, call.encoded.embeddings, prediction, indices, progress=progress)
+
+
+async def comments(log: str, recording: str | None = None, **values: Any) -> dict[str, Any]:
+    """Describe a comment log of a live stream: format, count, span, kinds, rate, what was skipped.
+
+    With its recording, also whether the two fit, and which offset would make them fit.
+    """
+    request = request_from(values)
+    file, video = Path(log), Path(recording) if recording else None
+
+    def work() -> dict[str, Any]:
+        from kuaihl.comments import reader
+        from kuaihl.media.recording import open_recording
+        from kuaihl.sync import check_log
+
+        comment_log = reader.read(file, offset_s=request.comment_offset_s, stream_start=request.stream_start)
+        return check_log(file.name, comment_log, recording=video and open_recording(video)).as_dict()
+
+    return await asyncio.to_thread(report_errors, work, file, video)
+
+
+def lay_out(service: Service, *, queue: str) -> None:
+    """Add the endpoints to the page, where they are invisible. Those that predict wait in ``queue``."""
+    with gr.Column(visible=False):
+        button, answer = gr.Button(), gr.JSON(label="answer")
+        for finish, extra in ((predict, {}), (highlights, {}), (explain, {"at": []})):
+            endpoint = _endpoint(service, finish, keep=finish is predict)
+            _describe(endpoint, finish.__doc__, Request, extra)
+            button.click(
+                endpoint,
+                None,
+                answer,
+                inputs_kwargs=_components(endpoint),
+                api_name=finish.__name__,
+                concurrency_id=queue,
+                concurrency_limit=1,
+            )
+        _describe(comments, comments.__doc__, LogRequest, {})
+        button.click(comments, None, answer, inputs_kwargs=_components(comments), api_name="comments")
+
+
+def _endpoint(service: Service, finish: Callable[[Call], Any], *, keep: bool) -> Callable[..., Awaitable[Any]]:
+    async def endpoint(
         http: gr.Request,
         recording: str,
         comments: str | None = None,
         progress: gr.Progress = gr.Progress(),  # noqa: B008 - how Gradio passes the progress bar
         **values: Any,
-    ) -> dict[str, Any]:
-        """Predict how many viewers stay for every 30 seconds of a live stream, and find its highlights.
-
-        Returns the content of prediction.json, and "files": report, tables, chapters, subtitles and timelines for
-        editors. "score" is the prediction of "target" for a segment, null for the first.
-        """
-        job, files, request = self._begin(http, recording, comments, progress, values)
-
-        def finish(predictor: "Predictor", opened: "OpenedFiles", encoded: "Encoded") -> Any:
-            from kuaihl.export.json_csv import to_json
-            from kuaihl.export.saving import save_prediction
-
-            prediction = _score(predictor, encoded, job, request)
-            save_prediction(prediction, job.folder, recording=opened.recording, progress=Progress(job, "writing"))
-            files = {name: FileData(path=str(job.folder / name), orig_name=name).model_dump() for name in DOWNLOADS}
-            return {**json.loads(to_json(prediction)), "files": files}
-
-        return await self._service.run(job, files, request, finish, keep=True)
-
-    async def highlights(
-        self,
-        http: gr.Request,
-        recording: str,
-        comments: str | None = None,
-        progress: gr.Progress = gr.Progress(),  # noqa: B008
-        **values: Any,
-    ) -> list[dict[str, Any]]:
-        """Find the highlights of a live stream, the best first.
-
-        Each has "rank", "start_s", "end_s" and "peak_s" in seconds from the start, "score" at the peak, what the score
-        predicts ("target") and what the model learned it from ("trained_on").
-        """
-        job, files, request = self._begin(http, recording, comments, progress, values)
-
-        def finish(predictor: "Predictor", _: "OpenedFiles", encoded: "Encoded") -> Any:
-            prediction = _score(predictor, encoded, job, request)
-            target = {"target": prediction.target, "trained_on": prediction.trained_on}
-            return [{**dataclasses.asdict(highlight), **target} for highlight in prediction.highlights]
-
-        return await self._service.run(job, files, request, finish)
-
-    async def explain(
-        self,
-        http: gr.Request,
-        recording: str,
-        comments: str | None = None,
-        at: list[float] | None = None,
-        progress: gr.Progress = gr.Progress(),  # noqa: B008
-        **values: Any,
-    ) -> dict[str, Any]:
-        """Explain the predictions of a live stream: the output of `kuaihl explain --json`.
-
-        Each of "segments", and "next", has its "score" and the "contributions" of each source. Each of "explanations"
-        also has the "earlier_segments" that mattered most, with their contributions, speech and most frequent comments.
-        """
-        times_s = _check_seconds("at", [] if at is None else at)
-        job, files, request = self._begin(http, recording, comments, progress, values)
-
-        def finish(predictor: "Predictor", _: "OpenedFiles", encoded: "Encoded") -> Any:
-            from kuaihl.attribution import explain, indices_at
-
-            prediction = _score(predictor, encoded, job, request)
-            indices = indices_at(prediction, times_s)
-            return explain(predictor, encoded.embeddings, prediction, indices, progress=Progress(job, "explaining"))
-
-        return await self._service.run(job, files, request, finish)
-
-    async def comments(self, log: str, recording: str | None = None, **values: Any) -> dict[str, Any]:
-        """Describe a comment log of a live stream: format, count, span, kinds, rate, what was skipped.
-
-        With its recording, also whether the two fit, and which offset would make them fit.
-        """
-        request = request_from(values)
-        file, video = Path(log), Path(recording) if recording else None
-
-        def work() -> dict[str, Any]:
-            from kuaihl.comments import reader
-            from kuaihl.media.recording import open_recording
-            from kuaihl.sync import check_log
-
-            comment_log = reader.read(file, offset_s=request.comment_offset_s, stream_start=request.stream_start)
-            return check_log(file.name, comment_log, recording=video and open_recording(video)).as_dict()
-
-        return await asyncio.to_thread(report_errors, work, file, video)
-
-    def _begin(
-        self, http: gr.Request, recording: str, comments: str | None, progress: gr.Progress, values: dict[str, Any]
-    ) -> "tuple[Job, Files, Request]":
+    ) -> Any:
         from kuaihl.demo.pipeline import Files
 
+        times_s = _check_seconds("at", values.pop("at", None) or [])
         request = request_from(values)
-        self._service.check_allowed(http, request.checkpoint)
+        service.check_allowed(http, request.checkpoint)
         files = Files(Path(recording), Path(comments) if comments else None)
-        return self._service.begin(progress, files, request), files, request
+        job = service.begin(progress, files, request)
 
-    def lay_out(self, *, queue: str) -> None:
-        """Add the endpoints to the page, where they are invisible. Runs wait in ``queue``."""
-        with gr.Column(visible=False):
-            button, answer = gr.Button(), gr.JSON(label="answer")
-            for method in (self.predict, self.highlights, self.explain):
-                endpoint = _described(method, Request)
-                button.click(
-                    endpoint,
-                    None,
-                    answer,
-                    inputs_kwargs=_components(endpoint),
-                    api_name=method.__name__,
-                    concurrency_id=queue,
-                    concurrency_limit=1,
-                )
-            endpoint = _described(self.comments, LogRequest)
-            button.click(endpoint, None, answer, inputs_kwargs=_components(endpoint), api_name="comments")
+        def done(predictor: "Predictor", opened: "OpenedFiles", encoded: "Encoded") -> Any:
+            return finish(Call(predictor, opened, encoded, job, request, times_s))
 
+        return await service.run(job, files, request, done, keep=keep)
 
-def _score(predictor: "Predictor", encoded: "Encoded", job: "Job", request: Request) -> Any:
-    return predictor.score(
-        encoded.embeddings,
-        streamer=request.streamer,
-        target=request.target,
-        options=request.highlight_options,
-        progress=Progress(job),
-    )
-
-
-def _described(function: Callable[..., Awaitable[Any]], request: type[LogRequest]) -> Callable[..., Awaitable[Any]]:
-    """Add the fields of a request class to signature and docstring, from where Gradio and MCP take them.
-
-    Gradio reads one line per parameter, under "Args:".
-    """
-
-    @wraps(function)
-    async def endpoint(*args: Any, **kwargs: Any) -> Any:
-        return await function(*args, **kwargs)
-
-    signature = inspect.signature(function)
-    own = [p for p in signature.parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
-    fields = [
-        inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default)
-        for field in dataclasses.fields(request)
-    ]
-    texts = {p.name: _HELP[p.name] for p in own if p.name in _HELP} | help_texts(request)
-    endpoint.__signature__ = signature.replace(  # pyright: ignore[reportAttributeAccessIssue] - of PEP 362
-        parameters=[*own, *fields]
-    )
-    endpoint.__doc__ = "\n".join([inspect.getdoc(function) or "", "Args:", *(f"{n}: {t}" for n, t in texts.items())])
+    endpoint.__name__ = finish.__name__  # the name of the MCP tool
     return endpoint
+
+
+def _describe(
+    endpoint: Callable[..., Any], summary: str | None, request: type[LogRequest], extra: dict[str, Any]
+) -> None:
+    """Put the ``extra`` parameters and the fields of a request class where Gradio and MCP read them.
+
+    That is the signature, and one line per parameter under "Args:" in the docstring.
+    """
+    signature = inspect.signature(endpoint)
+    own = [p for p in signature.parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
+    defaults = extra | {field.name: field.default for field in dataclasses.fields(request)}
+    added = [inspect.Parameter(n, inspect.Parameter.KEYWORD_ONLY, default=default) for n, default in defaults.items()]
+    endpoint.__signature__ = signature.replace(  # pyright: ignore[reportFunctionMemberAccess] - of PEP 362
+        parameters=[*own, *added]
+    )
+    texts = _HELP | help_texts(request)
+    lines = [f"{p.name}: {texts[p.name]}" for p in (*own, *added) if p.name in texts]
+    endpoint.__doc__ = "\n".join([inspect.cleandoc(summary or ""), "Args:", *lines])
 
 
 def _components(endpoint: Callable[..., Any]) -> dict[str, Any]:
@@ -234,9 +216,6 @@ def _component(name: str, default: Any, description: str) -> Component:
     schema = _SECONDS_SCHEMA if name == "at" else component.api_info_as_input()
     component.api_info_as_input = lambda: schema | {"additional_description": description}
     return component
-
-
-_SECONDS_SCHEMA = {"type": "array", "items": {"type": "number"}}
 
 
 def _check_seconds(name: str, times_s: Any) -> tuple[float, ...]:

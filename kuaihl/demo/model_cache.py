@@ -30,11 +30,7 @@ class ModelCache:
     """
 
     def __init__(
-        self,
-        folder: Path | None = None,
-        *,
-        device: str | None = None,
-        load: "Callable[..., Predictor] | None" = None,
+        self, folder: Path | None = None, *, device: str | None = None, load: "Callable[..., Predictor] | None" = None
     ) -> None:
         configs = sorted(folder.glob("*/config.json")) if folder else []
         self.folders = {c.parent.name: c.parent for c in configs if c.with_name("model.safetensors").is_file()}

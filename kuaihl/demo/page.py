@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from kuaihl.demo.api import Endpoints
+from kuaihl.demo import api
 from kuaihl.demo.explanations import Explanations
 from kuaihl.demo.forms import from_kuaihl, recording_path, report_errors, request_from, user_error
 from kuaihl.demo.layout import ASSETS, HIDDEN, QUIET, REPLAY_HINT, Form, Results
@@ -75,7 +75,7 @@ class Page:
             self.explanations = Explanations(self.results, service.predictor)
             self.timing = TimingCheck(service, self.form)
             self._connect()
-            Endpoints(service).lay_out(queue=JOB_QUEUE)
+            api.lay_out(service, queue=JOB_QUEUE)
         self.blocks.queue(max_size=service.limits.max_waiting, default_concurrency_limit=1)
 
     @property

@@ -14,10 +14,7 @@ if TYPE_CHECKING:
     from kuaihl.model.config import Target
 
 _QUOTE_LETTERS = 110
-_MEANINGS = {
-    "lvtr": "the share of viewers who stay long",
-    "participation": "the share of present chatters who write",
-}
+_MEANINGS = {"lvtr": "the share of viewers who stay long", "participation": "the share of present chatters who write"}
 
 
 def model_html(checkpoint: str | None, targets: "Sequence[Target]", target: "Target") -> str:

@@ -103,12 +103,7 @@ class Service:
         return await self.jobs.run(job, partial(report_errors, work, *paths), keep=keep)
 
     def _encode_here(
-        self,
-        job: Job,
-        opened: "OpenedFiles",
-        request: Request,
-        previous: "Encoded | None",
-        sources: Collection[Source],
+        self, job: Job, opened: "OpenedFiles", request: Request, previous: "Encoded | None", sources: Collection[Source]
     ) -> "Encoded":
         from kuaihl.demo import pipeline
 

@@ -61,12 +61,7 @@ class ZeroGpuEncoder:
         )
 
     def __call__(
-        self,
-        job: Job,
-        opened: "OpenedFiles",
-        request: Request,
-        previous: "Encoded | None",
-        sources: Collection[Source],
+        self, job: Job, opened: "OpenedFiles", request: Request, previous: "Encoded | None", sources: Collection[Source]
     ) -> "Encoded":
         """Encode; parameters as for `kuaihl.demo.pipeline.encode`."""
         result = self._encode_on_gpu(job, opened, request, previous, sources)
@@ -75,12 +70,7 @@ class ZeroGpuEncoder:
         return result
 
     def _encode(
-        self,
-        job: Job,
-        opened: "OpenedFiles",
-        request: Request,
-        previous: "Encoded | None",
-        sources: Collection[Source],
+        self, job: Job, opened: "OpenedFiles", request: Request, previous: "Encoded | None", sources: Collection[Source]
     ) -> "Encoded | BaseException":
         """Encode in the process with the GPU. Errors are returned: of raised ones only the type would arrive."""
         import torch

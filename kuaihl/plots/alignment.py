@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from kuaihl.plots.style import clock, dates, style, time_axis
+from kuaihl.plots.style import apply_style, clock, dates, time_axis
 from kuaihl.records import Alignment, Prediction, Segment
 
 ALIGNMENT_SEGMENTS = 20
@@ -35,7 +35,7 @@ def plot_alignment(prediction: Prediction, *, around: int, dark: bool = False) -
         figure.add_annotation(text="No alignment: it needs text and pictures.", showarrow=False)
         figure.update_xaxes(visible=False)
         figure.update_yaxes(visible=False)
-        style(figure, title=title, subtitle="", dark=dark)
+        apply_style(figure, title=title, subtitle="", dark=dark)
         return figure.update_layout(height=200)
 
     first = max(0, min(around - ALIGNMENT_SEGMENTS // 2, len(prediction.segments) - ALIGNMENT_SEGMENTS))
@@ -78,7 +78,7 @@ def plot_alignment(prediction: Prediction, *, around: int, dark: bool = False) -
             showlegend=False,
             hoverinfo="skip",
         )
-    style(
+    apply_style(
         figure,
         title=title,
         subtitle="Line: which text belongs to which pictures (DTW). Dark: low cost, they match",

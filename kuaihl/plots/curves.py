@@ -9,23 +9,8 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from kuaihl.features.chat import chat_spikes
-from kuaihl.plots.style import (
-    BLUE,
-    GREEN,
-    GREY,
-    ORANGE,
-    PURPLE,
-    SKY_BLUE,
-    VERMILION,
-    clock,
-    dates,
-    percent,
-    strength_and_why,
-    style,
-    target_name,
-    time_axis,
-    wrap,
-)
+from kuaihl.plots import style
+from kuaihl.plots.style import apply_style, clock, dates, percent, strength_and_why, target_name, time_axis, wrap
 from kuaihl.records import SEGMENT_S, Highlight, Prediction, ReactionCurve, SegmentPrediction
 
 CHAT_SPIKE = 2.0
@@ -39,11 +24,7 @@ _LABEL_ROOM = 0.6
 
 
 def plot_curve(
-    prediction: Prediction,
-    *,
-    dark: bool = False,
-    true: Sequence[float | None] | None = None,
-    live: bool = False,
+    prediction: Prediction, *, dark: bool = False, true: Sequence[float | None] | None = None, live: bool = False
 ) -> go.Figure:
     """Plot the predicted score over the recording, its highlights, the next score, and the comments below.
 
@@ -75,7 +56,7 @@ def plot_curve(
         customdata=hover,
         name=f"predicted {name}",
         mode="lines+markers",
-        line={"color": SKY_BLUE if dark else BLUE, "width": 2},
+        line={"color": style.SKY_BLUE if dark else style.BLUE, "width": 2},
         marker={"size": 5 if len(segments) <= _MAX_DOTS else 2},
         hovertemplate="%{customdata}<extra></extra>",
         row=1,
@@ -88,7 +69,7 @@ def plot_curve(
             y=measured,
             name=f"true {name}",
             mode="lines",
-            line={"color": GREY, "width": 2, "dash": "dot"},
+            line={"color": style.GREY, "width": 2, "dash": "dot"},
             hovertemplate="true %{y:.1%}<extra></extra>",
             row=1,
             col=1,
@@ -112,7 +93,7 @@ def plot_curve(
     figure.update_yaxes(
         title=f"predicted {name}", range=score_range, tickformat=".1~%", row=1, col=1, secondary_y=False
     )
-    top = style(
+    top = apply_style(
         figure,
         title="" if live else f"Predicted {name} of {prediction.recording.name}",
         subtitle="" if live else f"Learned from: {prediction.trained_on.partition(':')[0]}",
@@ -132,7 +113,7 @@ def _add_reaction(figure: go.Figure, reaction: ReactionCurve, *, dark: bool) -> 
         y=reaction.scores,
         name="reaction of the chat" + (" (too little chat)" if reaction.too_little else ""),
         mode="lines",
-        line={"color": GREEN, "width": 1.2},
+        line={"color": style.GREEN, "width": 1.2},
         opacity=0.8 if dark else 0.7,
         hoverinfo="skip",
         row=1,
@@ -172,7 +153,7 @@ def _add_comments(figure: go.Figure, prediction: Prediction, middles: np.ndarray
         width=widths,
         customdata=hover,
         name="comments in 30 s",
-        marker={"color": GREEN, "line": {"width": 0}},
+        marker={"color": style.GREEN, "line": {"width": 0}},
         hovertemplate="%{customdata}<extra></extra>",
         row=2,
         col=1,
@@ -183,7 +164,7 @@ def _add_comments(figure: go.Figure, prediction: Prediction, middles: np.ndarray
         y=counts[spikes],
         width=widths[spikes],
         name=f"chat spike (z ≥ {CHAT_SPIKE:g})",
-        marker={"color": PURPLE, "line": {"width": 0}},
+        marker={"color": style.PURPLE, "line": {"width": 0}},
         hoverinfo="skip",
         row=2,
         col=1,
@@ -205,7 +186,7 @@ def _add_next_score(
         y=[scores[-1], prediction.next_score] if scores else [prediction.next_score],
         name="next 30 s",
         mode="lines+markers",
-        line={"color": VERMILION, "width": 2, "dash": "dot"},
+        line={"color": style.VERMILION, "width": 2, "dash": "dot"},
         marker={"size": [0, 11] if scores else 11, "symbol": "circle-open", "line": {"width": 2}},
         hovertemplate=f"<b>{clock(end_s)}–{clock(end_s + SEGMENT_S)}</b><br>{text}<extra></extra>",
         row=1,
@@ -236,10 +217,10 @@ def _add_highlight(figure: go.Figure, highlight: Highlight) -> None:
         xref="x",
         yref="paper",
         layer="below",
-        fillcolor=ORANGE,
+        fillcolor=style.ORANGE,
         opacity=0.35,
         # The outline keeps a short highlight of a long recording visible.
-        line={"color": ORANGE, "width": 1},
+        line={"color": style.ORANGE, "width": 1},
         name="highlight",
         legendgroup="highlights",
         showlegend=highlight.rank == 1,
@@ -255,7 +236,7 @@ def _add_highlight(figure: go.Figure, highlight: Highlight) -> None:
         hovertext=f"highlight {highlight.rank}: {clock(highlight.start_s)}–{clock(highlight.end_s)}<br>"
         f"{html.escape(strength_and_why(highlight))}",
         showarrow=False,
-        bgcolor=ORANGE,
+        bgcolor=style.ORANGE,
         borderpad=2,
         font={"color": "black", "size": 11},
     )

@@ -3,7 +3,7 @@
 import numpy as np
 import plotly.graph_objects as go
 
-from kuaihl.plots.style import BLUE, SKY_BLUE, VERMILION, dates, style, time_axis
+from kuaihl.plots.style import BLUE, SKY_BLUE, VERMILION, apply_style, dates, time_axis
 
 _MAX_POINTS, _MIN_BINS = 200, 3
 
@@ -22,7 +22,7 @@ def plot_offset(level_db: np.ndarray, rate: np.ndarray, *, bin_s: float, dark: b
             line={"color": colour, "width": 1.5},
             hovertemplate=name + " %{x}<extra></extra>",
         )
-    style(figure, title="", subtitle="", dark=dark)
+    apply_style(figure, title="", subtitle="", dark=dark)
     end_s = len(rate) * bin_s
     figure.update_xaxes(time_axis(end_s), range=dates([0.0, end_s]), nticks=4)
     figure.update_yaxes(visible=False)

@@ -71,7 +71,7 @@ def wrap(text: str, width: int, *, max_lines: int | None = None) -> list[str]:
     return textwrap.wrap(text, width // 2 if 2 * wide > len(text) else width, max_lines=max_lines, placeholder=" …")
 
 
-def style(figure: go.Figure, *, title: str, subtitle: str, dark: bool) -> int:
+def apply_style(figure: go.Figure, *, title: str, subtitle: str, dark: bool) -> int:
     """Set title, colours and margins, which leave a narrow page most of its width; return the top margin in pixels."""
     heads = wrap(title, _TITLE_WIDTH - 8)
     # Lines of the title: plotly's own subtitle overlaps it when the figure is resized on a hidden tab.

@@ -10,7 +10,7 @@ from tests.fixtures.visitor import RUN_MS, assert_fits, turn_to, upload
 
 pytestmark = pytest.mark.browser
 OF_GRADIO = {
-    "nested-interactive": ".toast-header",  # the header of a message is a button around the one that closes it
+    "nested-interactive": ".toast-header"  # the header of a message is a button around the one that closes it
 }
 """Violations of Gradio's own components: rule, and the only element where it may occur."""
 TABS = {

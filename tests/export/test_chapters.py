@@ -48,12 +48,7 @@ def check_rules(text, duration_s):
 
 
 def test_youtube_chapters():
-    text = to_youtube(
-        predicted(
-            (210.0, 240.0),
-            (660.0, 690.0),
-        )
-    )
+    text = to_youtube(predicted((210.0, 240.0), (660.0, 690.0)))
     assert [start_s for start_s, _ in starts_of(text)] == [0, 210, 240, 660, 690]
     assert [title for _, title in starts_of(text) if title.startswith("Highlight")] == ["Highlight 1", "Highlight 2"]
     check_rules(text, 707)

@@ -107,8 +107,7 @@ def test_otio_reads_back(rate_hz):
 
 
 @pytest.mark.parametrize(
-    ("video", "audio", "channels", "kinds"),
-    [("h264", None, "V", ["Video"]), (None, "aac", "AA", ["Audio"])],
+    ("video", "audio", "channels", "kinds"), [("h264", None, "V", ["Video"]), (None, "aac", "AA", ["Audio"])]
 )
 def test_only_tracks_that_are_there(video, audio, channels, kinds):
     prediction = predicted(*SPANS)

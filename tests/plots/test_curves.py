@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from kuaihl.plots import alignment, curves, offset, style
-from kuaihl.records import Modalities
+from kuaihl.records import Modalities, ReactionCurve
 from tests.fixtures.predictions import made_up
 
 EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - plotly's dates know no zone
@@ -76,11 +76,11 @@ def test_comments_are_bars_under_the_curve_on_the_same_axis():
     assert bars.type == spikes.type == "bar"
     assert list(bars.y) == [s.comments for s in prediction.segments]
     assert list(bars.width) == [(s.segment.end_s - s.segment.start_s) * 1000 for s in prediction.segments]
-    assert bars.yaxis == spikes.yaxis == "y2"
+    assert bars.yaxis == spikes.yaxis
     counts = np.array([s.comments for s in prediction.segments])
     above = [t for t in range(2, len(counts)) if counts[t] - counts[:t].mean() >= 2 * (counts[:t].std() or 1)]
     assert list(spikes.x) == [bars.x[t] for t in above]
-    assert figure.layout.yaxis2.domain[1] < figure.layout.yaxis.domain[0]
+    assert figure.layout[bars.yaxis.replace("y", "yaxis")].domain[1] < figure.layout.yaxis.domain[0]
     assert figure.layout.xaxis.matches == "x2"
     assert figure.layout.xaxis2.tickformat == "%-H:%M:%S"
     assert figure.layout.xaxis2.type == "date"
@@ -89,8 +89,16 @@ def test_comments_are_bars_under_the_curve_on_the_same_axis():
 def test_without_comments_there_is_no_second_row():
     figure = curves.plot_curve(made_up(comments=False))
     assert not any(trace.type == "bar" for trace in figure.data)
-    assert "yaxis2" not in figure.layout
     assert "comment" not in figure.data[0].customdata[1]
+
+
+def test_the_reaction_has_an_axis_of_its_own():
+    prediction = dataclasses.replace(made_up(), reaction=ReactionCurve(10.0, (0.0, 2.5, 1.0), 0.9, None))
+    figure = curves.plot_curve(prediction)
+    (line,) = (trace for trace in figure.data if trace.name.startswith("reaction"))
+    assert (seconds(line.x), list(line.y)) == ([5, 15, 25], [0.0, 2.5, 1.0])
+    assert line.yaxis not in {figure.data[0].yaxis, figure.data[-1].yaxis}
+    assert not any(trace.name.startswith("reaction") for trace in curves.plot_curve(made_up()).data)
 
 
 def test_highlights_are_shaded_and_carry_their_rank():
