@@ -73,9 +73,7 @@ def test_formats_by_the_clock_ask_for_the_start_and_no_others(log, name):
 def test_dates_without_a_zone_are_in_that_of_the_start_and_this_is_told(log):
     result = read(log(TABLE), stream_start="2024-05-01T20:00:00+02:00", offset_s=0.5)
     assert [c.time_s for c in result.comments] == [7.5, 8.5]
-    assert (
-        result.format == "CSV or TSV (dates without a time zone are read in that of the stream start, +02:00)"
-    )
+    assert result.format == "CSV or TSV (dates without a time zone are read in that of the stream start, +02:00)"
 
 
 def test_another_start_moves_everything(log):

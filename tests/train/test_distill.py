@@ -77,7 +77,7 @@ def test_drawings_come_after_the_photos(folder: Path) -> None:
 def test_files_without_photos_are_refused(tmp_path: Path) -> None:
     (tmp_path / "log.txt").write_text("no tar")
     for name in (".", "log.txt", "missing"):
-        with pytest.raises(LabelError, match="holds no photos"):
+        with pytest.raises(LabelError, match="has no photos"):
             load_pictures([tmp_path / name])
     data = io.BytesIO()
     draw_picture((1, 2, 3), 0).save(data, "JPEG")
