@@ -159,7 +159,7 @@ def test_most_replayed_is_averaged_over_segments_without_the_intro(tmp_path: Pat
     assert find_kind(file) == "most-replayed"
     segments = segments_of(duration_s)
     labels = from_heatmap(segments, file, intro_s=60.0)
-    first = int(np.searchsorted(edges, 60.0))  # the first piece that begins behind the intro
+    first = int(np.searchsorted(edges, 60.0))  # the first piece that begins after the intro
     top = values[first:].max()
     for segment in segments:
         # Every hundredth of a second has the value of the piece that holds it.
