@@ -15,6 +15,7 @@ from kuaihl.media.clips.frame_rates import rate_of, timecode_rate
 from kuaihl.media.clips.writer import cut_clips, zip_clips
 from kuaihl.media.frames import FrameIndex
 from kuaihl.media.recording import open_recording
+from kuaihl.progress import Progress
 from kuaihl.records import Highlight
 from tests.fixtures.videos import SOUND_HZ, beep_times, time_of, write_recording
 
@@ -243,19 +244,19 @@ def test_stopping_leaves_nothing(made, tmp_path):
     class StoppedError(Exception):
         pass
 
-    told = []
+    reports = []
 
     def stop(stage, share):
-        told.append((stage, share))
+        reports.append((stage, share))
         if share > 0.5:
             raise StoppedError
 
     for cutting, target in ((cut_clips, "clips"), (zip_clips, "clips.zip")):
         with pytest.raises(StoppedError):
-            cutting(made("mp4"), [LATE, EARLY], tmp_path / target, progress=stop)
+            cutting(made("mp4"), [LATE, EARLY], tmp_path / target, progress=Progress(stop))
     assert list(tmp_path.iterdir()) == []
-    assert {stage for stage, _ in told} == {"cutting"}
-    assert all(0 <= share <= 1 for _, share in told)
+    assert {stage for stage, _ in reports} == {"cutting"}
+    assert all(0 <= share <= 1 for _, share in reports)
 
 
 def test_zip(made, tmp_path):

@@ -186,7 +186,7 @@ def test_silence_noise_tones_and_scraps_give_no_words(recognizer: SpeechRecogniz
 
 
 def test_sound_is_taken_in_bounded_batches(recognizer: SpeechRecognizer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recognizer, "_MAX_SEGMENTS", 3)
+    monkeypatch.setattr(recognizer_module, "_MAX_SEGMENTS", 3)
     taken = 0
 
     def sound() -> Iterator[tuple[Segment, np.ndarray]]:
