@@ -299,12 +299,12 @@ def test_ffprobe_agrees(made, tmp_path, name, exact):
     command = ["ffprobe", "-v", "error", "-show_streams", "-show_format", "-of", "json", str(tmp_path / clip.file)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stderr == ""
-    told = json.loads(done.stdout)
-    assert [stream["codec_type"] for stream in told["streams"]] == ["video", "audio"]
-    assert [float(stream["start_time"]) for stream in told["streams"]] == pytest.approx([0, 0], abs=0.025)
-    for stream in told["streams"]:
+    probe = json.loads(done.stdout)
+    assert [stream["codec_type"] for stream in probe["streams"]] == ["video", "audio"]
+    assert [float(stream["start_time"]) for stream in probe["streams"]] == pytest.approx([0, 0], abs=0.025)
+    for stream in probe["streams"]:
         assert float(stream["duration"]) == pytest.approx(clip.end_s - clip.start_s, abs=0.35)
-    assert told["streams"][0]["codec_tag_string"] == ("avc1" if exact or name != "hevc.mkv" else "hvc1")
+    assert probe["streams"][0]["codec_tag_string"] == ("avc1" if exact or name != "hevc.mkv" else "hvc1")
     decoding = ["ffmpeg", "-v", "error", "-i", str(tmp_path / clip.file), "-f", "null", "-"]
     assert subprocess.run(decoding, capture_output=True, text=True, check=True).stderr == ""
 
