@@ -64,7 +64,7 @@ def test_kick(log, form):
     assert parsed(result) == [(1.0, "Ann", "KEKW", "message"), (2.0, "Bo", "hi", "message")]
     assert {(s.reason, s.count) for s in result.skipped} == {
         ("repeats of a comment", 1),
-        ("parsed without a readable time", 1),
+        ("entries without a readable time", 1),
     }
 
 

@@ -102,7 +102,7 @@ def test_damaged_entries_are_counted(log):
     result.comments[2].text.encode()  # half an emoji would fail here
     counts = {s.reason: (s.count, s.where) for s in result.skipped}
     assert counts["times that are not finite"] == (3, "comment 2")
-    assert counts["parsed without a readable time"] == (2, "comment 5")
+    assert counts["entries without a readable time"] == (2, "comment 5")
     assert counts["comments without text"] == (2, "comment 8")
     assert counts["comments without a message"] == (1, "comment 10")
     assert counts["list elements that are not objects"] == (2, "comment 11")
