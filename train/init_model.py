@@ -76,7 +76,7 @@ def model_from(
     Parameters
     ----------
     without
-        Inputs to exclude, beside those that a head already excludes.
+        Inputs to exclude, in addition to those that a head already excludes.
     changes
         Of its `KuaiHLConfig`.
 

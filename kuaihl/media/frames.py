@@ -20,7 +20,7 @@ KEYFRAME_REACH = 1 / 12
 """A keyframe stands in for the frame wanted within this part of the segment: 2.5 s of 30 s."""
 
 SKIPPING = {"h264", "hevc"}
-"""Codecs whose decoders can be told, packet by packet, to leave out a frame that no other builds on."""
+"""Codecs whose decoders can skip, packet by packet, a frame that no other depends on."""
 
 
 @dataclass(frozen=True)

@@ -101,7 +101,7 @@ class Recording:
 def open_recording(path: str | Path, *, progress: Callable[[float], None] | None = None) -> Recording:
     """Recognise a recording by its content, read through its packets once, and cut it into segments.
 
-    ``progress`` is told often which share of the file was read; what it raises stops the reading.
+    ``progress`` reports the fraction of the file that was read; an exception that it raises stops the reading.
 
     Raises
     ------
@@ -338,7 +338,7 @@ def thumbnail(recording: Recording, time_s: float, *, width: int = 320) -> np.nd
 def playable(recording: Recording, out_dir: Path, *, progress: Callable[[float], None] | None = None) -> Path | None:
     """Return a file that browsers play: the recording itself, or a copy rewrapped as MP4 in ``out_dir``.
 
-    Nothing is encoded anew: None where that would be needed (HEVC, say). ``progress`` is told the share of a copy.
+    Nothing is encoded anew: None where that would be needed (HEVC, say). ``progress`` reports the share of a copy.
     """
     path = recording.path
     if plays_as_is(path, recording.kind):

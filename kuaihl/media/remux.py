@@ -37,7 +37,7 @@ def plays_as_is(path: Path, kind: Kind) -> bool:
 def remux(path: Path, kind: Kind, target: Path, *, progress: Callable[[float], None] | None = None) -> bool:
     """Copy pictures and sound into an MP4 at ``target``, packet by packet, its index in front.
 
-    False, and nothing written, where browsers could not play its codecs or MP4 cannot hold them. ``progress`` is told
+    False, and nothing written, where browsers could not play its codecs or MP4 cannot hold them. ``progress`` reports
     which share is done; what it raises stops the work, and nothing is left of it.
     """
     if not _codecs_within(path, kind, _VIDEO, _AUDIO):
@@ -84,7 +84,7 @@ def _copy(path: Path, kind: Kind, part: Path, progress: Callable[[float], None])
             pts = packet.pts + shift
             if packet.dts is not None:
                 dts = packet.dts + shift
-            else:  # MKV does not store them, and the first cannot be told from the order
+            else:  # MKV does not store them, and the first does not follow from the order
                 dts = pts - _REORDERED * (packet.duration or 0) if at not in latest else latest[at] + 1
             dts = max(dts, latest.get(at, dts - 1) + 1)
             if dts > pts:

@@ -29,7 +29,7 @@ def read_transcript(path: str | Path, *, segments: Sequence[Segment]) -> list[Ut
     Parameters
     ----------
     path
-        SRT, VTT, ASS or SSA, told apart by content, in any encoding.
+        SRT, VTT, ASS or SSA, distinguished by content, in any encoding.
     segments
         The recording's segments, in order; what lies outside them is left out.
 
@@ -51,7 +51,7 @@ def read_transcript(path: str | Path, *, segments: Sequence[Segment]) -> list[Ut
     said: list[Utterance] = []
     found = False
     before: list[str] = []
-    # Layers of one line (outline, shadow) are told apart by style alone.
+    # Layers of one line (outline, shadow) differ in style only.
     for start_ms, end_ms, plain in dict.fromkeys((cue.start, cue.end, cue.plaintext) for cue in _spoken(cues)):
         lines = [line for raw in plain.split("\n") if (line := _clean(raw))]
         found = found or bool(lines)

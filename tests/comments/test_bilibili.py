@@ -14,7 +14,7 @@ RECORDER = (
 )
 
 
-def told(content):
+def entries(content):
     return [(c.time_s, c.user, c.text, c.kind) for c in read(content).comments]
 
 
@@ -26,7 +26,7 @@ def d(time, text, *, fields=8, mode=1, more=""):
 def test_unsorted_with_eight_or_nine_fields_on_one_line(log):
     path = log(HEAD + d(302.308, "b &amp; c", fields=9) + d("17.118999481201", "a") + "</i>")
     assert read(path).format == "Bilibili XML"
-    assert told(path) == [(17.118999481201, None, "a", "message"), (302.308, None, "b & c", "message")]
+    assert entries(path) == [(17.118999481201, None, "a", "message"), (302.308, None, "b & c", "message")]
     assert read(path).skipped == ()
 
 
@@ -34,7 +34,7 @@ def test_special_modes(log):
     path = log(
         HEAD + d(1, '[0,0,"1-1",4.5,"placed",0]', mode=7) + d(2, "def text(){}", mode=9) + d(3, "odd", mode=7) + "</i>"
     )
-    assert [(t, text) for t, _, text, _ in told(path)] == [(1.0, "placed"), (3.0, "odd")]
+    assert [(t, text) for t, _, text, _ in entries(path)] == [(1.0, "placed"), (3.0, "odd")]
     assert [(s.count, s.where) for s in read(path).skipped] == [(1, "element 2 (<d>)")]
 
 
@@ -50,7 +50,7 @@ def test_recorder(log):
         + d("6", "no end", more=' user="Ed"')
     )
     assert read(path).format == "BililiveRecorder XML"
-    assert told(path) == [
+    assert entries(path) == [
         (1.204, "Ann<3", "来了", "message"),
         (4.0, "Cy", "rose x3", "gift"),
         (5.0, "Di", "captain x1", "gift"),
@@ -81,7 +81,7 @@ def test_damage_costs_only_its_element(log):
             ]
         )
     )
-    assert [(t, text) for t, _, text, _ in told(path)] == [
+    assert [(t, text) for t, _, text, _ in entries(path)] == [
         (1.0, "good"),
         (2.0, "I <3 you & me \xa0<"),
         (4.0, "after"),
@@ -100,14 +100,14 @@ def test_damage_costs_only_its_element(log):
 def test_pieces_do_not_matter(log, monkeypatch, joined):
     monkeypatch.setattr(xml_stream, "CHUNK", 700)
     path = log(HEAD + joined.join(d(i, f"text {i} 字") for i in range(500)) + "\n</i>\n")
-    assert told(path) == [(float(i), None, f"text {i} 字", "message") for i in range(500)]
+    assert entries(path) == [(float(i), None, f"text {i} 字", "message") for i in range(500)]
     assert read(path).skipped == ()
 
 
 def test_entities_are_not_expanded(log):
     bomb = "<!DOCTYPE i [<!ENTITY a 'lol'><!ENTITY b '&a;&a;'><!ENTITY f SYSTEM 'file:///etc/passwd'>]>"
     path = log(bomb + "<i><chatid>1</chatid>" + d(1, "&b;&f;") + d("2", "x", more=' user="&b;"') + "</i>")
-    assert [(text, user) for _, user, text, _ in told(path)] == [("&b;&f;", None), ("x", "&b;")]
+    assert [(text, user) for _, user, text, _ in entries(path)] == [("&b;&f;", None), ("x", "&b;")]
 
 
 def test_all_damaged(log):

@@ -4,7 +4,7 @@ from kuaihl.comments.reader import read
 from kuaihl.errors import CommentLogError
 
 
-def told(path):
+def entries(path):
     return [(c.time_s, c.user, c.text) for c in read(path).comments]
 
 
@@ -19,7 +19,7 @@ def told(path):
     ],
 )
 def test_headers(log, header, row):
-    assert told(log(f"{header}\n{row}\n")) == [(90.5, "Ann", "hi")]
+    assert entries(log(f"{header}\n{row}\n")) == [(90.5, "Ann", "hi")]
 
 
 @pytest.mark.parametrize("delimiter", ["\t", ",", ";", "|"])
@@ -35,11 +35,11 @@ def test_without_header(log, delimiter):
 
 
 def test_two_columns_are_time_and_text(log):
-    assert told(log("1,hello\n2,and again\n")) == [(1.0, None, "hello"), (2.0, None, "and again")]
+    assert entries(log("1,hello\n2,and again\n")) == [(1.0, None, "hello"), (2.0, None, "and again")]
 
 
 def test_unquoted_commas(log):
-    assert told(log("time,user,text\n1,Ann,well, well, well\n")) == [(1.0, "Ann", "well, well, well")]
+    assert entries(log("time,user,text\n1,Ann,well, well, well\n")) == [(1.0, "Ann", "well, well, well")]
     result = read(log("text,user,time\nwell, well,Ann,1\nhi,Bo,2\n"))
     assert [c.text for c in result.comments] == ["hi"]
     assert [(s.reason, s.count, s.where) for s in result.skipped] == [("rows that do not have 3 columns", 1, "line 2")]
@@ -54,7 +54,7 @@ def test_quotes(log):
         '4,Di,"what" he said\n'
         '5,"Ed, Jr",bye\n'
     )
-    assert told(path) == [
+    assert entries(path) == [
         (1.0, "Ann", 'two lines, "quoted"'),
         (2.0, "Bo", '"never closed'),
         (3.0, "Cy", '5" of rain'),
@@ -106,13 +106,13 @@ def test_comments_of_one_poll_share_its_time_and_are_all_kept(log):
     assert result.skipped == ()
 
 
-@pytest.mark.parametrize(("step_s", "told"), [(10, "about 10 s apart"), (60, "about 60 s apart"), (1, None)])
-def test_batches_are_told(log, step_s, told):
+@pytest.mark.parametrize(("step_s", "note"), [(10, "about 10 s apart"), (60, "about 60 s apart"), (1, None)])
+def test_batches_are_told(log, step_s, note):
     """Of polls, and of clocks without seconds; whole seconds are fine enough."""
     rows = "".join(f"{i // 7 * step_s},ann,hi {i}\n" for i in range(100))
     result = read(log("time_s,user,text\n" + rows))
     assert len(result.comments) == 100
-    assert (told in result.format) if told else ("batches" not in result.format)
+    assert (note in result.format) if note else ("batches" not in result.format)
 
 
 def test_repeats_are_known_by_the_id_of_the_message(log):

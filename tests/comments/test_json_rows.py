@@ -9,7 +9,7 @@ from kuaihl.comments.reader import read
 START = "2024-05-01T20:00:00+02:00"
 
 
-def told(result):
+def parsed(result):
     return [(c.time_s, c.user, c.text, c.kind) for c in result.comments]
 
 
@@ -37,7 +37,7 @@ def test_discord(log):
     }
     result = read(log(json.dumps(document, indent=2)), stream_start=START)
     assert result.format == "DiscordChatExporter JSON"
-    assert told(result) == [
+    assert parsed(result) == [
         (1.5, "Ann", "hi", "message"),
         (2.5, "ann", "hi", "bot"),
         (3.5, "ann", "joined", "notice"),
@@ -61,7 +61,7 @@ def test_kick(log, form):
         "document": json.dumps({"status": {"code": 200}, "data": {"messages": rows, "cursor": "1"}}),
     }[form]
     result = read(log(text), stream_start=START)
-    assert told(result) == [(1.0, "Ann", "KEKW", "message"), (2.0, "Bo", "hi", "message")]
+    assert parsed(result) == [(1.0, "Ann", "KEKW", "message"), (2.0, "Bo", "hi", "message")]
     assert {(s.reason, s.count) for s in result.skipped} == {
         ("repeats of a comment", 1),
         ("entries without a readable time", 1),
@@ -80,7 +80,7 @@ def test_tiktok_repeats_old_comments_on_connecting(log):
 
 def test_times_from_the_start_need_no_clock(log):
     rows = [{"time_ms": 1500, "user": "Ann", "text": "hi"}, {"time_ms": 2500, "user": None, "text": "ho"}]
-    assert told(read(log(json.dumps(rows)))) == [(1.5, "Ann", "hi", "message"), (2.5, None, "ho", "message")]
+    assert parsed(read(log(json.dumps(rows)))) == [(1.5, "Ann", "hi", "message"), (2.5, None, "ho", "message")]
 
 
 TIKTOK = {
@@ -104,7 +104,11 @@ TIKTOK = {
 def test_tiktok_as_its_libraries_write_it(log, form, lines):
     rows = [TIKTOK[form](str(i), str((1714586401 + i) * 1000)) for i in (0, 1, 0, 2)]
     result = read(log("\n".join(map(json.dumps, rows)) if lines else json.dumps(rows)), stream_start=START)
-    assert told(result) == [(1.0, "Ann", "hi", "message"), (2.0, "Ann", "hi", "message"), (3.0, "Ann", "hi", "message")]
+    assert parsed(result) == [
+        (1.0, "Ann", "hi", "message"),
+        (2.0, "Ann", "hi", "message"),
+        (3.0, "Ann", "hi", "message"),
+    ]
     assert [(s.reason, s.count) for s in result.skipped] == [("repeats of a comment", 1)]
 
 

@@ -7,7 +7,7 @@ from kuaihl.comments.reader import read
 START = "2024-05-01T20:00:00+02:00"
 
 
-def told(result):
+def entries(result):
     return [(c.time_s, c.user, c.text, c.kind) for c in result.comments]
 
 
@@ -21,7 +21,7 @@ def test_utc(log):
         "no date",
     ]
     result = read(log("\n".join(lines)), stream_start=START)
-    assert told(result) == [
+    assert entries(result) == [
         (1.0, "ann", "hello: there", "message"),
         (2.0, "nightbot", "!rules", "bot"),
         (3.25, "bo", "waves", "message"),
@@ -35,7 +35,7 @@ def test_justlog_is_utc_and_says_so(log):
     lines += "[2024-05-1 18:00:03] #chan ann gifted a Tier 1 sub to bo!\n"
     result = read(log(lines), stream_start=START)
     assert result.format == "justlog (dates are in UTC)"
-    assert [(t, kind) for t, _, _, kind in told(result)] == [(1.0, "message"), (2.0, "notice"), (3.0, "gift")]
+    assert [(t, kind) for t, _, _, kind in entries(result)] == [(1.0, "message"), (2.0, "notice"), (3.0, "gift")]
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_raw_irc(log):
         "not irc",
     ]
     result = read(log("\r\r\n".join(lines)), stream_start=START)
-    assert told(result) == [
+    assert entries(result) == [
         (1.0, "ann", "waves", "message"),
         (2.0, "ann", "hello :there", "message"),
         (3.0, "ann", "Cheer100 wow", "paid"),
@@ -93,7 +93,7 @@ def test_what_programs_write_before_raw_irc(log, before):
     line = before + "@display-name=Ann;tmi-sent-ts=1714586401000 :ann!ann@x PRIVMSG #c :hi"
     result = read(log(f"{line}\n{line}\n"), stream_start=START)
     assert result.format == "raw Twitch IRC"
-    assert told(result) == [(1.0, "Ann", "hi", "message")] * 2
+    assert entries(result) == [(1.0, "Ann", "hi", "message")] * 2
 
 
 def test_chatterino(log):
@@ -111,7 +111,7 @@ def test_chatterino(log):
         "nonsense",
     ]
     result = read(log("\n".join(lines)), stream_start=START)
-    assert told(result) == [
+    assert entries(result) == [
         (-1.0, None, "chan is live!", "notice"),
         (1.0, "ann", "hello: there", "message"),
         (2.0, "nightbot", "!rules", "bot"),

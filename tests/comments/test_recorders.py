@@ -6,7 +6,7 @@ from kuaihl.errors import CommentLogError
 EPOCH_S = 1714593600
 
 
-def told(result):
+def entries(result):
     return [(c.time_s, c.user, c.text, c.kind) for c in result.comments]
 
 
@@ -34,7 +34,7 @@ def test_blrec(log):
         )
     )
     assert result.format == "blrec XML"
-    assert told(result) == [
+    assert entries(result) == [
         (1.5, "Ann", "I <3 you", "message"),
         (2.0, "Bo", "score 3: 2", "message"),
         (3.0, "Cy", "Cy is a captain", "gift"),
@@ -44,7 +44,7 @@ def test_blrec(log):
 
 
 def test_names_before_the_text_where_there_are_no_others(log):
-    assert told(read(log(blrec(d(1, "Ann: hi"), d(2, "Bo: at 3: 2"))))) == [
+    assert entries(read(log(blrec(d(1, "Ann: hi"), d(2, "Bo: at 3: 2"))))) == [
         (1.0, "Ann", "hi", "message"),
         (2.0, "Bo", "at 3: 2", "message"),
     ]
@@ -77,7 +77,7 @@ def test_tools_without_a_start_of_the_video(log):
     later, first = d(2, "hi", more=' user="Ann"'), d(0, "first")
     result = read(log(f"<i><RecorderXmlStyle><z/></RecorderXmlStyle>{later}{first}</i>"))
     assert result.format == "biliLive-tools XML"
-    assert told(result) == [(0.0, None, "first", "message"), (2.0, "Ann", "hi", "message")]
+    assert entries(result) == [(0.0, None, "first", "message"), (2.0, "Ann", "hi", "message")]
 
 
 def test_tools(log):
@@ -95,7 +95,7 @@ def test_tools(log):
         )
     )
     assert result.format == "biliLive-tools XML"
-    assert told(result) == [
+    assert entries(result) == [
         (-30.0, "Ann", "too early", "message"),
         (0.0, "Ann", "at once", "message"),
         (4.0, "Ann", "rose x2", "gift"),
@@ -117,7 +117,7 @@ def test_biliup_ties_epochs_to_the_first_comment_with_both_times(log, last):
     raw = f'<o timestamp="{EPOCH_S}">raw</o>'
     result = read(log(f"<i>{raw}{PRESENTS + comments if last else comments + PRESENTS}</i>"))
     assert result.format == "biliup XML"
-    assert told(result) == [
+    assert entries(result) == [
         (10.5, None, "untied", "message"),
         (12.0, "Ann", "hi", "message"),
         (13.0, "Bo", "rose x2", "gift"),

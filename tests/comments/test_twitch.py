@@ -18,7 +18,7 @@ def document(*comments, **others):
     return json.dumps({"FileInfo": {"Version": {"Major": 1}}, "video": {}, **others, "comments": list(comments)})
 
 
-def told(path):
+def parsed(path):
     return [(c.time_s, c.user, c.text, c.kind) for c in read(path).comments]
 
 
@@ -49,7 +49,7 @@ def test_trimmed_logs_keep_offsets_of_the_vod(log, last):
 
 @pytest.mark.parametrize("garbage", ["\n\0\0\0", '}]{"', '"comments": ['])
 def test_what_follows_the_document_harms_nothing(log, garbage):
-    assert told(log(document(entry(1), entry(2)) + garbage)) == [
+    assert parsed(log(document(entry(1), entry(2)) + garbage)) == [
         (1.0, "Ann", "hi", "message"),
         (2.0, "Ann", "hi", "message"),
     ]
@@ -57,7 +57,7 @@ def test_what_follows_the_document_harms_nothing(log, garbage):
 
 def test_bulk_before_the_comments(log):
     content = json.dumps({"embeddedData": {"thirdParty": [{"data": "QUJD" * 2**20}]}, "comments": [entry(7)]})
-    assert told(log(content)) == [(7.0, "Ann", "hi", "message")]
+    assert parsed(log(content)) == [(7.0, "Ann", "hi", "message")]
 
 
 def test_kinds(log):
@@ -77,17 +77,17 @@ def test_kinds(log):
             entry(11, "rewards!", user_notice_params={"msg-id": "rewardgift"}),
         )
     )
-    kinds = [kind for *_, kind in told(path)]
+    kinds = [kind for *_, kind in parsed(path)]
     assert kinds == [
         "paid", "bot", "bot", "notice", "message", "gift", "gift", "notice", "message", "message", "gift", "gift",
     ]  # fmt: skip
-    assert told(path)[4] == (4.0, "Ann", "what a game", "message")
+    assert parsed(path)[4] == (4.0, "Ann", "what a game", "message")
 
 
 def test_text_from_fragments_and_deleted_accounts(log):
     first = entry(1, None, fragments=[{"text": "so "}, {"text": "Kappa", "emoticon": {}}, {}])
     second = entry(2) | {"commenter": None}
-    assert told(log(document(first, second))) == [(1.0, "Ann", "so Kappa", "message"), (2.0, None, "hi", "message")]
+    assert parsed(log(document(first, second))) == [(1.0, "Ann", "so Kappa", "message"), (2.0, None, "hi", "message")]
 
 
 def test_damaged_entries_are_counted(log):
@@ -140,15 +140,18 @@ def test_no_comments_is_no_error(log):
 
 
 def test_bare_list_of_comments(log):
-    assert told(log(json.dumps([entry(1), entry(2)]))) == [(1.0, "Ann", "hi", "message"), (2.0, "Ann", "hi", "message")]
+    assert parsed(log(json.dumps([entry(1), entry(2)]))) == [
+        (1.0, "Ann", "hi", "message"),
+        (2.0, "Ann", "hi", "message"),
+    ]
 
 
 @pytest.mark.parametrize("indent", [None, 4])
 def test_comments_in_no_list_as_twitch_itself_sends_them(log, indent):
     content = "\n".join(json.dumps(entry(i, f"text {i}"), indent=indent) for i in (2, 1, 3))
     assert read(log(content)).format == "TwitchDownloader JSON"
-    assert [(t, text) for t, _, text, _ in told(log(content))] == [(1.0, "text 1"), (2.0, "text 2"), (3.0, "text 3")]
-    assert told(log(json.dumps(entry(7), indent=indent))) == [(7.0, "Ann", "hi", "message")]
+    assert [(t, text) for t, _, text, _ in parsed(log(content))] == [(1.0, "text 1"), (2.0, "text 2"), (3.0, "text 3")]
+    assert parsed(log(json.dumps(entry(7), indent=indent))) == [(7.0, "Ann", "hi", "message")]
     broken = read(log(content.replace('"text 1"', '"text" 1')))
     assert [c.time_s for c in broken.comments] == [2.0, 3.0]
     assert [(s.count, s.where) for s in broken.skipped] == [(1, "comment 2")]

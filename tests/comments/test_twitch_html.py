@@ -19,7 +19,7 @@ def page(*comments, style=""):
     return f"<!DOCTYPE html>\n<html><head><style>{style}</style></head><body>\n{''.join(comments)}</body></html>"
 
 
-def told(result):
+def entries(result):
     return [(c.time_s, c.user, c.text, c.kind) for c in result.comments]
 
 
@@ -37,7 +37,7 @@ def test_page(log):
         )
     )
     assert result.format == "TwitchDownloader HTML"
-    assert told(result) == [
+    assert entries(result) == [
         (5.0, "Ann", "so <3 : Kappa good", "message"),
         (6.0, "名字", ":) hi", "message"),
         (7.0, "Bo", "Kappa", "message"),
@@ -54,12 +54,12 @@ def test_minified(log):
         "<pre class='cr'>[0:01:39] <img class='bi a1D' title='premium'><span class='th'>premium</span> <a href='x'>"
         "<span class='ca fMJ'>Ann</span></a><span>: <img title='Alien'><span class='th'>Alien</span></span></pre>"
     )
-    assert told(read(log(page(small)))) == [(99.0, "Ann", "Alien", "message")]
+    assert entries(read(log(page(small)))) == [(99.0, "Ann", "Alien", "message")]
 
 
 def test_dates(log):
     result = read(log(page(said("2024-05-01 20:00:05 UTC", "Ann", "hi"))), stream_start="2024-05-01T22:00:00+02:00")
-    assert told(result) == [(5.0, "Ann", "hi", "message")]
+    assert entries(result) == [(5.0, "Ann", "hi", "message")]
 
 
 def test_emotes_kept_in_the_page_come_before_its_comments(log, monkeypatch):

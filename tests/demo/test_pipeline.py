@@ -15,6 +15,7 @@ from kuaihl.errors import CheckpointError, RecordingError
 from kuaihl.media.recording import open_recording, playable
 from kuaihl.predictor import Predictor
 from kuaihl.progress import Progress
+from kuaihl.records import Highlight
 from kuaihl.request import Request
 from tests.fixtures.videos import write_recording
 
@@ -108,6 +109,9 @@ def test_a_stopped_copy_for_the_player_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_stopped_clips_leave_nothing(first: pipeline.Run) -> None:
+    highlight = Highlight(rank=1, start_s=31.0, end_s=52.0, peak_s=45.0, score=0.5)
+    prediction = dataclasses.replace(first.prediction, highlights=(highlight,))
+    first = dataclasses.replace(first, prediction=prediction)
     with pytest.raises(jobs.Stopped):
         pipeline.cut_clips(first, progress=Progress(stop))
     assert not (first.folder / "clips.zip").exists()

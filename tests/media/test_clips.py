@@ -15,6 +15,7 @@ from kuaihl.media.clips.frame_rates import rate_of, timecode_rate
 from kuaihl.media.clips.writer import cut_clips, zip_clips
 from kuaihl.media.frames import FrameIndex
 from kuaihl.media.recording import open_recording
+from kuaihl.progress import Progress
 from kuaihl.records import Highlight
 from tests.fixtures.videos import SOUND_HZ, beep_times, time_of, write_recording
 
@@ -243,19 +244,19 @@ def test_stopping_leaves_nothing(made, tmp_path):
     class StoppedError(Exception):
         pass
 
-    told = []
+    reports = []
 
     def stop(stage, share):
-        told.append((stage, share))
+        reports.append((stage, share))
         if share > 0.5:
             raise StoppedError
 
     for cutting, target in ((cut_clips, "clips"), (zip_clips, "clips.zip")):
         with pytest.raises(StoppedError):
-            cutting(made("mp4"), [LATE, EARLY], tmp_path / target, progress=stop)
+            cutting(made("mp4"), [LATE, EARLY], tmp_path / target, progress=Progress(stop))
     assert list(tmp_path.iterdir()) == []
-    assert {stage for stage, _ in told} == {"cutting"}
-    assert all(0 <= share <= 1 for _, share in told)
+    assert {stage for stage, _ in reports} == {"cutting"}
+    assert all(0 <= share <= 1 for _, share in reports)
 
 
 def test_zip(made, tmp_path):
@@ -298,12 +299,12 @@ def test_ffprobe_agrees(made, tmp_path, name, exact):
     command = ["ffprobe", "-v", "error", "-show_streams", "-show_format", "-of", "json", str(tmp_path / clip.file)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stderr == ""
-    told = json.loads(done.stdout)
-    assert [stream["codec_type"] for stream in told["streams"]] == ["video", "audio"]
-    assert [float(stream["start_time"]) for stream in told["streams"]] == pytest.approx([0, 0], abs=0.025)
-    for stream in told["streams"]:
+    probe = json.loads(done.stdout)
+    assert [stream["codec_type"] for stream in probe["streams"]] == ["video", "audio"]
+    assert [float(stream["start_time"]) for stream in probe["streams"]] == pytest.approx([0, 0], abs=0.025)
+    for stream in probe["streams"]:
         assert float(stream["duration"]) == pytest.approx(clip.end_s - clip.start_s, abs=0.35)
-    assert told["streams"][0]["codec_tag_string"] == ("avc1" if exact or name != "hevc.mkv" else "hvc1")
+    assert probe["streams"][0]["codec_tag_string"] == ("avc1" if exact or name != "hevc.mkv" else "hvc1")
     decoding = ["ffmpeg", "-v", "error", "-i", str(tmp_path / clip.file), "-f", "null", "-"]
     assert subprocess.run(decoding, capture_output=True, text=True, check=True).stderr == ""
 

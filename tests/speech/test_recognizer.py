@@ -186,7 +186,7 @@ def test_silence_noise_tones_and_scraps_give_no_words(recognizer: SpeechRecogniz
 
 
 def test_sound_is_taken_in_bounded_batches(recognizer: SpeechRecognizer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recognizer, "_MAX_SEGMENTS", 3)
+    monkeypatch.setattr(recognizer_module, "_MAX_SEGMENTS", 3)
     taken = 0
 
     def sound() -> Iterator[tuple[Segment, np.ndarray]]:
@@ -237,11 +237,11 @@ def test_words_come_back_in_their_segments(recognizer: SpeechRecognizer, spoken:
     for start_s, said in zip((3.0, 17.0, 41.0), spoken, strict=True):
         sound[round(start_s * SAMPLE_RATE_HZ) :][: len(said)] = said
     normal = EnglishTextNormalizer()
-    told: list[float] = []
-    utterances = recognizer.transcribe(cut(sound), progress=told.append)
-    assert len(told) > 40, "a visitor who cancels waits no longer than between two of these"
-    assert told == sorted(told)
-    assert told[-1] == 4
+    reports: list[float] = []
+    utterances = recognizer.transcribe(cut(sound), progress=reports.append)
+    assert len(reports) > 40, "a visitor who cancels waits no longer than between two of these"
+    assert reports == sorted(reports)
+    assert reports[-1] == 4
     assert [u.start_s for u in utterances] == sorted(u.start_s for u in utterances)
     assert all(u.end_s <= 30 or u.start_s >= 30 for u in utterances)
     texts = [" ".join(u.text for u in utterances if a <= u.start_s < a + 30) for a in (0, 30, 60)]

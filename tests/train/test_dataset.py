@@ -12,7 +12,6 @@ from kuaihl.errors import LabelError
 from kuaihl.features.chat import CHAT_COLUMNS
 from kuaihl.features.embeddings import SOURCES
 from kuaihl.model.config import PRESETS, Target
-from kuaihl.model.kuaihl import KuaiHL
 from tests.fixtures.small_dataset import HINTED, LENGTHS
 from train.dataset import BLANK, Batch, Room, Segments, Windows
 
@@ -86,16 +85,6 @@ def test_text_is_of_what_is_present(segments: Segments) -> None:
     assert not features.mask("chat_activity").any()
 
 
-def test_the_text_of_speech_is_there_where_speech_is(segments: Segments) -> None:
-    silent, room = find_room(segments, "train-1"), find_room(segments, "train-0")
-    for excluded in ([], ["comments"]):
-        speech_text = segments.features(room, streamer=0, excluded=excluded).speech_text[0]
-        np.testing.assert_array_equal(speech_text, segments.array("text_speech", room.start, room.stop))
-    assert segments.array("text_speech", silent.start, silent.stop).any()
-    assert not segments.features(silent, streamer=0).mask("speech_text").any()
-    assert not segments.features(room, streamer=0, excluded=["speech"]).mask("speech_text").any()
-
-
 def test_randomness_depends_on_seed_epoch_and_window(segments: Segments) -> None:
     windows, other = open_windows(segments, dropout=0.5), open_windows(segments, dropout=0.5)
     batch = read_batch(windows, [*range(40)])
@@ -127,24 +116,6 @@ def test_modality_dropout_leaves_something_that_is_not_excluded(segments: Segmen
     assert masks.any(0)[batch.segment_mask].all()
     if excluded == ("pictures",):  # one of two can be dropped
         assert not masks.all(0)[batch.segment_mask].all()
-
-
-def test_dropped_is_masked_and_not_zero(segments: Segments) -> None:
-    """Values remain, and have no influence."""
-    batch = read_batch(open_windows(segments, dropout=0.5), [*range(90)])
-    whole = read_batch(open_windows(segments), [*range(90)])
-    dropped = batch.segment_mask & ~batch.features.mask("pictures")
-    torch.testing.assert_close(batch.features.pictures, whole.features.pictures)
-    torch.manual_seed(0)
-    model = KuaiHL(CONFIG).eval()
-    noise = torch.randn(batch.features.pictures.shape)
-    pictures = torch.where(dropped[..., None, None], noise, batch.features.pictures.float())
-    expected = model(batch.features).scores
-    torch.testing.assert_close(model(replace(batch.features, pictures=pictures)).scores, expected)
-    mask = batch.features.token_mask.clone()
-    mask[..., 0] = batch.segment_mask
-    zeros = replace(batch.features, token_mask=mask, pictures=batch.features.pictures * ~dropped[..., None, None])
-    assert not torch.allclose(model(zeros).scores[dropped], expected[dropped])
 
 
 def test_blank_window(segments: Segments) -> None:

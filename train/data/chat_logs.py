@@ -1,19 +1,18 @@
 """Chat logs to a dataset labelled by audience participation, without pictures and speech."""
 
 import hashlib
-import logging
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from tqdm import tqdm
 
 from kuaihl.comments import reader, selection
-from kuaihl.errors import CommentLogError, LabelError
+from kuaihl.errors import LabelError
 from kuaihl.features.embeddings import segment_features
 from kuaihl.features.pretrained import find_text_encoder
 from kuaihl.features.text import TextEncoder, TextFeatures
@@ -23,11 +22,8 @@ from kuaihl.records import SEGMENT_S, Comment, segments_of
 from train.command import command_line
 from train.data.labels import from_comments
 from train.data.participation import TARGET
-from train.data.shards import build_columns, comment_texts, open_dataset
-from train.dataset import write_shard
+from train.data.shards import build_columns, comment_texts, open_dataset, write_shards
 from train.splits import split_by_date
-
-logger = logging.getLogger(__name__)
 
 MAX_STREAM_S = 48 * 3600
 """Later comments have a damaged time and are skipped."""
@@ -92,20 +88,13 @@ def prepare_chat(config: ChatConfig) -> None:
     if config.text:
         weights = find_text_encoder(model.text_encoder, checkpoint=DEFAULT_CHECKPOINT)
         encoder = TextEncoder(model.text_encoder, weights=weights)
-    rooms = config.out / "rooms"
-    for day, (log, split) in enumerate(zip(tqdm(logs, unit="chat"), split_by_date(len(logs)), strict=True)):
-        shard = rooms / f"{log.name}.parquet"
-        if shard.exists():
-            continue
-        try:
-            write_shard(shard, info, _encode(log, encoder, day=day, split=split))
-        except (CommentLogError, LabelError) as error:
-            logger.warning("skipped: %s", error)
-    if not any(rooms.glob("*.parquet")):
+    splits = split_by_date(len(logs))
+    encoders = {log.name: partial(_encode, log, encoder, day, splits[day]) for day, log in enumerate(logs)}
+    if write_shards(config.out, info, encoders) == len(logs):
         raise LabelError(f"{config.logs}: no chat has a segment to score, with participation in 21 segments in a row.")
 
 
-def _encode(log: ChatLog, encoder: TextEncoder | None, *, day: int, split: str) -> dict[str, object]:
+def _encode(log: ChatLog, encoder: TextEncoder | None, day: int, split: str) -> dict[str, object]:
     """Return the columns of a chat's shard. Its last segment is that of the last comment."""
     comments = [comment for comment in log.read() if 0 <= comment.time_s < MAX_STREAM_S]
     segments = segments_of(SEGMENT_S * (1 + comments[-1].time_s // SEGMENT_S)) if comments else []

@@ -1,27 +1,23 @@
 """PHD, from its CSVs and a folder of its videos, to a dataset; mean average precision of predicted scores."""
 
-import logging
 import re
 import shutil
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
-from kuaihl.errors import KuaiHLError, LabelError
+from kuaihl.errors import LabelError
 from kuaihl.media.recording import open_recording
 from kuaihl.predictor import DEFAULT_CHECKPOINT, Predictor
 from train.command import command_line
 from train.data.labels import SegmentLabels
 from train.data.phd_csv import UNIT_S, Gif, cut_units, group_by_video, last_videos, read_gifs, spans, unit_labels
-from train.data.shards import build_columns, open_dataset
-from train.dataset import write_shard
+from train.data.shards import build_columns, open_dataset, write_shards
 from train.metrics import LastVideo, MeanPrecision, mean_average_precision
-
-logger = logging.getLogger(__name__)
 
 GIFS_FILE = "testing.csv"
 """The copy of testing.csv in the folder of the dataset."""
@@ -98,16 +94,11 @@ def prepare_phd(config: PhdConfig) -> None:
         parameters={"unit_s": UNIT_S},
     )
     shutil.copyfile(config.testing, config.out / GIFS_FILE)
-    failed = 0
-    for name, (split, some) in tqdm(available.items(), unit="video"):
-        shard = config.out / "rooms" / f"{name}.parquet"
-        if shard.exists():
-            continue
-        try:
-            write_shard(shard, info, _encode(predictor, name, split, videos[name], captions.get(name), some))
-        except KuaiHLError as error:
-            logger.warning("skipped: %s", error)
-            failed += 1
+    encoders = {
+        name: partial(_encode, predictor, name, split, videos[name], captions.get(name), some)
+        for name, (split, some) in available.items()
+    }
+    failed = write_shards(config.out, info, encoders)
     print(f"{len(available) - failed} videos are in {config.out}; {failed} could not be read")
 
 

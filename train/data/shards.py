@@ -1,19 +1,23 @@
-"""What every source of a dataset shares: opening its folder, and the columns of a shard."""
+"""What every source of a dataset shares: opening its folder, the columns of a shard, and writing shards."""
 
-from collections.abc import Collection, Sequence
+import logging
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tqdm import tqdm
 
-from kuaihl.errors import LabelError
+from kuaihl.errors import KuaiHLError, LabelError
 from kuaihl.features.embeddings import SOURCES, SegmentFeatures
 from kuaihl.features.pretrained import find_visual_encoder
 from kuaihl.model.config import KuaiHLConfig
 from kuaihl.records import Comment, Segment, Utterance
 from train.data.labels import SegmentLabels
-from train.dataset import DATASET_FILE, DatasetInfo, copy_encoder, encoder_hashes, read_info, write_info
+from train.dataset import DATASET_FILE, DatasetInfo, copy_encoder, encoder_hashes, read_info, write_info, write_shard
+
+logger = logging.getLogger(__name__)
 
 
 def open_dataset(
@@ -63,6 +67,27 @@ def open_dataset(
     copy_encoder(find_visual_encoder(config.visual_encoder, checkpoint=checkpoint).parent, out)
     write_info(out, info)
     return info
+
+
+def write_shards(out: Path, info: DatasetInfo, encoders: Mapping[str, Callable[[], dict[str, object]]]) -> int:
+    """Write the shards that do not exist yet. One that fails is logged and skipped; return how many failed.
+
+    Parameters
+    ----------
+    encoders
+        Functions that return the columns of a shard, by the name of its room.
+    """
+    failed = 0
+    for name, encode in tqdm(encoders.items(), unit="room"):
+        shard = out / "rooms" / f"{name}.parquet"
+        if shard.exists():
+            continue
+        try:
+            write_shard(shard, info, encode())
+        except KuaiHLError as error:
+            logger.warning("skipped: %s", error)
+            failed += 1
+    return failed
 
 
 def build_columns(

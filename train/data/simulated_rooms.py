@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from kuaihl.comments import selection
 from kuaihl.features.chat import utterances_by_segment
@@ -21,8 +20,8 @@ from kuaihl.model.config import PRESETS
 from kuaihl.predictor import DEFAULT_CHECKPOINT
 from train.command import command_line
 from train.data.labels import SegmentLabels
-from train.data.shards import build_columns, comment_texts, open_dataset, speech_texts
-from train.dataset import DatasetInfo, write_shard
+from train.data.shards import build_columns, comment_texts, open_dataset, speech_texts, write_shards
+from train.dataset import DatasetInfo
 from train.simulator.render.room_frames import draw_segment
 from train.simulator.rooms.comment_bank import CommentBank, read_bank
 from train.simulator.rooms.photo_scenes import Scenes, read_scenes
@@ -108,12 +107,12 @@ def _make_rooms(
     text_weights = find_text_encoder(MODEL.text_encoder, checkpoint=config.checkpoint)
     visual = VisualEncoder(MODEL.visual_encoder, weights=visual_weights)
     text = TextEncoder(MODEL.text_encoder, weights=text_weights)
+
+    def encode(index: int) -> dict[str, object]:
+        return _encode(simulate_room(simulation, index, scenes=scenes, bank=bank), visual, text)
+
     names = room_ids(simulation)
-    for index in tqdm(indices, unit="room"):
-        shard = config.out / "rooms" / f"{names[index]}.parquet"
-        if not shard.exists():
-            simulated = simulate_room(simulation, index, scenes=scenes, bank=bank)
-            write_shard(shard, info, _encode(simulated, visual, text))
+    write_shards(config.out, info, {names[index]: partial(encode, index) for index in indices})
 
 
 def _encode(simulated: Room, visual: VisualEncoder, text: TextEncoder) -> dict[str, object]:

@@ -104,7 +104,7 @@ def _until(pieces: Iterator[Piece], end_s: float, *, last: int) -> Iterator[Piec
 def _sought(
     container: av.container.InputContainer, recording: Recording, span: tuple[int, int] | None, start_s: float
 ) -> Iterator[Piece] | None:
-    """Go a little before the stretch; None where the place that was reached cannot be told."""
+    """Seek to a little before the stretch; return None if the place that was reached is unknown."""
     video, audio = chosen_streams(container)
     if span is None or video is None:
         return _sought_by_clock(container, recording, start_s)

@@ -159,7 +159,7 @@ def test_most_replayed_is_averaged_over_segments_without_the_intro(tmp_path: Pat
     assert find_kind(file) == "most-replayed"
     segments = segments_of(duration_s)
     labels = from_heatmap(segments, file, intro_s=60.0)
-    first = int(np.searchsorted(edges, 60.0))  # the first piece that begins behind the intro
+    first = int(np.searchsorted(edges, 60.0))  # the first piece that begins after the intro
     top = values[first:].max()
     for segment in segments:
         # Every hundredth of a second has the value of the piece that holds it.
@@ -306,10 +306,3 @@ def test_what_cannot_be_used_is_refused(tmp_path: Path, content: bytes | None, m
         file.write_bytes(content)
     with pytest.raises(LabelError, match=message):
         read_labels(SEGMENTS, file, find_kind(file), options=LabelOptions())
-
-
-def test_participation_is_read_from_a_log(tmp_path: Path) -> None:
-    chat = write(tmp_path / "chat.csv", "time,user,text", *(f"{t},user {t % 25},hello" for t in range(900)))
-    labels = read_labels(segments_of(900.0), chat, "participation", options=DEFAULT)
-    np.testing.assert_array_equal(labels.label[labels.valid], 1.0)  # all 25 write in every segment
-    assert labels.valid.sum() == 10

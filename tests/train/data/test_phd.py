@@ -14,7 +14,7 @@ from kuaihl.predictor import DEFAULT_CHECKPOINT
 from tests.fixtures.videos import write_recording
 from tests.train.data.test_phd_csv import HEADER
 from train.data.phd import CAPTION_SUFFIXES, VIDEO_SUFFIXES, PhdConfig, find_files, prepare_phd, score_users
-from train.data.phd_csv import Gif, read_gifs
+from train.data.phd_csv import read_gifs
 from train.dataset import Segments
 from train.evaluate import evaluate, print_report
 from train.init_model import extend
@@ -100,25 +100,6 @@ def test_files_are_found_by_their_ids(tmp_path: Path) -> None:
     assert {name: path.name for name, path in captions.items()} == {"-dash_score": "-dash_score.en.vtt"}
     with pytest.raises(LabelError, match="is not a folder"):
         find_files(tmp_path / "nowhere", VIDEO_SUFFIXES)
-
-
-def test_users_are_scored_by_their_own_gifs() -> None:
-    def gifs_of(
-        user: str, start_s: float, end_s: float, *, duration_s: float | None = 20.0, history: bool = True
-    ) -> list[Gif]:
-        before = [Gif("bbbbbbbbbbb", user, 0, 1, duration_s=9.0, is_last=False)] * history
-        return [Gif(f"video-{user}", user, start_s, end_s, duration_s=duration_s, is_last=True), *before]
-
-    gifs = [
-        *gifs_of("1", 5, 10),  # first of four units: 1
-        *gifs_of("2", 15, 20, duration_s=None),  # last of four: 1/4; as long as its units
-        *gifs_of("3", 5, 10, history=False),
-        *gifs_of("4", 0, 5),  # no scores
-    ]
-    result = score_users(gifs, {f"video-{user}": np.array([0.4, 0.9, 0.3, 0.1]) for user in "123"})
-    assert result.precision.mean == pytest.approx((1 + 1 / 4) / 2)
-    assert (result.precision.users, result.precision.without_history, result.without_video) == (2, 1, 1)
-    assert result.chance == pytest.approx(1 / 4)
 
 
 def precision_by_hand(rows: list[list[float]], duration_s: float, curve: np.ndarray) -> float:
