@@ -15,7 +15,7 @@ import torch
 from kuaihl.comments import reader, selection
 from kuaihl.devices import choose_device
 from kuaihl.dtw import banded_cost, banded_path
-from kuaihl.errors import KuaiHLError
+from kuaihl.errors import KuaiHLError, NothingToPredictFromError
 from kuaihl.features.chat import utterances_by_segment
 from kuaihl.features.embeddings import SOURCES, Embeddings, Footage, Source, segment_features
 from kuaihl.features.pretrained import find_text_encoder, find_visual_encoder
@@ -322,6 +322,9 @@ class Predictor:
         row = self.config.target_index(target)
         present = [source for source in _checked(sources) if getattr(embeddings.modalities, source)]
         used = check_sources(self.config, target, present)
+        reaction = embeddings.reaction if "comments" in sources else None
+        if reaction is None and options.by == "reaction":
+            raise NothingToPredictFromError("Highlights by reaction need a comment log.")
         timings = dict(embeddings.timings_s)
         with _timed(timings, progress.stage("predicting")) as stage:
             hidden = [source for source in SOURCES if source not in used]
@@ -329,7 +332,6 @@ class Predictor:
             scores = self.model.sweep(inputs, target=row, progress=stage).tolist()
             curve = [None, *scores[1:-1]]
             alignment = self._align(inputs)
-        reaction = embeddings.reaction if "comments" in sources else None
         by_segment = [None] * len(curve) if reaction is None else reaction.by_segment(embeddings.segments).tolist()
         sentence_ends_s = [u.end_s for utterances in embeddings.speech or () for u in utterances]
         speech = embeddings.speech if "speech" in used else None
