@@ -1,5 +1,7 @@
 """The whole way on short real recordings, with the checkpoint that is shipped."""
 
+import copy
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -25,11 +27,6 @@ from tests.fixtures.videos import write_recording
 
 
 @pytest.fixture(scope="module")
-def predictor() -> Predictor:
-    return Predictor.from_pretrained(device="cpu")
-
-
-@pytest.fixture(scope="module")
 def encoded(predictor: Predictor, short_recording: Path, short_log: Path) -> Embeddings:
     return predictor.encode(short_recording, short_log)
 
@@ -50,7 +47,7 @@ def values(curve: Sequence[float | None]) -> np.ndarray:
 
 
 def test_every_segment_but_the_first_and_a_forecast(predictor: Predictor, encoded: Embeddings) -> None:
-    found = predictor.score(encoded, options=HighlightOptions(top_k=2, min_gap_s=0))
+    found = predictor.score(encoded)
     assert found.curve[0] is None
     assert ((values(found.curve[1:]) > 0) & (values(found.curve[1:]) < 1)).all()
     assert 0 < found.next_score < 1
@@ -60,10 +57,20 @@ def test_every_segment_but_the_first_and_a_forecast(predictor: Predictor, encode
     assert "simulated" in found.trained_on
     assert found.trained_on == predictor.config.targets[0].trained_on
     assert len(found.checkpoint.sha256) == 64
-    assert 1 <= len(found.highlights) <= 2
     assert set(found.timings_s) == set(STAGES)
     modalities = found.modalities
     assert (modalities.pictures, modalities.speech, modalities.comments) == (True, True, True)
+
+
+def test_the_example_is_predicted_as_before(predictor: Predictor, example: Path) -> None:
+    """Compare with an earlier version. In bf16 and float32 they differ by up to 1e-3."""
+    embeddings = predictor.encode(example / "recording.mp4", example / "comments.json")
+    golden = json.loads(Path(__file__).with_name("fixtures").joinpath("example_curve.json").read_text())
+    assert len(predictor.score(embeddings, options=HighlightOptions(top_k=2)).highlights) == 2
+    for target, expected in golden.items():
+        found = predictor.score(embeddings, target=target)
+        np.testing.assert_allclose(values(found.curve), values(expected["curve"]), atol=2e-3)
+        assert found.next_score == pytest.approx(expected["next_score"], abs=2e-3)
 
 
 def test_the_alignment_is_a_path_through_its_band(predictor: Predictor, encoded: Embeddings) -> None:
@@ -176,7 +183,7 @@ def test_what_counts_as_a_comment_can_be_chosen(predictor: Predictor, short_reco
         ({"sources": ["smell"]}, "no source 'smell': sources are pictures, speech, comments"),
         ({"sources": []}, "nothing to predict lvtr from"),
         ({"sources": ["speech"], "target": "participation"}, "nothing to predict participation from"),
-        ({"counted": ["smell"]}, "kinds are message"),
+        ({"counted": ["smell"]}, "smell"),
     ],
 )
 def test_choices_that_leave_nothing_are_told(
@@ -187,13 +194,13 @@ def test_choices_that_leave_nothing_are_told(
 
 
 def test_progress_names_the_stages_and_can_stop(predictor: Predictor, short_recording: Path, short_log: Path) -> None:
-    told: list[tuple[str, float]] = []
-    predictor.predict(short_recording, short_log, progress=Progress(lambda *step: told.append(step)))
-    assert list(dict.fromkeys(stage for stage, _ in told)) == list(STAGES)
+    reports: list[tuple[str, float]] = []
+    predictor.predict(short_recording, short_log, progress=Progress(lambda *report: reports.append(report)))
+    assert list(dict.fromkeys(stage for stage, _ in reports)) == list(STAGES)
     for stage in STAGES:
-        shares = [share for name, share in told if name == stage]
-        assert (shares[0], shares[-1]) == (0.0, 1.0)
-        assert shares == sorted(shares)
+        fractions = [fraction for name, fraction in reports if name == stage]
+        assert (fractions[0], fractions[-1]) == (0.0, 1.0)
+        assert fractions == sorted(fractions)
 
     def stop(stage: str, share: float) -> None:
         if stage == "looking":
@@ -204,13 +211,15 @@ def test_progress_names_the_stages_and_can_stop(predictor: Predictor, short_reco
 
 
 def test_a_model_trained_without_a_source_never_sees_it(predictor: Predictor, encoded: Embeddings) -> None:
-    deaf = Predictor.from_pretrained(device="cpu")
+    deaf = copy.copy(predictor)
+    deaf.model = copy.deepcopy(predictor.model)
     deaf.model.config = replace(deaf.config, targets=(Target(excluded_inputs=("comments", "streamer")),))
     found, expected = deaf.score(encoded), predictor.score(changed(encoded, comments=None))
     assert found.segments == expected.segments
     assert found.modalities == expected.modalities
-    live = [step.segment for step in replay(deaf, encoded, found)]
-    assert live == [replace(segment, reaction=None) for segment in found.segments]
+    assert [step.segment for step in replay(deaf, encoded, found)] == [
+        replace(s, reaction=None) for s in found.segments
+    ]
 
 
 def test_each_target_rests_on_what_its_head_has_seen(predictor: Predictor, encoded: Embeddings) -> None:
@@ -226,8 +235,7 @@ def test_each_target_rests_on_what_its_head_has_seen(predictor: Predictor, encod
     assert (blind.curve, blind.next_score) == (chat.curve, chat.next_score)
     with pytest.raises(KuaiHLError, match="nothing to predict participation from, which takes comments"):
         both.score(changed(encoded, comments=None), target="participation")
-    live = [step.segment for step in replay(both, encoded, chat)]
-    assert live == [replace(segment, reaction=None) for segment in chat.segments]
+    assert [step.segment for step in replay(both, encoded, chat)] == [replace(s, reaction=None) for s in chat.segments]
 
 
 def test_what_is_not_predicted_is_refused_before_any_work(predictor: Predictor, tmp_path: Path) -> None:

@@ -66,16 +66,16 @@ def _comment(piece: str, report: Report, where: str) -> Iterator[Comment]:
         report.damage("broken elements", where)
         return
     before, user, after = _parts(root)
-    told = _TIME.match(before)
-    if not told:
+    time = _TIME.match(before)
+    if not time:
         report.damage("comments that do not begin with [h:mm:ss]", where)
         return
-    time_s = report.date(told[1], where) if is_date(told[1]) else report.time(clock_s(told[1]), where)
+    time_s = report.date(time[1], where) if is_date(time[1]) else report.time(clock_s(time[1]), where)
     if time_s is None:
         return
     double = _DOUBLE_NAME.fullmatch(user)
     line = f"{double['shown'] if double else user}: {after.removeprefix(':').lstrip()}"
-    yield from said(time_s, line if user else before[told.end() :].strip(), report, where)
+    yield from said(time_s, line if user else before[time.end() :].strip(), report, where)
 
 
 def _parts(root: html.HtmlElement) -> tuple[str, str, str]:

@@ -60,12 +60,12 @@ def read_start(start: str | datetime) -> datetime:
     CommentLogError
         It is not a date with a time, or has no time zone.
     """
-    told = read_date(start) if isinstance(start, str) else start
-    if told is None or told.year not in LIVE_YEARS:
+    value = read_date(start) if isinstance(start, str) else start
+    if value is None or value.year not in LIVE_YEARS:
         raise CommentLogError(f"The stream start must be a date, a time and a time zone, as in {EXAMPLE}, not {start}.")
-    if told.tzinfo is None:
+    if value.tzinfo is None:
         raise CommentLogError(f"The stream start {start} has no time zone: add it, as in {EXAMPLE}, or Z for UTC.")
-    return told
+    return value
 
 
 def zone_name(moment: datetime) -> str:

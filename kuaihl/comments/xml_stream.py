@@ -58,7 +58,7 @@ def _contents(source: Source, report: Report, tags: tuple[str, ...]) -> Iterator
             yield from _repaired(piece, line, report, opening, whole)
             continue
         for element in root.iter(*tags):
-            yield str(element.tag), dict(element.attrib), str(element.text or "")
+            yield str(element.tag), {str(k): str(v) for k, v in element.attrib.items()}, str(element.text or "")
 
 
 def _pieces(source: Source, report: Report, opening: re.Pattern[str]) -> Iterator[tuple[str, int]]:

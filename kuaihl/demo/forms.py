@@ -68,26 +68,26 @@ def recording_path(http: gr.Request, upload: str | None, path: str, *, own_machi
 
 
 def request_from(values: Mapping[str, Any]) -> Request:
-    """Build a request from the values of its components.
+    """Build a request from the values of its components. An empty component, or 0 for no limit, gives the default.
 
     Raises
     ------
     gr.Error
         A value is out of range.
     """
+    parameters = {}
+    for name, value in values.items():
+        default = getattr(_DEFAULTS, name)
+        if default is not None and value is not None:
+            parameters[name] = type(default)(value)
+        elif value:
+            parameters[name] = (
+                Path(value) if name == "transcript" else value.strip() if isinstance(value, str) else value
+            )
     try:
-        return Request(**{name: _convert(name, value) for name, value in values.items() if value not in (None, "")})
+        return Request(**parameters)
     except KuaiHLError as error:
         raise from_kuaihl(error) from error
-
-
-def _convert(name: str, value: Any) -> Any:
-    if name == "transcript":
-        return Path(value)
-    default = getattr(_DEFAULTS, name)
-    if default is not None:
-        return type(default)(value)
-    return value.strip() if isinstance(value, str) else value
 
 
 def request_values(request: Request) -> dict[str, Any]:

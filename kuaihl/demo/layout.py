@@ -70,7 +70,7 @@ class Form:
             by = [(name.capitalize(), name) for name in get_args(By)]
             self.by = gr.Radio(by, value=_DEFAULTS.by, label="Rank by", info=_HELP["by"])
             self.highlights = _slider("highlights", "Number of highlights", maximum=20, step=1)
-            self.budget_s = gr.Number(_DEFAULTS.budget_s, label="Max total length (s)", info=_HELP["budget_s"])
+            self.budget_s = gr.Number(0, label="Max total length (s)", info=f"{_HELP['budget_s']} 0 for no limit.")
             self.min_gap_s = _slider("min_gap_s", "Minimum gap (s)", maximum=600, step=30)
             self.min_length_s = _slider("min_length_s", "Min length (s)", maximum=300, step=5)
             self.max_length_s = _slider("max_length_s", "Max length (s)", maximum=600, step=5)

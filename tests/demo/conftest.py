@@ -18,7 +18,7 @@ def visiting(browser: Browser, url: str, *, theme: str = "light", **options: obj
     context.set_default_timeout(RUN_MS)
     problems = []
     context.on("request", lambda r: None if r.url.startswith((url, "data:", "blob:")) else problems.append(r.url))
-    context.on("response", lambda r: problems.append(f"{r.status} {r.url}") if r.status >= 500 else None)
+    context.on("response", lambda r: problems.append(f"{r.status} {r.url}") if r.status == 500 else None)
     context.on("weberror", lambda error: problems.append(str(error.error)))
     page = context.new_page()
     page.goto(f"{url}/?__theme={theme}")

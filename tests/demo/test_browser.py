@@ -1,4 +1,4 @@
-"""The app as a visitor sees it, in Chromium without a window: a recording in, a result out, and what it shows."""
+"""The page as a visitor sees it, in headless Chromium: a recording in, a result out, and what can be done with it."""
 
 import json
 import re
@@ -7,177 +7,256 @@ import zipfile
 import pytest
 from playwright.sync_api import expect
 
-from tests.fixtures.visitor import RUN_MS, assert_fits, choose, options, run, seconds, turn_to, upload
+from kuaihl.demo.jobs import STAGES
+from kuaihl.demo.layout import EXAMPLE_LABEL
+from tests.fixtures.cheering_stream import write_stream
+from tests.fixtures.videos import write_recording
+from tests.fixtures.visitor import RUN_MS, assert_fits, choose, options, run, seconds, turn_to, unfold, upload
 
 pytestmark = pytest.mark.browser
+CURVE = "document.querySelector('#curve .js-plotly-plot')._fullData[0].y"
+COUNTS = "document.querySelector('#curve .js-plotly-plot')?._fullData?.find(t => t.type === 'bar').y.join()"
 
 
-def test_upload_run_and_click_a_highlight(page, short_recording, short_log):
-    expect(page.locator("#head .model")).to_contain_text("rained on", timeout=RUN_MS)
-    run(page, short_recording, short_log)
-    expect(page.locator("#status")).to_contain_text("0:02:20")  # its length
-    turn_to(page, "Alignment")
-    expect(page.locator("#alignment .js-plotly-plot")).to_be_visible()
-    turn_to(page, "Segments")
-    expect(page.locator("#table")).to_contain_text("0:01:30")
+def player_is_at(page, time_s):
+    page.wait_for_function(f"Math.abs(document.querySelector('#player video').currentTime - {time_s}) < 1")
 
-    row = page.locator("#highlights button").last
+
+def download(page, name):
+    with page.expect_download() as download:
+        page.locator("#downloads button", has_text=name).click()
+    return download.value.path()
+
+
+def encoding_times(page):
+    """Return how long looking and listening took for the offered result: they would change if done again."""
+    timings_s = json.loads(download(page, "prediction.json").read_text(encoding="utf-8"))["timings_s"]
+    return timings_s["looking"], timings_s["listening"]
+
+
+def test_a_highlight_seeks_the_player(result):
+    expect(result.locator("#status")).to_contain_text("0:02:20")  # its length
+    row = result.locator("#highlights button").last
     start_s = seconds(re.search(r"\d+:\d\d:\d\d", row.inner_text())[0])
-    page.wait_for_function("document.querySelector('#player video').readyState >= 1")
-    page.evaluate("document.querySelector('#player video').currentTime = 3")
-    page.wait_for_function("Math.abs(document.querySelector('#player video').currentTime - 3) < 0.5")
+    result.wait_for_function("document.querySelector('#player video').readyState >= 1")
+    result.evaluate("document.querySelector('#player video').currentTime = 3")
+    player_is_at(result, 3)
     row.focus()
-    page.keyboard.press("Enter")
-    page.wait_for_function(f"Math.abs(document.querySelector('#player video').currentTime - {start_s}) < 1")
+    result.keyboard.press("Enter")
+    player_is_at(result, start_s)
     expect(row).to_have_attribute("aria-pressed", "true")
 
-    with page.expect_download() as download:
-        page.locator("#downloads button", has_text="segments.csv").click()
-    assert download.value.path().read_text(encoding="utf-8").startswith("index,")
+
+def test_files_and_clips_can_be_downloaded(result):
+    assert download(result, "segments.csv").read_text(encoding="utf-8").startswith("index,")
+    expect(result.locator("#clips")).not_to_be_visible()
+    result.locator("#cut").click()
+    expect(result.locator("#clips")).to_be_visible()
+    with zipfile.ZipFile(download(result, "clips.zip")) as clips:
+        assert len(clips.namelist()) == result.locator("#highlights button").count()
+        assert clips.testzip() is None
 
 
-def test_a_path_on_ones_own_machine(page, short_recording):
-    page.get_by_label("Path of the recording").fill(f'"{short_recording}"')
-    page.locator("#run").click()
-    expect(page.locator("#status")).to_contain_text("short.mp4", timeout=RUN_MS)
-    expect(page.locator("#status")).to_contain_text("no comments")
+def test_every_segment_and_the_next_score_are_explained(result):
+    turn_to(result, "Why")
+    offered = options(result, "#segment")
+    assert [option.split()[0] for option in offered] == ["0:00:30", "0:01:00", "0:01:30", "0:02:00", "Next"]
+    choose(result, "#segment", offered[1])
+    expect(result.locator("#explanation h3").first).to_contain_text("0:01:00")
+    player_is_at(result, 60)
+    expect(result.locator("#explanation li")).to_have_count(2)
+    expect(result.locator("#explanation li", has_text="0:00:30")).to_contain_text("what a nice pan")
+    choose(result, "#segment", offered[-1])
+    expect(result.locator("#explanation li")).to_have_count(5)
+    expect(result.locator("#explanation li", has_text="0:01:00")).to_contain_text("what a nice pan × 3")
+    turn_to(result, "Segments")
+    result.get_by_role("gridcell", name="0:01:30").click()
+    player_is_at(result, 90)
+    turn_to(result, "Why")
+    expect(result.locator("#segment input")).to_have_value(offered[2])
+    turn_to(result, "Alignment")
+    expect(result.locator("#alignment .js-plotly-plot")).to_be_visible()
 
 
-WATCH_THE_LIVE_CURVE = """() => {
+WATCH_REPLAY = """() => {
     window.seen = [];
     setInterval(() => {
-        const drawn = document.querySelector('#live-curve .js-plotly-plot')?._fullData;
-        const forecast = drawn?.find((trace) => trace.name.startsWith('forecast'));
-        const now = drawn && JSON.stringify([Array.from(drawn[0].y), Array.from(forecast.y), Array.from(forecast.x)]);
+        const traces = document.querySelector('#live-curve .js-plotly-plot')?._fullData;
+        const next = traces?.find((trace) => trace.name.startsWith('next'));
+        const now = traces && JSON.stringify([Array.from(traces[0].y), Array.from(next.y), Array.from(next.x)]);
         if (now && now !== window.seen.at(-1)) window.seen.push(now);
     }, 20);
 }"""
 
 
-def test_live_the_past_never_moves_and_the_forecast_stands_at_the_end(page, short_recording, short_log):
-    run(page, short_recording, short_log)
-    whole = page.evaluate("Array.from(document.querySelector('#curve .js-plotly-plot')._fullData[0].y)")
-    forecast = page.locator("#curve .annotation-text", has_text="forecast").first.text_content()
-    turn_to(page, "Live")
-    page.evaluate(WATCH_THE_LIVE_CURVE)
-    page.locator("#play").click()
-    expect(page.locator("#arrived")).to_contain_text("0:02:00 – 0:02:20 has come", timeout=RUN_MS)
-    expect(page.locator("#live-curve .annotation-text", has_text="forecast").first).to_have_text(forecast)
-    expect(page.locator("#arrived")).to_contain_text(forecast.split()[-1])
-    page.wait_for_function("JSON.parse(window.seen.at(-1) ?? '[[]]')[0].length === 5")
-    seen = [json.loads(drawn) for drawn in page.evaluate("window.seen")]
+def test_a_replay_never_changes_earlier_scores(result):
+    turn_to(result, "Curve")
+    whole = result.evaluate(f"Array.from({CURVE})")
+    turn_to(result, "Live")
+    result.evaluate(WATCH_REPLAY)
+    result.locator("#replay").click()
+    expect(result.locator("#live-text")).to_contain_text("0:02:00 – 0:02:20", timeout=RUN_MS)
+    result.wait_for_function("JSON.parse(window.seen.at(-1) ?? '[[]]')[0].length === 5")
+    seen = [json.loads(drawn) for drawn in result.evaluate("window.seen")]
     assert len(seen) >= 3, "it was drawn while it grew"
     assert seen[-1][0] == whole
-    for values, ahead, at in seen:
-        assert values == whole[: len(values)]
-        assert ahead[0] == values[-1]
-        assert at == sorted(at), "the forecast is after the last value"
-        if len(values) < len(whole):
-            assert ahead[1] == pytest.approx(whole[len(values)], abs=1e-9)
+    for scores, next_scores, times in seen:
+        assert scores == whole[: len(scores)]
+        assert next_scores[0] == scores[-1]
+        assert times == sorted(times)
+        if len(scores) < len(whole):
+            assert next_scores[1] == pytest.approx(whole[len(scores)], abs=1e-9)
+    turn_to(result, "Curve")
 
 
-def test_why_is_told_of_every_segment_and_of_the_forecast(page, short_recording, short_log):
-    run(page, short_recording, short_log)
-    turn_to(page, "Why")
-    offered = options(page, "#which")
-    assert [option.split()[0] for option in offered] == ["0:00:30", "0:01:00", "0:01:30", "0:02:00", "Forecast,"]
-    choose(page, "#which", offered[1])
-    expect(page.locator("#why h3").first).to_contain_text("at 0:01:00")
-    page.wait_for_function("Math.abs(document.querySelector('#player video').currentTime - 60) < 1")
-    expect(page.locator("#why li")).to_have_count(2)
-    expect(page.locator("#why li", has_text="0:00:30")).to_contain_text("what a nice pan")
-    choose(page, "#which", offered[-1])
-    expect(page.locator("#why h3").first).to_contain_text("for the next 30 s, the forecast")
-    expect(page.locator("#why li", has_text="0:01:00")).to_contain_text("what a nice pan × 3")
-    turn_to(page, "Segments")
-    page.get_by_role("gridcell", name="0:01:30").click()
-    page.wait_for_function("Math.abs(document.querySelector('#player video').currentTime - 90) < 1")
-    turn_to(page, "Why")
-    expect(page.locator("#which input")).to_have_value(offered[2])
+def test_settings_predict_again_without_encoding(result):
+    turn_to(result, "Why")
+    encoded, before = encoding_times(result), result.locator("#highlights").inner_text()
+    unfold(result, "#settings")
+    result.get_by_label("Comments", exact=True).uncheck()
+    expect(result.locator("#status")).to_contain_text("no comments")
+    expect(result.locator("#explanation table")).not_to_contain_text("comments")
+    assert encoding_times(result) == encoded
+    result.get_by_label("Comments", exact=True).check()
+    expect(result.locator("#status")).not_to_contain_text("no comments")
+    expect(result.locator("#highlights")).to_contain_text(before.splitlines()[-1])
+    turn_to(result, "Curve")
 
 
-def test_clips_of_the_highlights_come_as_a_zip(page, short_recording, short_log):
-    run(page, short_recording, short_log)
-    expect(page.locator("#clips")).not_to_be_visible()
-    page.locator("#cut").click()
-    expect(page.locator("#clips")).to_be_visible()
-    with page.expect_download() as download:
-        page.locator("#clips").click()
-    with zipfile.ZipFile(download.value.path()) as clips:
-        assert len(clips.namelist()) == page.locator("#highlights button").count()
-        assert clips.testzip() is None
+def test_a_target_changes_curve_and_description(result):
+    before = result.evaluate(f"JSON.stringify({CURVE})")
+    choose(result, "#target", "Participation")
+    for part in ("#curve", "#head .model", "#status"):
+        expect(result.locator(part)).to_contain_text("participation")
+    assert result.evaluate(f"JSON.stringify({CURVE})") != before
+    choose(result, "#target", "LVTR")
+    result.wait_for_function(f"before => JSON.stringify({CURVE}) == before", arg=before)
+    expect(result.locator("#head .model")).to_contain_text("predicts LVTR")
 
 
-def test_refused_input_says_why_and_the_page_goes_on(page, tmp_path, short_recording):
+def test_a_known_streamer_contributes(result):
+    unknown, known, *_ = options(result, "#streamer")
+    turn_to(result, "Why")
+    expect(result.locator("#explanation table")).not_to_contain_text("streamer")
+    choose(result, "#streamer", known)
+    expect(result.locator("#explanation table")).to_contain_text("streamer")
+    choose(result, "#streamer", unknown)
+    expect(result.locator("#explanation table")).not_to_contain_text("streamer")
+    turn_to(result, "Curve")
+
+
+def test_sliders_work_with_a_keyboard(result):
+    first = result.locator("#highlights .when").first
+    before_s = seconds(first.inner_text().split(" – ")[0])
+    for slider, key, start_s in (("Padding", "ArrowRight", before_s - 5), ("Padding", "Home", before_s)):
+        result.get_by_role("slider", name=slider).focus()
+        result.keyboard.press(key)
+        expect(first).to_contain_text(f"0:0{start_s // 60}:{start_s % 60:02} – ")
+
+
+def test_comments_are_shifted_and_selected_without_encoding(result):
+    encoded = encoding_times(result)
+    result.wait_for_function(f"{COUNTS} == '2,1,3,0,1'")
+    unfold(result, "#comment-settings")
+    result.get_by_label("Comment offset").fill("30")
+    result.wait_for_function(f"{COUNTS} == '0,2,1,3,0'")
+    result.get_by_label("Messages", exact=True).uncheck()
+    result.wait_for_function(f"{COUNTS} == '0,0,0,0,0'")
+    assert encoding_times(result) == encoded
+
+
+def test_before_a_run_settings_and_mistakes_leave_the_page_usable(page, tmp_path, short_log):
+    unfold(page, "#settings")
+    page.get_by_role("slider", name="Padding").focus()
+    page.keyboard.press("ArrowRight")  # the page fixture fails on a server error
+    page.get_by_label("Speech", exact=True).uncheck()
+    page.locator("#run").click()
+    expect(page.locator(".toast-body")).to_contain_text("Choose a recording")
+    page.locator(".toast-close").click()
+    expect(page.locator(".toast-body")).to_have_count(0)
     (notes := tmp_path / "notes.mp4").write_text("not a recording\n" * 50)
     upload(page, notes)
+    expect(page.locator("#target")).to_contain_text("add a comment log", timeout=RUN_MS)
+    assert options(page, "#target") == ["LVTR"]
     page.locator("#run").click()
     expect(page.locator(".toast-body")).to_contain_text("notes.mp4", timeout=RUN_MS)
     expect(page.locator("#run")).to_be_enabled()
     expect(page.locator("#cancel")).not_to_be_visible()
+    page.locator("#comments input[type=file]").set_input_files(short_log)
+    expect(page.locator("#target")).not_to_contain_text("add a comment log")
+    assert options(page, "#target") == ["LVTR", "Participation"]
 
 
-def test_run_without_a_recording(page):
-    page.locator("#run").click()
-    expect(page.locator(".toast-body")).to_contain_text("Choose a recording first")
-    expect(page.locator("#run")).to_be_enabled()
-
-
-def test_the_example_is_one_click_away(page):
-    page.get_by_text("A simulated stream and its chat").click()
+def test_the_example_is_one_click_away_and_can_be_cancelled(page):
+    page.get_by_text(EXAMPLE_LABEL).click()
     expect(page.locator("#recording")).to_contain_text("recording")
     expect(page.locator("#comments")).to_contain_text("comments")
-
-
-def test_cancel(page):
-    page.get_by_text("A simulated stream and its chat").click()
-    expect(page.locator("#comments")).to_contain_text("comments")
     page.locator("#run").click()
-    expect(page.locator("#status")).to_contain_text(re.compile(r"\(\d of \d\)"), timeout=RUN_MS)
+    expect(page.locator("#status")).to_contain_text(STAGES["listening"], timeout=RUN_MS)
     page.locator("#cancel").click()
     expect(page.locator("#run")).to_be_enabled()
     page.wait_for_timeout(1000)
     expect(page.locator("#highlights button")).to_have_count(0)
-
-
-def test_cancel_is_offered_before_the_server_answers(page):
-    page.route("**/gradio_api/**", lambda _: None)  # nor ever will
+    page.route("**/gradio_api/**", lambda _: None)  # the server never answers, and still
     page.locator("#run").click()
     expect(page.locator("#run")).to_be_disabled()
     expect(page.locator("#cancel")).to_be_visible()
     page.unroute_all(behavior="ignoreErrors")
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_a_phone_needs_no_sideways_scrolling(page, app_url, theme, short_recording):
-    page.set_viewport_size({"width": 390, "height": 844})
-    page.goto(f"{app_url}/?__theme={theme}")
-    page.wait_for_selector("#run")
-    assert_fits(page)
-    run(page, short_recording)
-    expect(page.locator("#status")).to_contain_text("no comments")
-    assert_fits(page)
-
-
-def test_a_phone_that_is_turned_on_another_tab_finds_the_figure_as_wide_as_itself(page, short_recording):
-    page.set_viewport_size({"width": 390, "height": 844})
-    run(page, short_recording)
-    turn_to(page, "Why")
-    page.set_viewport_size({"width": 844, "height": 390})
-    turn_to(page, "Curve")
-    drawn = page.wait_for_function(
-        "() => { const width = (part) => document.querySelector(part).getBoundingClientRect().width;"
-        " const [figure, tab] = [width('#curve .main-svg'), width('#curve')];"
-        " return tab > 400 && figure > 0.9 * tab && [figure, tab]; }"
+def test_a_path_on_the_machine_itself_and_a_log_with_dates(page, tmp_path, short_recording):
+    (log := tmp_path / "clock.csv").write_text(
+        "time,user,text\n" + "".join(f"2024-05-01 20:00:{s:02},viewer,hi there\n" for s in range(5, 25))
     )
-    figure, tab = drawn.json_value()
-    assert 400 < tab < figure / 0.9
+    page.get_by_label("Path of the recording").fill(f'"{short_recording}"')
+    page.locator("#comments input[type=file]").set_input_files(log)
+    expect(page.locator("#comments").get_by_test_id("download-link")).to_be_visible()
+    unfold(page, "#comment-settings")
+    start = page.locator("#comment-settings").get_by_label("Stream start")
+    message = page.locator(".toast-message-item")
+    for text, wrong in (("", "Stream start"), ("2024-05-01T20:00:00", "time zone")):
+        start.fill(text)
+        page.locator("#run").click()
+        expect(message).to_contain_text(wrong, timeout=RUN_MS)
+        page.locator(".toast-close").click()
+        expect(message).to_have_count(0)  # a new message of its kind would fade with it
+    start.fill("2024-05-01T20:00:00Z")
+    page.locator("#run").click()
+    expect(page.locator("#status")).to_contain_text("short.mp4", timeout=RUN_MS)
+    page.wait_for_function(f"{COUNTS} == '20,0,0,0,0'")
 
 
-def test_what_browsers_cannot_play_is_shown_as_stills(page, tmp_path):
-    from tests.fixtures.videos import write_recording
+def test_a_late_log_is_moved_to_its_sound(page, tmp_path):
+    upload(page, *write_stream(tmp_path, late_s=45.0))
+    unfold(page, "#comment-settings")
+    page.locator("#check-timing").click()
+    expect(page.locator("#timing-figure .js-plotly-plot")).to_be_visible(timeout=RUN_MS)
+    comments = "JSON.stringify(document.querySelector('#timing-figure .js-plotly-plot')._fullData[1].y)"
+    before = page.evaluate(comments)
+    page.locator("#apply-offset").click()
+    expect(page.get_by_label("Comment offset")).to_have_value(re.compile("-4[0-9]"))
+    page.wait_for_function(f"before => {comments} != before", arg=before)
+    expect(page.locator("#apply-offset")).not_to_be_visible()
+    page.get_by_label("Comment offset").fill("100000")
+    expect(page.locator("#timing-text")).to_contain_text("outside the recording")
 
+
+def test_a_phone_needs_no_sideways_scrolling_and_follows_a_rotation(phone, short_recording):
+    assert_fits(phone)
+    run(phone, short_recording)
+    assert_fits(phone)
+    turn_to(phone, "Why")
+    phone.set_viewport_size({"width": 844, "height": 390})
+    turn_to(phone, "Curve")
+    phone.wait_for_function(
+        "() => { const width = (part) => document.querySelector(part).getBoundingClientRect().width;"
+        " return width('#curve') > 400 && width('#curve .main-svg') > 0.9 * width('#curve'); }"
+    )
+    assert_fits(phone)
+
+
+def test_stills_replace_a_recording_that_browsers_cannot_play(page, tmp_path):
     run(page, write_recording(tmp_path / "old.mkv", duration_s=70.0, fps=5, video="mpeg4"))
     expect(page.locator("#still img")).to_be_visible()
-    expect(page.locator("#still")).to_contain_text("Browsers do not play mpeg4")
+    expect(page.locator("#still")).to_contain_text("mpeg4")
     expect(page.locator("#player")).not_to_be_visible()

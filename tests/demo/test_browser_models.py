@@ -1,4 +1,4 @@
-"""Which model predicts, as a visitor chooses it: from the server's list, or by its id on a Hub, here on loopback."""
+"""The choice of the model: from the server's list, or by its id on a Hub, here on loopback."""
 
 import json
 import shutil
@@ -7,57 +7,53 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
-from tests.fixtures import hub_server as loopback
+from tests.demo.conftest import visiting
+from tests.fixtures import hub_server
 from tests.fixtures.hub_server import File, Repo
-from tests.fixtures.serving import ROOT, browse, serve
-from tests.fixtures.visitor import unfold, upload
+from tests.fixtures.serving import ROOT, serve
+from tests.fixtures.visitor import RUN_MS, run, unfold
 
 pytestmark = pytest.mark.browser
-RUN_MS = 240_000
-TOLD = {"listed": "what the list says", "pulled": "what the Hub says"}
 
 
-def checkpoint_that(says: str, folder: Path) -> Path:
-    """Copy the shipped checkpoint, and let it have learned something else."""
+def checkpoint_trained_on(text: str, folder: Path) -> Path:
+    """Copy the shipped checkpoint with another description."""
     copied = Path(shutil.copytree(ROOT / "assets" / "checkpoint", folder))
     config = json.loads((copied / "config.json").read_text(encoding="utf-8"))
-    config["targets"][0]["trained_on"] = says
+    config["targets"][0]["trained_on"] = text
     (copied / "config.json").write_text(json.dumps(config), encoding="utf-8")
     return copied
 
 
 @pytest.fixture(scope="module")
-def page(chromium, tmp_path_factory):
-    """A visitor of a server that offers one checkpoint beside its own, with a Hub that has another one."""
+def url(tmp_path_factory):
+    """A server that offers one checkpoint beside its own, with a Hub that has another one."""
     folder = tmp_path_factory.mktemp("models")
-    checkpoint_that(TOLD["listed"], folder / "offered" / "listed")
-    pulled = checkpoint_that(TOLD["pulled"], folder / "pulled")
-    with loopback.running() as hub:
-        large = {".safetensors"}
-        files = {f.name: File(f.read_bytes(), lfs=f.suffix in large) for f in pulled.iterdir() if f.is_file()}
+    checkpoint_trained_on("a listed thing", folder / "offered" / "listed")
+    pulled = checkpoint_trained_on("a pulled thing", folder / "pulled")
+    with hub_server.running() as hub:
+        files = {f.name: File(f.read_bytes(), lfs=f.suffix == ".safetensors") for f in pulled.iterdir() if f.is_file()}
         hub.objects |= {file.sha256: file.content for file in files.values()}
         hub.repos.setdefault("owner/pulled", Repo()).commit(files, "main")
-        known = {"HF_ENDPOINT": hub.url, "HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_XET": "1", "HF_TOKEN": ""}
-        places = {"HF_HOME": str(folder / "hub"), "KUAIHL_CHECKPOINTS": str(folder / "offered")}
-        with serve(folder, **known, **places) as url, browse(chromium) as browser:
-            page = browser.new_page(viewport={"width": 1440, "height": 900})
-            page.goto(url)
-            expect(page.locator("#head .model")).to_contain_text("simulated rooms", timeout=RUN_MS)
-            unfold(page, "#more")
-            yield page
+        environment = {
+            "HF_ENDPOINT": hub.url, "HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_XET": "1", "HF_TOKEN": "",
+            "HF_HOME": str(folder / "hub"), "KUAIHL_CHECKPOINTS": str(folder / "offered"),
+        }  # fmt: skip
+        with serve(folder, **environment) as url:
+            yield url
 
 
-def test_a_checkpoint_of_the_list_is_chosen(page) -> None:
-    page.get_by_label("Model", exact=True).click()
-    page.get_by_role("option", name="listed", exact=True).click()
-    expect(page.locator("#head .model")).to_contain_text(f"trained on {TOLD['listed']}", timeout=RUN_MS)
-
-
-def test_a_checkpoint_of_a_hub_is_pulled_by_its_id(page, short_recording, short_log) -> None:
-    model = page.get_by_label("Model", exact=True)
-    model.fill("owner/pulled")
-    model.press("Enter")
-    expect(page.locator("#head .model")).to_contain_text(f"trained on {TOLD['pulled']}", timeout=RUN_MS)
-    upload(page, short_recording, short_log)
-    page.locator("#run").click()
-    expect(page.locator("#curve")).to_contain_text(f"Learned from: {TOLD['pulled']}", timeout=RUN_MS)
+def test_another_model_predicts_from_what_is_encoded(browser, url, short_recording, short_log):
+    with visiting(browser, url) as page:
+        run(page, short_recording, short_log)
+        unfold(page, "#more")
+        about, curve = page.locator("#head .model"), page.locator("#curve")
+        page.locator("#checkpoint input").click()
+        page.get_by_role("option", name="listed", exact=True).click()
+        for part in (about, curve):
+            expect(part).to_contain_text("a listed thing", timeout=RUN_MS)
+        for name, part, text in (("owner/pulled", curve, "a pulled thing"), ("no/such", about, "no/such")):
+            page.locator("#checkpoint input").fill(name)
+            page.locator("#checkpoint input").press("Enter")
+            expect(part).to_contain_text(text, timeout=RUN_MS)
+        expect(page.locator("#head .model.wrong")).to_be_visible()

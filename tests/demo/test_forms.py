@@ -37,7 +37,7 @@ def test_values_of_the_page_become_a_request_and_back():
 @pytest.mark.parametrize(
     ("wrong", "name"),
     [({"sources": []}, "sources"), ({"highlights": 0}, "highlights"), ({"min_gap_s": -1.0}, "min_gap_s"),
-     ({"max_length_s": 0.0}, "max_length_s"), ({"counted": []}, "counted"), ({"budget_s": 0.0}, "budget_s")],
+     ({"max_length_s": 0.0}, "max_length_s"), ({"counted": []}, "counted"), ({"budget_s": -1.0}, "budget_s")],
 )  # fmt: skip
 def test_values_out_of_range_are_refused(wrong, name):
     with pytest.raises(gr.Error, match=name):

@@ -80,7 +80,7 @@ def read(text):
 
 @pytest.mark.parametrize("rate_hz", RATES_HZ)
 def test_otio_reads_back(rate_hz):
-    prediction = predicted(*SPANS, name="a #1 100% 日本.mp4")
+    prediction = predicted(*SPANS, name="a #1 100% 日本.mp4", why="LUL × 9")
     timeline = read(to_otio(prediction, rate_hz=rate_hz))
     assert timeline.name == "a #1 100% 日本.mp4"
     assert otio.opentime.to_timecode(timeline.global_start_time).replace(";", ":") == "01:00:00:00"
@@ -98,10 +98,10 @@ def test_otio_reads_back(rate_hz):
             assert part.end_time_exclusive() <= whole.end_time_exclusive()
             assert part.start_time.to_seconds() == pytest.approx(start_s, abs=float(1 / rate_hz))
             assert part.end_time_exclusive().to_seconds() == pytest.approx(end_s, abs=float(1 / rate_hz))
-            assert clip.metadata["kuaihl"]["lvtr"] == 0.5
+            assert clip.metadata["kuaihl"]["score"] == 0.5
     marker = timeline.tracks[0][1].markers[0]
     assert (marker.name, marker.marked_range.start_time.to_seconds()) == (
-        "predicted LVTR 50.0%",
+        "strong: LUL × 9",
         pytest.approx(645, abs=float(1 / rate_hz)),
     )
 

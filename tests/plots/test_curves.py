@@ -56,16 +56,16 @@ def test_truth_is_drawn_beside_the_prediction_and_fits_the_axis():
     assert not any(trace.name.startswith("true") for trace in curves.plot_curve(prediction).data)
 
 
-def test_forecast_stands_after_the_last_segment():
+def test_the_next_score_is_after_the_last_segment():
     prediction = made_up()
     figure = curves.plot_curve(prediction)
-    forecast = traces(figure)["next 30 s"]
+    next_score = traces(figure)["next 30 s"]
     end_s = prediction.segments[-1].segment.end_s
-    assert seconds(forecast.x)[-1] == end_s + 15
-    assert list(forecast.y) == [prediction.curve[-1], 0.421]
-    assert forecast.line.dash == "dot"
-    assert forecast.marker.symbol == "circle-open"
-    assert any(note.text == "next 30 s 42.1%" for note in figure.layout.annotations)
+    assert seconds(next_score.x)[-1] == end_s + 15
+    assert list(next_score.y) == [prediction.curve[-1], 0.421]
+    assert next_score.line.dash == "dot"
+    assert next_score.marker.symbol == "circle-open"
+    assert any(note.text.endswith("42.1%") for note in figure.layout.annotations)
     assert seconds(figure.layout.xaxis.range)[1] > end_s + 15
 
 

@@ -4,14 +4,15 @@ Run as `python -m train.experiments.ablate table2|table3|beyond|participation ..
 """
 
 import hashlib
+import json
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
-from statistics import mean
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
+import pandas as pd
 import torch
 import tyro
 
@@ -20,15 +21,7 @@ from kuaihl.model.kuaihl import load
 from train.command import plain_errors
 from train.data.participation import TARGET
 from train.dataset import DATASET_FILE, Segments, read_info
-from train.experiments.comparison import (
-    Line,
-    Training,
-    Trainings,
-    compare,
-    format_markdown,
-    read_trainings,
-    write_trainings,
-)
+from train.experiments.comparison import Line, add_rows, compare, format_markdown, make_rows, read_rows
 from train.files import replacing
 from train.fit import FitConfig, fit
 from train.metrics import taus
@@ -110,7 +103,7 @@ TABLES: dict[str, tuple[Line, ...]] = {
         Line("window 40", "chat-window-40"),
     ),
 }
-_TITLES = {
+TITLES = {
     "table2": "Table II: losses",
     "table3": "Table III: modalities",
     "beyond": "Beyond the paper: activity tokens, words, recurrent layer, window, sigma, modality dropout",
@@ -120,50 +113,27 @@ _TITLES = {
 
 @dataclass(frozen=True)
 class AblateConfig:
-    """Which table to make, and the options that all its trainings share.
-
-    Attributes
-    ----------
-    table
-        table2: losses. table3: modalities. beyond: options that the paper does not compare. participation: real chat.
-    dataset
-        Folder that train.prepare wrote.
-    out
-        Folder for rows.csv, which has all finished trainings, and the tables. An interrupted run continues.
-    runs
-        Folder for curves and checkpoints; ``out``/runs by default.
-    seeds
-        Trainings per row: the whole table with seed 0, then with seed 1, and so on.
-    epoch_share
-        Share of the windows that an epoch draws.
-    preset, dropout, epochs, batch_size, learning_rate, weight_decay, warmup_steps, align_weight, pair_weight,
-    streamer_dropout, modality_dropout, patience
-        As for train.fit, unless the row is about the option. The tokens and the recurrent layer that the paper does not
-        have are off, except for participation.
-    threads, processes
-        Threads of each training, and trainings at a time.
-    """
+    """Which table to make, and the options that all its trainings share."""
 
     table: tyro.conf.Positional[Literal["table2", "table3", "beyond", "participation"]]
-    dataset: Path
-    out: Path
+    """table2: losses. table3: modalities. beyond: options that the paper does not compare. participation: real chat."""
+    fit: Annotated[FitConfig, tyro.conf.arg(name="")]
+    """Options of train.fit, with one dataset. ``out`` is the folder for the table and for rows.csv with the results of
+    all trainings; an interrupted run continues. Options that a row is about are replaced, and the tokens and the
+    recurrent layer that the paper does not have are off, except for participation."""
     runs: Path | None = None
+    """Folder for curves and checkpoints; ``out``/runs by default."""
     seeds: int = 5
-    preset: Literal["compact", "paper", "debug"] = "compact"
-    epoch_share: float = 1.0
-    dropout: float | None = FitConfig.dropout
-    epochs: int = FitConfig.epochs
-    batch_size: int = FitConfig.batch_size
-    learning_rate: float = FitConfig.learning_rate
-    weight_decay: float = FitConfig.weight_decay
-    warmup_steps: int = FitConfig.warmup_steps
-    align_weight: float = FitConfig.align_weight
-    pair_weight: float = FitConfig.pair_weight[0]
-    streamer_dropout: float = FitConfig.streamer_dropout
-    modality_dropout: float = FitConfig.modality_dropout
-    patience: int = FitConfig.patience
+    """Trainings per row: the whole table with seed 0, then with seed 1, and so on."""
     threads: int = 1
+    """Threads of each training."""
     processes: int = 1
+    """Trainings at a time."""
+
+    @property
+    def dataset(self) -> Path:
+        """The dataset of all trainings."""
+        return self.fit.dataset[0]
 
 
 def ablate(config: AblateConfig) -> str:
@@ -176,25 +146,26 @@ def ablate(config: AblateConfig) -> str:
     """
     select_rooms(Segments(config.dataset), "test")  # fails before hours of training
     torch.set_num_threads(config.threads)
-    config.out.mkdir(parents=True, exist_ok=True)
-    rows = config.out / ROWS_FILE
+    config.fit.out.mkdir(parents=True, exist_ok=True)
+    file = config.fit.out / ROWS_FILE
+    rows = read_rows(file)
     runs = dict.fromkeys(line.run for line in TABLES[config.table])
-    finished = read_trainings(rows)
-    _check_settings(config, [finished[key] for key in finished if key[0] in runs and key[1] < config.seeds])
+    _check_settings(config, rows[rows["run"].isin([*runs]) & (rows["seed"] < config.seeds)])
+    finished = {*zip(rows["run"], rows["seed"], strict=True)}
     missing = [(run, seed) for seed in range(config.seeds) for run in runs if (run, seed) not in finished]
-    table = _write_table(config, finished)
-    for left, training in zip(range(len(missing) - 1, -1, -1), _train_all(config, missing), strict=True):
-        finished = {**read_trainings(rows), (training.run, training.seed): training}
-        write_trainings(rows, finished)
-        (fit_config(config, training.run, training.seed).out / STATE_FILE).unlink()
-        table = _write_table(config, finished)
-        minutes = left * mean(other.seconds for other in finished.values()) / config.processes / 60
-        print(f"{training.run}, seed {training.seed} done; {left} trainings left, about {minutes:.0f} min", flush=True)
+    table = _write_table(config, rows)
+    for left, new in zip(range(len(missing) - 1, -1, -1), _train_all(config, missing), strict=True):
+        rows = add_rows(file, new)
+        run, seed = new["run"][0], int(new["seed"][0])
+        (fit_config(config, run, seed).out / STATE_FILE).unlink()
+        table = _write_table(config, rows)
+        minutes = left * rows["seconds"].mean() / config.processes / 60
+        print(f"{run}, seed {seed} done; {left} trainings left, about {minutes:.0f} min", flush=True)
     print(table)
     return table
 
 
-def _train_all(config: AblateConfig, missing: Sequence[tuple[str, int]]) -> Iterator[Training]:
+def _train_all(config: AblateConfig, missing: Sequence[tuple[str, int]]) -> Iterator[pd.DataFrame]:
     if config.processes == 1:
         yield from (_train(config, run, seed) for run, seed in missing)
         return
@@ -205,62 +176,54 @@ def _train_all(config: AblateConfig, missing: Sequence[tuple[str, int]]) -> Iter
 
 def fit_config(config: AblateConfig, run: str, seed: int) -> FitConfig:
     """Return the settings of a training: the shared ones, and those of the run."""
-    names = {field.name for field in fields(FitConfig)}
-    shared = {name: value for name, value in vars(config).items() if name in names}
-    folder = (config.runs or config.out / RUNS_FOLDER) / f"{run}-seed{seed}"
-    return FitConfig(
-        **shared
-        | {"dataset": (config.dataset,), "out": folder, "seed": seed, "pair_weight": (config.pair_weight,)}
-        | {"epoch_share": (config.epoch_share,), **PLAIN, **RUNS[run]}
-    )
+    folder = (config.runs or config.fit.out / RUNS_FOLDER) / f"{run}-seed{seed}"
+    return replace(config.fit, **{**PLAIN, **RUNS[run], "out": folder, "seed": seed})
 
 
-def _train(config: AblateConfig, run: str, seed: int) -> Training:
-    """Train and test. The state of the run remains until the result is written."""
+def _train(config: AblateConfig, run: str, seed: int) -> pd.DataFrame:
+    """Train and test; return the rows. The state of the run remains until they are written."""
     settings = fit_config(config, run, seed)
     model, _ = load(fit(settings))
     segments = Segments(config.dataset)
     rooms = select_rooms(segments, "test")
     test = {}
-    for hidden in {line.hidden for table in TABLES.values() for line in table if line.run == run}:
+    for hidden in sorted({line.hidden for table in TABLES.values() for line in table if line.run == run}):
         scores = score(model, segments, rooms, without={*settings.without, hidden} - {""})
         test[hidden] = taus(scores.predicted, scores.true, scores.room)
     progress = torch.load(settings.out / STATE_FILE, weights_only=True)["progress"]
-    return Training(
+    return make_rows(
+        test,
         run=run,
         seed=seed,
-        settings=_changed_settings(settings),
+        settings=json.dumps(_changed_settings(settings)),
         dataset_sha256=_dataset_sha256(config.dataset),
         torch=torch.__version__,
         epochs=progress["epoch"],
         best_epoch=progress["best_epoch"],
         validation_tau=progress["best_tau"],
         seconds=round(progress["seconds"], 1),
-        test=test,
     )
 
 
-def _check_settings(config: AblateConfig, trainings: Sequence[Training]) -> None:
+def _check_settings(config: AblateConfig, rows: pd.DataFrame) -> None:
     """Refuse trainings of another dataset or with other settings: LabelError."""
     digest = _dataset_sha256(config.dataset)
-    for training in trainings:
-        expected = _changed_settings(fit_config(config, training.run, training.seed))
-        names = {**training.settings, **expected}
-        changed = [name for name in names if training.settings.get(name) != expected.get(name)]
-        if training.dataset_sha256 != digest:
-            changed.append("dataset")
+    for run, seed, settings, dataset in rows[["run", "seed", "settings", "dataset_sha256"]].itertuples(index=False):
+        old, new = json.loads(settings), _changed_settings(fit_config(config, run, seed))
+        changed = [name for name in {**old, **new} if old.get(name) != new.get(name)]
+        changed += ["dataset"] * (dataset != digest)
         if changed:
             raise LabelError(
-                f"{config.out / ROWS_FILE} has {training.run}, seed {training.seed} with other settings "
-                f"({', '.join(changed)}): repeat those, or choose another --out."
+                f"{config.fit.out / ROWS_FILE} has {run}, seed {seed} with other settings ({', '.join(changed)}): "
+                "repeat those, or choose another --out."
             )
 
 
-def _write_table(config: AblateConfig, finished: Trainings) -> str:
-    results = compare(TABLES[config.table], finished)
+def _write_table(config: AblateConfig, rows: pd.DataFrame) -> str:
+    results = compare(TABLES[config.table], rows)
     source = read_info(config.dataset).source
-    table = format_markdown(results, title=_TITLES[config.table], source=source, seeds=config.seeds)
-    with replacing(config.out / f"{config.table}.md") as part:
+    table = format_markdown(results, title=TITLES[config.table], source=source, seeds=config.seeds)
+    with replacing(config.fit.out / f"{config.table}.md") as part:
         part.write_text(table, encoding="utf-8")
     return table
 

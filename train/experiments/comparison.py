@@ -1,18 +1,20 @@
-"""Finished trainings in a CSV file, and tables of their means over seeds with paired differences."""
+"""Results of trainings as rows of a CSV file, and tables of their means over seeds with paired differences."""
 
-import csv
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import pandas as pd
 
 from kuaihl.errors import LabelError
 from train.files import replacing
 from train.metrics import DELTAS, SeedMean, Tau, over_seeds, paired_over_seeds
 
 _DELTA_NAMES = ["all" if delta is None else f"{delta:.1f}" for delta in DELTAS]
-_KINDS = ("segments", "pooled", "per_room")
+_COLUMNS = [f"{kind}_{delta}" for delta in _DELTA_NAMES for kind in ("segments", "pooled", "per_room")]
+_KEY = ["run", "seed", "hidden"]
+_SETTINGS = ["settings", "dataset_sha256"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,30 +29,6 @@ class Line:
     paper: float | None = None
     hidden: str = ""
     against: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Training:
-    """A finished training and its results on the test split.
-
-    ``settings`` are the options of train.fit that differ from their defaults, except folders. ``test`` maps each input
-    that was hidden at test ("" for none) to a `Tau` for each of `DELTAS`.
-    """
-
-    run: str
-    seed: int
-    settings: dict[str, Any]
-    dataset_sha256: str
-    torch: str
-    epochs: int
-    best_epoch: int
-    validation_tau: float
-    seconds: float
-    test: dict[str, list[Tau]]
-
-
-Trainings = Mapping[tuple[str, int], Training]
-"""Trainings by run and seed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,95 +47,64 @@ class LineResult:
     paper_difference: float | None
 
 
-def write_trainings(file: Path, trainings: Trainings) -> None:
-    """Write a CSV file with a row for each training and input hidden at test."""
-    columns = [f"{kind}_{delta}" for delta in _DELTA_NAMES for kind in _KINDS]
-    with replacing(file) as part, part.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow([*Training.__slots__[:-1], "hidden", *columns])
-        for _, training in sorted(trainings.items()):
-            values = [getattr(training, name) for name in Training.__slots__[:-1]]
-            values[2] = json.dumps(training.settings)
-            for hidden, taus in sorted(training.test.items()):
-                cells = [getattr(tau, kind) for tau in taus for kind in _KINDS]
-                writer.writerow([*values, hidden, *(round(x, 6) if isinstance(x, float) else x for x in cells)])
+def make_rows(test: Mapping[str, Sequence[Tau]], **facts: Any) -> pd.DataFrame:
+    """Return a row for each input ``hidden`` at test: the facts of the training, and tau for each of `DELTAS`."""
+    rows = []
+    for hidden, taus in test.items():
+        values = [value for tau in taus for value in (tau.segments, tau.pooled, tau.per_room)]
+        rows.append({**facts, "hidden": hidden, **dict(zip(_COLUMNS, values, strict=True))})
+    return pd.DataFrame(rows)
 
 
-def read_trainings(file: Path) -> dict[tuple[str, int], Training]:
-    """Read what `write_trainings` wrote; nothing if there is no such file.
-
-    Raises
-    ------
-    LabelError
-        The file is damaged.
-    """
-    trainings: dict[tuple[str, int], Training] = {}
+def read_rows(file: Path) -> pd.DataFrame:
+    """Read a CSV file of rows; there are none if it does not exist. LabelError if it is damaged."""
     if not file.exists():
-        return trainings
-    with file.open(newline="", encoding="utf-8") as stream:
-        try:
-            for row in csv.DictReader(stream, strict=True):
-                key = row["run"], int(row["seed"])
-                training = trainings.setdefault(key, _parse_training(row))
-                training.test[row["hidden"]] = [_parse_tau(row, k) for k in range(len(DELTAS))]
-        except (csv.Error, KeyError, TypeError, ValueError) as error:
-            raise LabelError(f"{file} is damaged ({error}): restore or delete it.") from error
-    return trainings
+        return pd.DataFrame(columns=[*_KEY, *_SETTINGS, *_COLUMNS])
+    try:
+        rows = pd.read_csv(file, dtype={"hidden": str, "settings": str}).fillna({"hidden": ""})
+        if rows[[*_KEY, *_SETTINGS, *_COLUMNS[::3]]].isna().any(axis=None):
+            raise ValueError("a value is missing")
+    except (KeyError, ValueError) as error:
+        raise LabelError(f"{file} is damaged ({error}): restore or delete it.") from error
+    return rows
 
 
-def _parse_training(row: Mapping[str, str]) -> Training:
-    return Training(
-        run=row["run"],
-        seed=int(row["seed"]),
-        settings=json.loads(row["settings"]),
-        dataset_sha256=row["dataset_sha256"],
-        torch=row["torch"],
-        epochs=int(row["epochs"]),
-        best_epoch=int(row["best_epoch"]),
-        validation_tau=float(row["validation_tau"]),
-        seconds=float(row["seconds"]),
-        test={},
+def add_rows(file: Path, new: pd.DataFrame) -> pd.DataFrame:
+    """Add rows to a CSV file, in the order of their keys; return all."""
+    old = read_rows(file)
+    rows = (pd.concat([old, new]) if len(old) else new).sort_values(_KEY, ignore_index=True)
+    with replacing(file) as part:
+        rows.round(6).to_csv(part, index=False)
+    return rows
+
+
+def compare(lines: Sequence[Line], rows: pd.DataFrame) -> list[LineResult]:
+    """Return means over the seeds of each line, and differences over the seeds that both lines have."""
+    return [_compare_line(line, lines[line.against], rows) for line in lines]
+
+
+def _compare_line(line: Line, other: Line, rows: pd.DataFrame) -> LineResult:
+    results, others = (
+        rows[(rows["run"] == some.run) & (rows["hidden"] == some.hidden)].set_index("seed").sort_index()
+        for some in (line, other)
     )
-
-
-def _parse_tau(row: Mapping[str, str], k: int) -> Tau:
-    segments, pooled, per_room = (row[f"{kind}_{_DELTA_NAMES[k]}"] for kind in _KINDS)
-    values = (float(value) if value else None for value in (pooled, per_room))
-    return Tau(DELTAS[k], *values, segments=int(segments), rooms=0, rooms_skipped=0)
-
-
-def compare(lines: Sequence[Line], trainings: Trainings) -> list[LineResult]:
-    """Return means over the finished seeds of each line, and differences over the seeds that both lines have."""
-    return [_compare_line(line, lines[line.against], trainings) for line in lines]
-
-
-def _compare_line(line: Line, other: Line, trainings: Trainings) -> LineResult:
-    tests, others = _select_tests(line, trainings), _select_tests(other, trainings)
-    shared = [seed for seed in tests if seed in others] if other is not line else []
-    means = {
-        kind: tuple(_mean_over_seeds([getattr(taus[k], kind) for taus in tests.values()]) for k in range(len(DELTAS)))
-        for kind in ("pooled", "per_room")
-    }
-    pairs = [(tests[seed][0].pooled, others[seed][0].pooled) for seed in shared]
-    defined = pairs and all(value is not None for pair in pairs for value in pair)
+    shared = results.index.intersection(others.index)
+    pairs = [frame.loc[shared, "pooled_all"] for frame in (results, others)]
+    defined = other is not line and len(shared) and not any(pair.isna().any() for pair in pairs)
     in_paper = other is not line and line.paper is not None and other.paper is not None
     return LineResult(
         line,
-        seeds=tuple(tests),
-        segments=tuple(tau.segments for tau in next(iter(tests.values()), [])),
-        **means,
-        difference=paired_over_seeds(*zip(*pairs, strict=True)) if defined else None,
+        seeds=tuple(results.index),
+        segments=tuple(int(results[f"segments_{delta}"].max()) for delta in _DELTA_NAMES) if len(results) else (),
+        pooled=tuple(_mean_over_seeds(results[f"pooled_{delta}"]) for delta in _DELTA_NAMES),
+        per_room=tuple(_mean_over_seeds(results[f"per_room_{delta}"]) for delta in _DELTA_NAMES),
+        difference=paired_over_seeds(*pairs) if defined else None,
         paper_difference=line.paper - other.paper if in_paper else None,
     )
 
 
-def _select_tests(line: Line, trainings: Trainings) -> dict[int, list[Tau]]:
-    """Return the taus of a line by seed."""
-    return {seed: trainings[run, seed].test[line.hidden] for run, seed in sorted(trainings) if run == line.run}
-
-
-def _mean_over_seeds(values: list[float | None]) -> SeedMean | None:
-    return over_seeds(values) if values and None not in values else None
+def _mean_over_seeds(values: pd.Series) -> SeedMean | None:
+    return over_seeds(values.tolist()) if len(values) and not values.isna().any() else None
 
 
 def format_markdown(results: Sequence[LineResult], *, title: str, source: str, seeds: int) -> str:

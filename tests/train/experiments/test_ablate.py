@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from scipy.stats import kendalltau, ttest_1samp, ttest_rel
@@ -16,7 +17,8 @@ from train import fit
 from train.dataset import Segments, read_info, write_info
 from train.experiments import ablate
 from train.experiments.ablate import AblateConfig
-from train.experiments.comparison import Line, LineResult, Training, compare, format_markdown, read_trainings
+from train.experiments.comparison import Line, LineResult, compare, format_markdown, make_rows, read_rows
+from train.fit import FitConfig
 from train.metrics import DELTAS, Tau
 
 ROOT = Path(__file__).parents[3]
@@ -39,27 +41,30 @@ def short_table() -> Iterator[None]:
 
 
 def config(dataset: Path, out: Path, **changes: object) -> AblateConfig:
-    base = AblateConfig(
-        "table2", dataset, out, seeds=2, preset="debug", epochs=2, batch_size=16, learning_rate=3e-3, warmup_steps=5
-    )
-    return replace(base, **changes)
+    shared = FitConfig((dataset,), out, preset="debug", epochs=2, batch_size=16, learning_rate=3e-3, warmup_steps=5)
+    return AblateConfig("table2", replace(shared, **changes), seeds=2)
 
 
 @pytest.fixture(scope="module")
 def finished(rooms: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of the table, two trainings at a time."""
     path = tmp_path_factory.mktemp("finished")
-    ablate.ablate(config(rooms, path, processes=2))
+    ablate.ablate(replace(config(rooms, path), processes=2))
     return path
 
 
-def make_training(run: str, seed: int, tau: float | None) -> Training:
+def results_of(run: str, seed: int, tau: float | None) -> pd.DataFrame:
     test = [Tau(delta, tau, tau, segments=30, rooms=3, rooms_skipped=0) for delta in DELTAS]
-    return Training(run, seed, {}, "0", "2", 2, 1, 0.5, 1.0, {"": test, "pictures": test})
+    return make_rows({"": test, "pictures": test}, run=run, seed=seed)
 
 
-def compare_trainings(*trainings: Training) -> list[LineResult]:
-    return compare(LINES, {(training.run, training.seed): training for training in trainings})
+def compare_results(*rows: pd.DataFrame) -> list[LineResult]:
+    return compare(LINES, pd.concat(rows))
+
+
+def finished_trainings(folder: Path) -> list[tuple[str, int]]:
+    rows = read_rows(folder / "rows.csv")
+    return [*dict.fromkeys(zip(rows["run"], rows["seed"], strict=True))]
 
 
 def names(folder: Path) -> list[str]:
@@ -81,16 +86,14 @@ def test_a_stopped_table_resumes(
     monkeypatch.setattr(fit, "take_step", interrupted_step)
     with pytest.raises(KeyboardInterrupt):
         ablate.ablate(config(rooms, tmp_path))
-    assert [*read_trainings(tmp_path / "rows.csv")] == [("point", 0)]  # no-dropout is next
+    assert finished_trainings(tmp_path) == [("point", 0)]  # no-dropout is next
     assert "| (a) point |" in (tmp_path / "table2.md").read_text()
     table = ablate.ablate(config(rooms, tmp_path))
     assert steps == 12 + 9 + 6 + 2 * 12  # only the second epoch of the second training is repeated
     assert capsys.readouterr().out.endswith(f"{table}\n")
     assert table == (tmp_path / "table2.md").read_text() == (finished / "table2.md").read_text()
     assert names(tmp_path) == ["rows.csv", "runs", "table2.md"]
-    assert [*read_trainings(tmp_path / "rows.csv")] == [
-        (run, seed) for run in ("no-dropout", "point") for seed in (0, 1)
-    ]
+    assert finished_trainings(tmp_path) == [(run, seed) for run in ("no-dropout", "point") for seed in (0, 1)]
     ablate.ablate(config(rooms, tmp_path))
     assert steps == 51  # nothing is missing
     assert str(tmp_path) not in (tmp_path / "rows.csv").read_text()
@@ -113,7 +116,7 @@ def test_results_are_those_of_the_checkpoints(rooms: Path, finished: Path) -> No
         [tau("no-dropout", seed) for seed in (0, 1)],
         [tau("no-dropout", seed, pictures=False) for seed in (0, 1)],
     ]
-    results = compare(LINES, read_trainings(finished / "rows.csv"))
+    results = compare(LINES, read_rows(finished / "rows.csv"))
     for result, values in zip(results, measured, strict=True):
         interval = ttest_1samp(values, 0).confidence_interval(0.95)
         pooled = result.pooled[0]
@@ -139,12 +142,14 @@ def test_trainings_of_other_settings_or_data_are_refused(rooms: Path, finished: 
     rows = tmp_path / "rows.csv"
     rows.write_text((finished / "rows.csv").read_text())
     with pytest.raises(LabelError, match=r"with other settings \(epochs, learning_rate\)"):
-        ablate.ablate(config(rooms, tmp_path, epochs=3, learning_rate=1e-3))
+        ablate.ablate(
+            replace(config(rooms, tmp_path), fit=replace(config(rooms, tmp_path).fit, epochs=3, learning_rate=1e-3))
+        )
     write_dataset(tmp_path / "other")
     write_info(tmp_path / "other", replace(read_info(rooms), hints={}, source="others"))
     with pytest.raises(LabelError, match=r"other settings \(dataset\)"):
         ablate.ablate(config(tmp_path / "other", tmp_path))
-    rows.write_text(rows.read_text()[:600])
+    rows.write_text(rows.read_text()[:700])
     with pytest.raises(LabelError, match=r"rows\.csv is damaged"):
         ablate.ablate(config(rooms, tmp_path))
     (tmp_path / "other" / "rooms" / "test-0.parquet").unlink()
@@ -168,20 +173,17 @@ def test_every_run_is_another_training(rooms: Path, tmp_path: Path) -> None:
 
 
 def test_differences_are_over_shared_seeds() -> None:
-    first, second, _ = compare_trainings(
-        make_training("point", 0, 0.1), make_training("point", 1, 0.2), make_training("no-dropout", 1, 0.5)
+    first, second, _ = compare_results(
+        results_of("point", 0, 0.1), results_of("point", 1, 0.2), results_of("no-dropout", 1, 0.5)
     )
     assert first.pooled[0].mean == pytest.approx(0.15)
     assert second.difference.mean == pytest.approx(0.3)
     assert second.difference.low is None  # one seed has no interval
+    _, undefined, _ = compare_results(results_of("point", 0, 0.1), results_of("no-dropout", 0, None))
+    assert undefined.pooled[0] is None
+    assert undefined.difference is None
     text = format_markdown([first, second], title="Two", source="numbers", seeds=5)
     assert "| (b) without dropout | 0.5000 | +0.3000 | (a) | 0.5000 | 0.5900 (+0.0139) | 1 of 5 |" in text
-
-
-def test_an_undefined_tau_has_no_mean() -> None:
-    _, second, _ = compare_trainings(make_training("point", 0, 0.1), make_training("no-dropout", 0, None))
-    assert second.pooled[0] is None
-    assert second.difference is None
 
 
 @pytest.mark.parametrize(
@@ -197,8 +199,8 @@ def test_the_shipped_tables_are_those_of_their_rows(folder: str, table: str, see
     """Only the name of the dataset is not in the rows."""
     assets = ROOT / "assets" / folder
     lines = TABLES[table]
-    results = compare(lines, read_trainings(assets / "rows.csv"))
+    results = compare(lines, read_rows(assets / "rows.csv"))
     made = format_markdown(results, title="", source="", seeds=seeds)
     shipped = (assets / f"{table}.md").read_text()
     assert made.partition("|")[2] == shipped.partition("|")[2]
-    assert shipped.startswith(f"# {ablate._TITLES[table]}\n")
+    assert shipped.startswith(f"# {ablate.TITLES[table]}\n")

@@ -1,67 +1,115 @@
 """The card of a checkpoint has the numbers of the files beside it."""
 
+import hashlib
 import json
 import shutil
-from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 from huggingface_hub import ModelCard
 
 from kuaihl.errors import CheckpointError
+from kuaihl.model.kuaihl import load
 from kuaihl.predictor import DEFAULT_CHECKPOINT
-from tests.fixtures.small_dataset import CHAT_INFO, INFO, write_chat_dataset, write_dataset
-from tests.fixtures.training_runs import config
-from train.calibrate import calibrate
-from train.evaluate import evaluate
 from train.files import write_json
-from train.fit import fit
 from train.release.card import write_card
 
-MADE_BY = {
-    "rooms": "python -m train.prepare rooms --size small --seed 0 --out rooms",
-    "chats": "python -m train.prepare chat --logs logs --out chats --no-text",
-}
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    """A copy of the shipped checkpoint."""
+    return Path(shutil.copytree(DEFAULT_CHECKPOINT, tmp_path / "checkpoint"))
 
 
-def test_the_card_describes_each_target(tmp_path: Path) -> None:
-    rooms, chats = tmp_path / "rooms", tmp_path / "chats"
-    write_dataset(rooms, info=replace(INFO, made_by=MADE_BY["rooms"], source="simulated rooms: random"))
-    write_chat_dataset(chats, info=replace(CHAT_INFO, made_by=MADE_BY["chats"]))
-    checkpoint = fit(config((rooms, chats), tmp_path / "run", epochs=1))
-    calibrate(checkpoint, chats)
-    reports = {}
-    for target, dataset in (("lvtr", rooms), ("participation", chats)):
-        with pytest.raises(CheckpointError, match=f"evaluation of {target}, which is missing"):
-            write_card(checkpoint)
-        reports[target] = evaluate(checkpoint, dataset)
-        write_json(checkpoint / f"evaluation-{target}.json", reports[target])
-    card = ModelCard.load(write_card(checkpoint))
-    values = {(r.dataset_type, r.metric_name, r.dataset_config): r.metric_value for r in card.data.eval_results}
-    for kind, target in (("klive-sim", "lvtr"), ("chats", "participation")):
-        pooled = reports[target]["kuaihl"][0]["pooled"]
-        assert values[kind, "Kendall's tau-b, pooled", None] == round(pooled, 4)
-        assert f"| kuaihl | all | {pooled:.4f} |" in card.text
-    assert "simulated-data" in card.data.tags
-    assert "from pictures, speech, comments.\n  **Trained on simulated rooms: random.**" in card.text
-    assert "from comments.\n  **Trained on made-up chat.**" in card.text
-    commands = card.text.partition("Commands:")[2].split("```")[1].strip().splitlines()
-    assert commands[:2] == [*MADE_BY.values()]
-    assert commands[2].startswith("python -m train.fit --dataset rooms --dataset chats --out run ")
-    assert commands[3:] == ["python -m train.calibrate --checkpoint run/checkpoint --dataset chats"]
-    write_json(checkpoint / "evaluation-lvtr.json", reports["lvtr"] | {"left_out": ["stranger"]})
-    with pytest.raises(CheckpointError, match="evaluation of lvtr, which is of other weights"):
-        write_card(checkpoint)
+def read_json(file: Path) -> dict[str, Any]:
+    return json.loads(file.read_text())
 
 
-def test_the_shipped_card_is_up_to_date(tmp_path: Path) -> None:
-    folder = Path(shutil.copytree(DEFAULT_CHECKPOINT, tmp_path / "checkpoint"))
-    text = write_card(folder).read_text()
+def test_the_shipped_card_is_up_to_date(checkpoint: Path) -> None:
+    text = write_card(checkpoint).read_text()
     assert text == (DEFAULT_CHECKPOINT / "README.md").read_text()
-    board = json.loads((folder / "leaderboard-lvtr.json").read_text())
-    for row in board["entries"][:-1]:
+    for file in checkpoint.glob("*.safetensors"):
+        assert hashlib.sha256(file.read_bytes()).hexdigest() in text
+    for row in read_json(checkpoint / "leaderboard-lvtr.json")["entries"][:-1]:
         assert f"| {row['name']} | {row['pooled']:.3f} |" in text
+    for log in read_json(checkpoint / "calibration.json").values():
+        assert f"{log['error_before']:.4f} to {log['error_after']:.4f}" in text
+    assert write_card(checkpoint.rename(checkpoint.with_name("elsewhere"))).read_text() == text
+
+
+def test_the_hub_reads_data_and_metrics(checkpoint: Path) -> None:
+    data = ModelCard.load(write_card(checkpoint)).data
+    assert data.model_name == "KuaiHL"
+    assert (data.license, data.metrics, data.library_name) == ("apache-2.0", ["kendalltau"], "kuaihl")
+    assert "simulated-data" in data.tags
+    results = {(r.dataset_type, r.dataset_config, r.metric_name): r for r in data.eval_results}
+    for target, kind in (("lvtr", "klive-sim"), ("participation", "chat")):
+        report = read_json(checkpoint / f"evaluation-{target}.json")
+        tables = ((None, "kuaihl"), ("known streamers", "known_streamers"), ("new streamers", "new_streamers"))
+        for config, table in tables:
+            for column, name in (("pooled", "pooled"), ("per_room", "per room")):
+                if (value := report[table][0][column]) is not None:
+                    result = results.pop((kind, config, f"Kendall's tau-b, {name}"))
+                    assert result.metric_value == round(value, 4)
+                    assert (result.dataset_name, result.dataset_split) == (report["dataset"], "test")
+    assert not results
+
+
+def test_the_card_lists_the_commands_in_order(checkpoint: Path) -> None:
+    card = ModelCard.load(write_card(checkpoint))
+    commands = card.text.partition("Commands:")[2].split("```")[1].strip().splitlines()
+    modules = [command.split()[2] for command in commands]
+    assert modules == [
+        *["train.distill"] * 5,
+        "train.prepare",
+        "train.experiments.foresee",
+        "train.prepare",
+        "train.fit",
+        *["train.calibrate"] * 2,
+    ]
+    assert commands[8] == read_json(checkpoint / "fit.json")["command"]
+    assert commands[-1] == "python -m train.calibrate --checkpoint run/checkpoint --dataset chat"
+    runs = [
+        line.split("|")[4].strip() for line in card.text.splitlines() if line.startswith("| ") and line[2].isdecimal()
+    ]
+    assert runs == ["-", "59.0%", "63.4%", "67.1%", "66.7%"]
+
+
+def test_real_labels_are_not_called_simulated(checkpoint: Path) -> None:
+    config, fit = (read_json(checkpoint / name) for name in ("config.json", "fit.json"))
+    config["targets"][0]["trained_on"] = "recordings of one channel"
+    fit["datasets"][0]["made_by"] = "python -m train.prepare recordings list.csv --out streams"
+    write_json(checkpoint / "config.json", config)
+    write_json(checkpoint / "fit.json", fit)
+    write_json(checkpoint / "distill.json", read_json(checkpoint / "distill.json") | {"content_frames": 0})
+    card = ModelCard.load(write_card(checkpoint))
+    assert "simulated-data" not in card.data.tags
+    assert {result.dataset_type for result in card.data.eval_results} == {"streams", "chat"}
+    assert "simulator" not in card.text
+    assert "gifts in about" not in card.text
+
+
+def test_reports_of_other_weights_are_refused(checkpoint: Path) -> None:
+    evaluation = checkpoint / "evaluation-lvtr.json"
+    report, board = read_json(evaluation), read_json(checkpoint / "leaderboard-lvtr.json")
+    for change in ({"checkpoint_sha256": "0" * 64}, {"left_out": ["stranger"]}, {"without": "speech"}):
+        write_json(evaluation, report | change)
+        with pytest.raises(CheckpointError, match="evaluation of lvtr, which is of other weights"):
+            write_card(checkpoint)
+    evaluation.unlink()
+    with pytest.raises(CheckpointError, match=r"which is missing. Run train\.evaluate"):
+        write_card(checkpoint)
+    write_json(evaluation, report)
     board["entries"][-1]["sha256"] = "0" * 64
-    write_json(folder / "leaderboard-lvtr.json", board)
+    write_json(checkpoint / "leaderboard-lvtr.json", board)
     with pytest.raises(CheckpointError, match="leaderboard of lvtr"):
-        write_card(folder)
+        write_card(checkpoint)
+    (checkpoint / "leaderboard-lvtr.json").unlink()
+    model, _ = load(checkpoint)
+    with torch.no_grad():
+        model.head.bias += 1
+    model.save_pretrained(checkpoint)
+    with pytest.raises(CheckpointError, match="of other weights"):
+        write_card(checkpoint)

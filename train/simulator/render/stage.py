@@ -36,15 +36,8 @@ def draw_chatting(canvas: Canvas, now: Moment) -> None:
         tip = (shelf + 2 + 1.5 * math.cos(angle), 6.3 + 1.6 * math.sin(angle))
         canvas.stroke([(shelf + 2, 6.3), tip], (76, 150, 92), 0.34)
     canvas.box(6.0, 6.3, 10.0, 11, shade(now.accent, 0.75), r=0.5)
-    draw_portrait(
-        canvas,
-        8,
-        4.3 - 0.12 * now.intensity * math.sin(now.time_s * 4),
-        1.6,
-        now.host,
-        time_s=now.time_s,
-        mouth=now.mouth,
-    )
+    y = 4.3 - 0.12 * now.intensity * math.sin(now.time_s * 4)
+    draw_portrait(canvas, 8, y, 1.6, now.host, time_s=now.time_s, mouth=now.mouth)
     if now.intensity > 0.35:
         reach = 0.4 * math.sin(now.time_s * 3)
         canvas.stroke([(10.2, 8.6), (11.3, 6.6 + reach), (11.0, 5.0 + reach)], now.host.shirt, 0.8)
@@ -132,15 +125,8 @@ def draw_pk(canvas: Canvas, now: Moment) -> None:
     for k in range(7):
         rays = [(8 + 12 * math.cos(k * 0.9 + turn), 4.4 + 12 * math.sin(k * 0.9 + turn)) for turn in (0.2, 0.5)]
         canvas.shape([(8, 4.4), *rays], (255, 255, 255, 26))
-    draw_portrait(
-        canvas,
-        4.6,
-        4.7 - 0.15 * now.intensity * math.sin(now.time_s * 5),
-        1.35,
-        now.host,
-        time_s=now.time_s,
-        mouth=now.mouth,
-    )
+    y = 4.7 - 0.15 * now.intensity * math.sin(now.time_s * 5)
+    draw_portrait(canvas, 4.6, y, 1.35, now.host, time_s=now.time_s, mouth=now.mouth)
     draw_portrait(
         canvas, 11.4, 4.7, 1.35, now.guest, time_s=now.time_s + 9, mouth=0.6 * (math.sin(now.time_s * 2) > 0.6)
     )
