@@ -13,7 +13,8 @@ from kuaihl.export.report import still
 from kuaihl.export.saving import save_prediction, stills_of
 from kuaihl.features.embeddings import SOURCES, Embeddings, Footage, Source
 from kuaihl.media.clips.writer import zip_clips
-from kuaihl.media.recording import Recording, open_recording, playable
+from kuaihl.media.recording import Recording, open_recording
+from kuaihl.media.remux import make_playable
 from kuaihl.predictor import Predictor
 from kuaihl.progress import SILENT, Progress
 from kuaihl.records import CommentLog, Prediction
@@ -129,7 +130,7 @@ def start_run(
     progress: Progress = SILENT,
 ) -> Run:
     """Predict from an encoded recording, and write what the page shows into ``folder``."""
-    player = playable(recording, folder, progress=progress.stage("predicting"))
+    player = make_playable(recording, folder, progress=progress.stage("predicting"))
     return _predict(predictor, recording, encoded, request, folder, player=player, progress=progress)
 
 

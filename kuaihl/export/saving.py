@@ -10,7 +10,7 @@ from kuaihl.export.html_pages import alignment_page, curve_page
 from kuaihl.export.json_csv import to_csv, to_json
 from kuaihl.export.report import report_page, still
 from kuaihl.export.timelines import to_edl, to_otio
-from kuaihl.media.clips.frame_rates import rate_of, timecode_rate
+from kuaihl.media.clips.frame_rates import frame_rate, timecode_rate
 from kuaihl.media.recording import Recording
 from kuaihl.progress import SILENT, Progress
 from kuaihl.records import Prediction
@@ -58,7 +58,7 @@ def save_prediction(
         "alignment.html": alignment_page,
     }
     if recording is not None:
-        rate_hz = timecode_rate(rate_of(recording.frames))
+        rate_hz = timecode_rate(frame_rate(recording.frame_index))
         stills = stills_of(recording, prediction, progress=progress.part(0.0, 0.5)) if stills is None else stills
         files |= {
             "report.html": partial(report_page, stills=stills),

@@ -1,4 +1,4 @@
-"""Subtitle files (SRT, VTT, ASS) -> utterances, instead of speech recognition."""
+"""Read utterances from a transcript (SRT, WebVTT, ASS), which replaces speech recognition."""
 
 import codecs
 import html
@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pysubs2
 from charset_normalizer import from_bytes
+from pysubs2.exceptions import Pysubs2Error
 
 from kuaihl.errors import CommentLogError
 from kuaihl.records import Segment, Utterance
@@ -24,50 +25,50 @@ _UNSPACED = re.compile(r"([\u0e00-\u0eff\u1000-\u109f\u3040-\u30ff\u3400-\u9fff\
 
 
 def read_transcript(path: str | Path, *, segments: Sequence[Segment]) -> list[Utterance]:
-    """Read a transcript; a cue that runs over a segment's end is cut there, its words shared out in proportion to time.
+    """Read a transcript. A cue across segments is split, with its words distributed in proportion to time.
 
     Parameters
     ----------
     path
-        SRT, VTT, ASS or SSA, distinguished by content, in any encoding.
+        SRT, WebVTT, ASS or SSA in any encoding; the format is detected from the content.
     segments
-        The recording's segments, in order; what lies outside them is left out.
+        Segments of the recording in order; text outside of them is left out.
 
     Raises
     ------
     CommentLogError
-        Where the file cannot be read, is of another kind or holds no cue.
+        The file cannot be read, has another format, or holds no cue.
     """
     path = Path(path)
     text = _decode(path)
     format_ = _format(text)
     if format_ is None:
-        raise CommentLogError(f"{path} is no transcript: SRT, WebVTT and ASS are read.")
+        raise CommentLogError(f"{path} is not a transcript: SRT, WebVTT and ASS are supported.")
     try:
         cues = pysubs2.SSAFile.from_string(_prepare(text, format_), format_=format_)
-    except (pysubs2.Pysubs2Error, ValueError, LookupError, TypeError) as error:
+    except (Pysubs2Error, ValueError, LookupError, TypeError) as error:
         raise CommentLogError(f"{path} is damaged: {error}. Save it again as SRT or WebVTT.") from error
     rolling = format_ == "vtt" and _VTT_INLINE_TIME.search(text) is not None
-    said: list[Utterance] = []
-    found = False
+    utterances: list[Utterance] = []
+    has_text = False
     before: list[str] = []
     # Layers of one line (outline, shadow) differ in style only.
-    for start_ms, end_ms, plain in dict.fromkeys((cue.start, cue.end, cue.plaintext) for cue in _spoken(cues)):
+    for start_ms, end_ms, plain in dict.fromkeys((cue.start, cue.end, cue.plaintext) for cue in _dialogue(cues)):
         lines = [line for raw in plain.split("\n") if (line := _clean(raw))]
-        found = found or bool(lines)
-        # Captions that roll up repeat the line that is still shown.
+        has_text = has_text or bool(lines)
+        # Roll-up captions repeat the line that is still shown.
         fresh = lines[1:] if rolling and before and lines[:1] == before[-1:] else lines
         before = lines or before
-        said.extend(_cut(" ".join(fresh), start_ms / 1000, end_ms / 1000, segments))
-    if not found:
-        raise CommentLogError(f"{path} holds no cue with words and times. Is it the right file, and whole?")
-    return said
+        utterances.extend(_split(" ".join(fresh), start_ms / 1000, end_ms / 1000, segments))
+    if not has_text:
+        raise CommentLogError(f"{path} holds no cue with text and times. Is it the right file, and complete?")
+    return utterances
 
 
 def _decode(path: Path) -> str:
     try:
         if path.stat().st_size > _MAX_BYTES:
-            raise CommentLogError(f"{path} is larger than {_MAX_BYTES >> 20} MB: this is no transcript.")
+            raise CommentLogError(f"{path} is larger than {_MAX_BYTES >> 20} MB, which no transcript is.")
         data = path.read_bytes()
     except OSError as error:
         raise CommentLogError(f"{path} cannot be read: {error.strerror}.") from error
@@ -77,7 +78,7 @@ def _decode(path: Path) -> str:
     except UnicodeDecodeError:
         guess = from_bytes(data).best()
         if guess is None:
-            raise CommentLogError(f"{path} is no text. SRT, WebVTT and ASS are read.") from None
+            raise CommentLogError(f"{path} is not a text file. SRT, WebVTT and ASS are supported.") from None
         text = str(guess)
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
@@ -91,14 +92,14 @@ def _format(text: str) -> str | None:
 
 
 def _prepare(text: str, format_: str) -> str:
-    """Take out what pysubs2 would read as words."""
+    """Remove what pysubs2 would read as text."""
     if format_ == "vtt":
         return _plain_vtt(text)
     return _SRT_TORN.sub("", text) if format_ == "srt" else text
 
 
 def _plain_vtt(text: str) -> str:
-    """Keep the cues of a WebVTT file: no notes, styles, identifiers, settings or times of single words."""
+    """Keep the cues of a WebVTT file, without notes, styles, identifiers, settings and times of words."""
     cues = []
     for block in re.split(r"\n[ \t]*\n", text):
         lines = block.strip("\n").split("\n")
@@ -108,7 +109,7 @@ def _plain_vtt(text: str) -> str:
     return "\n\n".join(["WEBVTT", *cues, ""])
 
 
-def _spoken(cues: pysubs2.SSAFile) -> list[pysubs2.SSAEvent]:
+def _dialogue(cues: pysubs2.SSAFile) -> list[pysubs2.SSAEvent]:
     return sorted((cue for cue in cues if not cue.is_comment and not cue.is_drawing), key=lambda c: (c.start, c.end))
 
 
@@ -116,20 +117,20 @@ def _clean(line: str) -> str:
     return " ".join(html.unescape(_MARKUP.sub("", line)).split())
 
 
-def _cut(text: str, start_s: float, end_s: float, segments: Sequence[Segment]) -> Iterator[Utterance]:
-    """Share a cue's words out among the segments it spans; each word belongs where its middle lies."""
-    # The spaces are kept with their words, so that joining gives the text back; other scripts are cut anywhere.
+def _split(text: str, start_s: float, end_s: float, segments: Sequence[Segment]) -> Iterator[Utterance]:
+    """Split a cue at segment borders; each word belongs to the segment of its middle."""
+    # Spaces stay with their words, so that joining restores the text; scripts without spaces are split anywhere.
     words = [word for word in re.split(r"(?<=\s)", _UNSPACED.sub("\\1\0", text)) for word in word.split("\0") if word]
     starts = [segment.start_s for segment in segments]
-    share: dict[int, str] = {}
+    texts: dict[int, str] = {}
     letters = 0
     for word in words:
         middle_s = start_s + (end_s - start_s) * (letters + len(word) / 2) / len(text)
         letters += len(word)
         owner = bisect_right(starts, middle_s) - 1
         if owner >= 0 and middle_s < segments[owner].end_s:
-            share[owner] = share.get(owner, "") + word
-    for owner, part in share.items():
+            texts[owner] = texts.get(owner, "") + word
+    for owner, share in texts.items():
         segment = segments[owner]
-        if part.strip():
-            yield Utterance(max(start_s, segment.start_s), min(max(start_s, end_s), segment.end_s), part.strip())
+        if share.strip():
+            yield Utterance(max(start_s, segment.start_s), min(max(start_s, end_s), segment.end_s), share.strip())

@@ -14,7 +14,7 @@ from pathlib import Path
 from kuaihl.comments.selection import COUNTED, select_kinds
 from kuaihl.errors import KuaiHLError, RecordingError
 from kuaihl.features.embeddings import SOURCES
-from kuaihl.media.containers import Faults
+from kuaihl.media.containers import SkipCounter
 from kuaihl.model.targets import check_sources
 from kuaihl.predictor import Predictor
 from kuaihl.records import SEGMENT_S, Comment, CommentLog, Segment, Skipped
@@ -162,7 +162,7 @@ class Watch:
             )
             self._comments.read()  # so that an unreadable log is an error before the models are loaded
             self._tail.on_wait = self._comments.poll
-        self._faults = Faults()
+        self._faults = SkipCounter()
         self.segments = self.highlights = 0
 
     @property

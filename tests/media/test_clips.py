@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from kuaihl.errors import KuaiHLError, RecordingError
-from kuaihl.media.clips.frame_rates import rate_of, timecode_rate
+from kuaihl.media.clips.frame_rates import frame_rate, timecode_rate
 from kuaihl.media.clips.writer import cut_clips, zip_clips
 from kuaihl.media.frames import FrameIndex
 from kuaihl.media.recording import open_recording
@@ -318,8 +318,8 @@ def test_frame_rates_are_told_apart_whatever_the_container_rounds(rate_hz, tick_
     stamps = np.array([round(n / rate_hz / tick_s) for n in range(400) if n not in lost])
     none = np.zeros(len(stamps), bool)
     index = FrameIndex(stamps, stamps * float(tick_s), key=~none, hidden=none)
-    assert rate_of(index) == rate_hz
-    assert rate_of(None) == 30
+    assert frame_rate(index) == rate_hz
+    assert frame_rate(None) == 30
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 import errno
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,11 +9,12 @@ import av
 import av.error
 
 from kuaihl.errors import RecordingError
-from kuaihl.media.clips.frame_rates import rate_of
+from kuaihl.media.clips.frame_rates import frame_rate
 from kuaihl.media.clips.packets import Stretch, frames_of, stretch
 from kuaihl.media.clips.tracks import CopiedPictures, CopiedSound, Track
 from kuaihl.media.clips.transcode import EncodedPictures, EncodedSound
 from kuaihl.media.recording import Recording
+from kuaihl.progress import SILENT, Progress
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ class Cut:
 
 def suffix_of(recording: Recording, *, start_s: float, end_s: float) -> str:
     """Tell the kind of file that a stretch becomes: ``.mp4``, or of sound alone ``.m4a``, ``.mp3`` from MP3."""
-    if frames_of(recording.frames, start_s, end_s):
+    if frames_of(recording.frame_index, start_s, end_s):
         return ".mp4"
     return ".mp3" if recording.info.audio_codec == "mp3" else ".m4a"
 
@@ -52,7 +52,7 @@ def cut(
     start_s: float,
     end_s: float,
     exact: bool = False,
-    progress: Callable[[float], None] | None = None,
+    progress: Progress = SILENT,
 ) -> Cut:
     """Write a stretch of a recording to ``target``, whose suffix is that of `suffix_of`, its index in front.
 
@@ -95,12 +95,12 @@ def _cut(
     end_s: float,
     *,
     anew: bool,
-    progress: Callable[[float], None] | None,
+    progress: Progress,
 ) -> Cut | None:
     muxer = _MUXERS[target.suffix]
     options = {} if muxer == "mp3" else {"movflags": "faststart"}
-    span = frames_of(recording.frames, start_s, end_s)
-    keyframe_s = float(recording.frames.times_s[span[0]]) if span else start_s
+    span = frames_of(recording.frame_index, start_s, end_s)
+    keyframe_s = float(recording.frame_index.times_s[span[0]]) if span else start_s
     with (
         stretch(recording, start_s=start_s, end_s=end_s) as source,
         av.open(str(target.absolute()), "w", format=muxer, options=options) as out,
@@ -119,10 +119,10 @@ def _cut(
                     span=span,
                     size=(recording.info.width, recording.info.height),
                     turn=recording.turn,
-                    rate_hz=rate_of(recording.frames),
+                    rate_hz=frame_rate(recording.frame_index),
                 )
             tracks[source.video.index] = track
-        if source.audio is not None and recording.has_sound:
+        if source.audio is not None and recording.has_audio:
             if not anew and _codec(source.audio) in _AUDIO[muxer]:
                 track = CopiedSound(out, source.audio, begin_s=begin_s, end_s=end_s)
             else:
@@ -139,10 +139,10 @@ def _feed(
     source: Stretch,
     start_s: float,
     end_s: float,
-    progress: Callable[[float], None] | None,
+    progress: Progress,
 ) -> None:
     for number, piece in enumerate(source.pieces):
-        if progress is not None and number % _PIECES_PER_REPORT == 0:
+        if number % _PIECES_PER_REPORT == 0:
             progress(min(max((piece.start_s - start_s) / (end_s - start_s), 0.0), 1.0))
         track = tracks.get(piece.packet.stream_index)
         if track is not None:

@@ -10,7 +10,7 @@ import av
 import av.error
 import numpy as np
 
-from kuaihl.media.containers import Faults, chosen_streams, opened, timed_packets
+from kuaihl.media.containers import SkipCounter, open_container, select_streams, timed_packets
 from kuaihl.media.frames import FrameIndex
 from kuaihl.media.recording import Recording
 
@@ -79,15 +79,15 @@ def stretch(recording: Recording, *, start_s: float, end_s: float) -> Iterator[S
     RecordingError
         The file cannot be opened any more.
     """
-    span = frames_of(recording.frames, start_s, end_s)
+    span = frames_of(recording.frame_index, start_s, end_s)
     with ExitStack() as stack:
-        container = stack.enter_context(opened(recording.path, recording.kind))
+        container = stack.enter_context(open_container(recording.path, recording.format))
         pieces = _sought(container, recording, span, start_s)
         if pieces is None:
             log.info("%s cannot be sought: it is read from its start", recording.path)
-            container = stack.enter_context(opened(recording.path, recording.kind))
+            container = stack.enter_context(open_container(recording.path, recording.format))
             pieces = _numbered(container, 0, 0.0)
-        video, audio = chosen_streams(container)
+        video, audio = select_streams(container)
         yield Stretch(video if span else None, audio, _until(pieces, end_s, last=span[1] if span else -1))
 
 
@@ -105,10 +105,10 @@ def _sought(
     container: av.container.InputContainer, recording: Recording, span: tuple[int, int] | None, start_s: float
 ) -> Iterator[Piece] | None:
     """Seek to a little before the stretch; return None if the place that was reached is unknown."""
-    video, audio = chosen_streams(container)
+    video, audio = select_streams(container)
     if span is None or video is None:
         return _sought_by_clock(container, recording, start_s)
-    index = recording.frames
+    index = recording.frame_index
     first = span[0]
     earlier = index.entries[index.times_s[index.entries] <= index.times_s[first] - SKEW_S]
     goal = earlier[-1] if len(earlier) else min(first, *index.entries[:1])
@@ -116,7 +116,7 @@ def _sought(
         container.seek(int(index.stamps[goal]), stream=video)
     except av.error.FFmpegError:
         return None
-    packets = timed_packets(container, [s for s in (video, audio) if s is not None], Faults())
+    packets = timed_packets(container, [s for s in (video, audio) if s is not None], SkipCounter())
     before = []
     for packet, offset_s in islice(packets, _SEARCHED):
         before.append((packet, offset_s))
@@ -142,7 +142,7 @@ def _sought_by_clock(
         container.seek(round((max(start_s - SKEW_S, 0.0) + begin_s) * av.time_base))
     except av.error.FFmpegError:
         return None
-    packets = timed_packets(container, [s for s in chosen_streams(container) if s is not None], Faults())
+    packets = timed_packets(container, [s for s in select_streams(container) if s is not None], SkipCounter())
     head = next(packets, None)
     if head is None:
         return None
@@ -158,9 +158,9 @@ def _numbered(
     packets: Iterator[tuple[av.Packet, float]] | None = None,
 ) -> Iterator[Piece]:
     """Count the pictures from ``frame`` on, and shift all packets by ``shift_s``."""
-    video, audio = chosen_streams(container)
+    video, audio = select_streams(container)
     if packets is None:
-        packets = timed_packets(container, [s for s in (video, audio) if s is not None], Faults())
+        packets = timed_packets(container, [s for s in (video, audio) if s is not None], SkipCounter())
     for packet, offset_s in packets:
         is_picture = video is not None and packet.stream_index == video.index
         yield Piece(packet, offset_s + shift_s, frame if is_picture else -1)

@@ -9,12 +9,12 @@ from pathlib import Path
 from kuaihl.atomic import filled
 from kuaihl.errors import KuaiHLError
 from kuaihl.media.clips.cutting import cut, suffix_of
-from kuaihl.media.clips.frame_rates import rate_of, timecode_rate
+from kuaihl.media.clips.frame_rates import frame_rate, timecode_rate
 from kuaihl.media.recording import Recording
 from kuaihl.progress import SILENT, Progress
 from kuaihl.records import Highlight
 
-__all__ = ["Clip", "cut_clips", "rate_of", "timecode_rate", "zip_clips"]
+__all__ = ["Clip", "cut_clips", "frame_rate", "timecode_rate", "zip_clips"]
 
 
 @dataclass(frozen=True, slots=True)
