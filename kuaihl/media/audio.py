@@ -18,37 +18,32 @@ OVERLAP_S = 1.0
 
 
 def read_audio(
-    packets: Iterable[tuple[av.Packet, float]],
-    stream: av.AudioStream | None,
-    segments: Iterable[Segment],
-    skips: SkipCounter,
+    packets: Iterable[tuple[av.Packet, float]], segments: Iterable[Segment], skips: SkipCounter
 ) -> Iterator[tuple[Segment, np.ndarray]]:
     """Yield each segment with its audio, (samples,) float32, mono, ``SAMPLE_RATE_HZ``.
 
     A late start, gaps and an early end are silent; where packets overlap, the first one counts. Memory holds one
-    segment and one decoded frame. ``packets`` come with their offsets, as from `timed_packets`.
+    segment and one decoded frame. ``packets`` come with the offset from their timestamps to seconds of the recording.
     """
-    pieces = _convert(_decode(packets, stream, skips), skips)
+    pieces = _convert(_decode(packets, skips), skips)
     piece = next(pieces, None)
     for segment in segments:
         first, last = (round(time_s * SAMPLE_RATE_HZ) for time_s in (segment.start_s, segment.end_s))
-        sound = np.zeros(last - first, np.float32)
+        samples = np.zeros(last - first, np.float32)
         while piece is not None and piece[0] < last:
-            at, samples = piece
-            inside = samples[max(first - at, 0) : last - at]
+            at, resampled = piece
+            inside = resampled[max(first - at, 0) : last - at]
             begin = max(at - first, 0)
-            sound[begin : begin + len(inside)] = inside
-            piece = (last, samples[last - at :]) if at + len(samples) > last else next(pieces, None)
-        yield segment, np.nan_to_num(sound, copy=False)  # float codecs can carry NaN and infinity
+            samples[begin : begin + len(inside)] = inside
+            piece = (last, resampled[last - at :]) if at + len(resampled) > last else next(pieces, None)
+        yield segment, np.nan_to_num(samples, copy=False)  # float codecs can carry NaN and infinity
 
 
 def _decode(
-    packets: Iterable[tuple[av.Packet, float]], stream: av.AudioStream, skips: SkipCounter
+    packets: Iterable[tuple[av.Packet, float]], skips: SkipCounter
 ) -> Iterator[tuple[av.AudioFrame, float | None]]:
     """Yield decoded frames with their time in seconds, None where the stream has none."""
     for packet, offset_s in packets:
-        if packet.stream_index != stream.index:
-            continue
         try:
             frames = packet.decode()
         except (av.error.FFmpegError, ValueError):

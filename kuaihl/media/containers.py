@@ -1,6 +1,7 @@
 """Container formats: detect a format by its content, open a file with its demuxer alone, read timed packets."""
 
 import logging
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import av
 import av.error
+import av.logging
 import numpy as np
 from av.container import InputContainer
 from av.stream import Disposition, Stream
@@ -21,10 +23,6 @@ HEAD_BYTES = 64 * 1024
 """Bytes that are read to detect the format."""
 STALL_S = 60.0
 """A read that takes longer is aborted."""
-BACK_S = 10.0
-"""Timestamps that go back by more than this have restarted (FFmpeg's own threshold)."""
-AHEAD_S = 3600.0
-"""Timestamps that go forward by more than this are wrong; by less, the recording has a pause."""
 MAX_FAILURES = 100
 """Reading stops after this number of failed reads."""
 
@@ -40,6 +38,8 @@ _OPTIONS = {
     "probesize": str(32 * 1024 * 1024),  # enough to find sound that starts seconds after the video
     "analyzeduration": str(30 * 1_000_000),
 }
+
+_PROBE_ALL = {"probesize": str(2**62), "analyzeduration": str(2**62), "fflags": "nobuffer"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +61,12 @@ class SkipCounter:
         count, where = self._counts.get(reason, (0, "" if time_s is None else f"at {format_time(time_s)}"))
         self._counts[reason] = (count + 1, where)
 
+    def merge(self, other: "SkipCounter") -> None:
+        """Add the counts of another counter."""
+        for reason, (count, where) in other._counts.items():
+            before, first = self._counts.get(reason, (0, where))
+            self._counts[reason] = (before + count, first)
+
     @property
     def skipped(self) -> tuple[Skipped, ...]:
         """All reasons so far, in order of first occurrence."""
@@ -70,17 +76,14 @@ class SkipCounter:
 class SegmentReader(Iterator[tuple[Segment, np.ndarray]]):
     """Iterator over segments with their frames or audio, read on demand."""
 
-    def __init__(self, items: Iterator[tuple[Segment, np.ndarray]], skips: SkipCounter) -> None:
+    def __init__(self, items: Iterator[tuple[Segment, np.ndarray, tuple[Skipped, ...]]]) -> None:
         self._items = items
-        self._skips = skips
+        self.skipped: tuple[Skipped, ...] = ()
+        """What was skipped so far: complete when the iterator is exhausted."""
 
     def __next__(self) -> tuple[Segment, np.ndarray]:
-        return next(self._items)
-
-    @property
-    def skipped(self) -> tuple[Skipped, ...]:
-        """What was skipped so far: complete when the iterator is exhausted."""
-        return self._skips.skipped
+        segment, array, self.skipped = next(self._items)
+        return segment, array
 
 
 def format_time(time_s: float) -> str:
@@ -157,7 +160,13 @@ _FORMATS: tuple[tuple[Callable[[bytes], bool], ContainerFormat], ...] = (
 
 
 def _has_index(path: Path) -> bool:
-    """Return whether the file holds a complete moov box. Only box headers are read."""
+    """Return whether the file holds a complete moov box."""
+    size = path.stat().st_size
+    return any(name == b"moov" and start + length <= size for start, length, name in mp4_boxes(path))
+
+
+def mp4_boxes(path: Path) -> Iterator[tuple[int, int, bytes]]:
+    """Yield start, length and name of the top-level boxes of an MP4. Only their headers are read."""
     size = path.stat().st_size
     at = 0
     with path.open("rb") as file:
@@ -169,12 +178,10 @@ def _has_index(path: Path) -> bool:
                 length = int.from_bytes(header[8:16], "big")
             elif length == 0:
                 length = size - at
-            if header[4:8] == b"moov":
-                return at + length <= size
             if length < 8:
-                return False
+                return
+            yield at, length, header[4:8]
             at += length
-    return False
 
 
 def is_truncated(path: Path, format_: ContainerFormat) -> bool:
@@ -184,8 +191,17 @@ def is_truncated(path: Path, format_: ContainerFormat) -> bool:
 
 
 @contextmanager
-def open_container(path: Path, format_: ContainerFormat) -> Iterator[InputContainer]:
+def open_container(
+    path: Path, format_: ContainerFormat, *, late: bool = False, file: object = None
+) -> Iterator[InputContainer]:
     """Open a file with the demuxer of its format and no other.
+
+    Parameters
+    ----------
+    late
+        Probe the whole file for streams, without holding its packets.
+    file
+        File object to read instead of ``path``.
 
     Raises
     ------
@@ -194,9 +210,10 @@ def open_container(path: Path, format_: ContainerFormat) -> Iterator[InputContai
     """
     try:
         container = av.open(
-            str(path.absolute()),  # a bare name could be taken for a protocol
+            file or str(path.absolute()),  # a bare name could be taken for a protocol
             format=format_.demuxer,
-            options=_OPTIONS,
+            options=_OPTIONS | (_PROBE_ALL if late else {}),
+            buffer_size=2**20,
             metadata_errors="replace",
             timeout=STALL_S,
         )
@@ -206,33 +223,40 @@ def open_container(path: Path, format_: ContainerFormat) -> Iterator[InputContai
             "it is damaged or incomplete."
         ) from error
     with container:
+        if late:
+            container.seek(0, unsupported_byte_offset=True)
         yield container
+
+
+def has_late_streams(container: InputContainer) -> bool:
+    """Return whether streams appeared since the container was opened, which PyAV cannot read."""
+    level = av.logging.get_level()
+    av.logging.set_level(av.logging.INFO)  # or FFmpeg lists nothing
+    try:
+        return len(re.findall(r"^ *Stream #", container.dumps_format(), re.MULTILINE)) > len(container.streams)
+    finally:
+        av.logging.set_level(level)
 
 
 def select_streams(
     container: InputContainer,
 ) -> tuple[av.VideoStream | None, av.AudioStream | None]:
     """Return the default video and audio stream, without cover art and streams that have no decoder."""
+    best, videos = container.streams.best("video"), video_streams(container)
+    video = next((s for s in videos if s is best), next(iter(videos), None))
+    best = container.streams.best("audio")
+    return video, next((s for s in container.streams.audio if s is best and s.codec_context is not None), None)
+
+
+def video_streams(container: InputContainer) -> list[av.VideoStream]:
+    """Return the video streams that can be decoded, without cover art."""
     art = Disposition.attached_pic | Disposition.timed_thumbnails
-    best = container.streams.best("video")
-    videos = [s for s in container.streams.video if s.codec_context is not None and not s.disposition & art]
-    video = best if best in videos else next(iter(videos), None)
-    audio = container.streams.best("audio")
-    return video, audio if audio is not None and audio.codec_context is not None else None
+    return [s for s in container.streams.video if s.codec_context is not None and not s.disposition & art]
 
 
-def timed_packets(
-    container: InputContainer, streams: Sequence[Stream], skips: SkipCounter
-) -> Iterator[tuple[av.Packet, float]]:
-    """Yield the packets of ``streams``, each with the offset from its timestamps to seconds of the recording.
-
-    Timestamps may start anywhere, and may restart or jump after a reconnection: from there on the offset changes so
-    that the recording continues without a break. All passes over a file must read the same streams to get the same
-    offsets. Places that cannot be read are skipped and counted.
-    """
-    start_s = max((container.start_time or 0) / av.time_base, 0.0)
-    offset_s, latest_s, failures = -start_s, 0.0, 0
-    ticks_s = {stream.index: float(stream.time_base) for stream in streams}
+def read_packets(container: InputContainer, streams: Sequence[Stream], skips: SkipCounter) -> Iterator[av.Packet]:
+    """Yield the packets of ``streams`` that have a timestamp; places that cannot be read are skipped and counted."""
+    failures, time_s = 0, 0.0
     source = container.demux(streams)
     while True:
         try:
@@ -241,24 +265,18 @@ def timed_packets(
             return  # PyAV raises IndexError where a stream appeared midway
         except av.error.FFmpegError as error:
             failures += 1
-            skips.add("a part of the file cannot be read", latest_s)
-            log.info("reading failed near %.1f s: %s", latest_s, error)
+            skips.add("a part of the file cannot be read", time_s)
+            log.info("reading failed near %.1f s: %s", time_s, error)
             if failures >= MAX_FAILURES or isinstance(error, av.error.ExitError):
                 return
             source = container.demux(streams)
             continue
-        stamp = packet.pts if packet.dts is None else packet.dts
-        if stamp is None or not packet.size:
-            continue  # the empty packets at the end
-        time_s = stamp * ticks_s[packet.stream_index] + offset_s
-        if not latest_s - BACK_S < time_s < latest_s + AHEAD_S:
-            skips.add("timestamps jump: the recording is read without a break", latest_s)
-            offset_s += latest_s - time_s
-            time_s = latest_s
-        latest_s = max(latest_s, time_s)
-        yield packet, offset_s
+        stamp = stamp_of(packet)
+        if stamp is not None and packet.size:  # the last packets are empty
+            time_s = float(stamp * packet.time_base)
+            yield packet
 
 
-def packets_of(container: InputContainer, stream: Stream) -> Iterator[av.Packet]:
-    """Yield the packets of one stream from the current position; what cannot be read is skipped."""
-    return (packet for packet, _ in timed_packets(container, [stream], SkipCounter()))
+def stamp_of(packet: av.Packet) -> int | None:
+    """Return the presentation timestamp, or the decoding timestamp of a packet without one."""
+    return packet.dts if packet.pts is None else packet.pts

@@ -1,17 +1,17 @@
 """Frames of a recording: which ones represent a segment, and how to decode them without decoding the rest."""
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import os
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import chain
 
 import av
 import av.error
 import numpy as np
-from av.container import InputContainer
 
-from kuaihl.media.containers import SkipCounter, packets_of
+from kuaihl.media.containers import SkipCounter, stamp_of
 from kuaihl.records import PICTURES_PER_SEGMENT, Segment
 
 log = logging.getLogger(__name__)
@@ -20,22 +20,61 @@ FRAME_SIZE = 224
 KEYFRAME_REACH = 1 / 12
 """A keyframe replaces the wanted frame within this share of the segment: 2.5 s of 30 s."""
 
+MAX_PIXELS = 8192 * 4320
+"""Larger frames are not decoded."""
+THREAD_PIXELS = 2**26
+"""Threads of a decoder hold a frame each: together at most so many pixels."""
 SKIPPING = {"h264", "hevc"}
 """Codecs whose decoders can skip single non-reference frames."""
 
 
 @dataclass(frozen=True)
-class FrameIndex:
-    """All frames of a video stream in storage order, read from its packets; arrays are (frames,).
+class Epoch:
+    """Packets of a track, from number ``first`` on, of one stream with the same headers.
 
-    ``stamps`` are the timestamps of the file, ``times_s`` seconds of the recording. ``hidden`` frames are not shown:
-    incomplete, or removed by an edit list.
+    ``part`` is the number of the part of the file, ``extradata`` the headers if they differ from those of the stream.
+    """
+
+    first: int
+    part: int
+    stream: int
+    extradata: bytes | None = None
+
+
+@dataclass(frozen=True)
+class FrameIndex:
+    """All packets of a track in storage order; arrays are (packets,). A packet of video holds one frame.
+
+    ``stamps`` are the timestamps of the file, ``times_s`` seconds of the recording, ``positions`` bytes in the file.
+    Decoding can start at ``key`` packets. ``hidden`` frames are not shown: incomplete, or removed by an edit list.
     """
 
     stamps: np.ndarray
     times_s: np.ndarray
     key: np.ndarray
     hidden: np.ndarray
+    positions: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    epochs: tuple[Epoch, ...] = ()
+
+    def epoch(self, number: int) -> Epoch:
+        """Return the epoch of a packet."""
+        return self.epochs[bisect_right(self.epochs, number, key=lambda epoch: epoch.first) - 1]
+
+    def first_of(self, part: int) -> int | None:
+        """Return the first packet of a part of the file."""
+        return next((epoch.first for epoch in self.epochs if epoch.part == part), None)
+
+    def find(self, packet: av.Packet, part: int) -> int | None:
+        """Return the number of a packet that was read after a seek, or None if it cannot be identified."""
+        first, stop = self.first_of(part), self.first_of(part + 1)
+        inside = slice(first, stop)
+        same_stamp = self.stamps[inside] == stamp_of(packet)
+        same_position = self.positions[inside] == (packet.pos if packet.pos is not None else -1)
+        for same in (same_position & same_stamp, same_position, same_stamp):
+            numbers = np.flatnonzero(same)
+            if len(numbers) == 1:
+                return (first or 0) + int(numbers[0])
+        return None
 
     @cached_property
     def shown(self) -> np.ndarray:
@@ -98,24 +137,17 @@ def select_frames(index: FrameIndex, segment: Segment) -> tuple[int, ...]:
 
 
 def decode(
-    packets: Iterable[av.Packet],
-    stream: av.VideoStream,
-    index: FrameIndex,
-    wanted: Sequence[int],
-    skips: SkipCounter,
-    *,
-    first: int = 0,
+    packets: Iterable[tuple[int, av.Packet]], index: FrameIndex, wanted: Sequence[int], skips: SkipCounter
 ) -> Iterator[tuple[int, av.VideoFrame]]:
     """Yield the ``wanted`` frames with their numbers; other frames are decoded only as references.
 
-    ``packets`` are those of ``stream`` alone, from frame number ``first`` on. Each GOP is decoded up to its last wanted
-    frame, then the decoder is flushed, so that the result does not depend on where reading starts.
+    Each GOP is decoded up to its last wanted frame, then the decoder is flushed, so that the result does not depend on
+    where reading starts. Frames that the decoder reports as corrupt are skipped.
     """
-    decoder = stream.codec_context
-    decoder.thread_type = "AUTO"
     stretches = _stretches(index, wanted)
     stretch = next(stretches, None)
-    for number, packet in enumerate(packets, first):
+    pending: dict[int, int] = {}
+    for number, packet in packets:
         while stretch is not None and number > stretch[1]:
             stretch = next(stretches, None)
         if stretch is None:
@@ -123,60 +155,70 @@ def decode(
         begin, end, frames = stretch
         if number < begin:
             continue
+        decoder = packet.stream.codec_context
+        prepare(decoder)
+        if number in frames and packet.pts is not None:
+            pending[packet.pts] = number
         if decoder.codec.canonical_name in SKIPPING:
             decoder.skip_frame = "DEFAULT" if number in frames else "NONREF"
         for source in (packet, None) if number == end else (packet,):
-            try:
-                decoded = decoder.decode(source)
-            except (av.error.FFmpegError, ValueError):
-                skips.add("frames that cannot be decoded", float(index.times_s[number]))
-                continue
-            for frame in decoded:
-                if frame.pts in frames.values():
-                    if frame.is_corrupt:
-                        skips.add("a frame is damaged", float(index.times_s[number]))
-                    yield next(n for n, stamp in frames.items() if stamp == frame.pts), frame
+            for frame in decode_packet(decoder, source, skips, float(index.times_s[number])):
+                if frame.pts in pending:
+                    yield pending[frame.pts], frame
         if number == end:
             decoder.flush_buffers()
+            pending.clear()
 
 
-def _stretches(index: FrameIndex, wanted: Sequence[int]) -> Iterator[tuple[int, int, Mapping[int, int]]]:
-    """Merge wanted frames that share a GOP: first and last frame to decode, and the timestamps of the wanted ones."""
+def decode_packet(
+    decoder: av.VideoCodecContext, packet: av.Packet | None, skips: SkipCounter, time_s: float
+) -> list[av.VideoFrame]:
+    """Return the intact frames that a decoder has after one more packet, or with None at the end."""
+    try:
+        frames = decoder.decode(packet)
+    except (av.error.FFmpegError, ValueError):
+        skips.add("frames that cannot be decoded", time_s)
+        return []
+    for _ in filter(lambda frame: frame.is_corrupt, frames):
+        skips.add("a frame is corrupt", time_s)
+    return [frame for frame in frames if not frame.is_corrupt]
+
+
+def prepare(decoder: av.VideoCodecContext) -> None:
+    """Limit what a decoder that is not open yet may allocate."""
+    if decoder.is_open:
+        return
+    decoder.options = {"max_pixels": str(MAX_PIXELS)}
+    pixels = max(decoder.width * decoder.height, 1)
+    decoder.thread_type = "AUTO"
+    decoder.thread_count = max(1, min(os.cpu_count() or 1, 16, THREAD_PIXELS // pixels))
+
+
+def _stretches(index: FrameIndex, wanted: Sequence[int]) -> Iterator[tuple[int, int, set[int]]]:
+    """Merge wanted frames that share a GOP: first and last frame to decode, and the wanted ones."""
     begin = end = -1
-    frames: dict[int, int] = {}
+    frames: set[int] = set()
     for entry, frame in sorted((index.entry(frame), frame) for frame in set(wanted)):
         if entry > end:
             if frames:
                 yield begin, end, frames
-            begin, frames = entry, {}
+            begin, frames = entry, set()
         end = max(end, frame)
-        frames[frame] = int(index.stamps[frame])
+        frames.add(frame)
     if frames:
         yield begin, end, frames
 
 
-def to_rgb(frame: av.VideoFrame, width: int, height: int, turn: int) -> np.ndarray:
-    """Scale a decoded frame and rotate it counterclockwise by ``turn`` quarters: (height, width, 3) uint8 RGB."""
+def to_rgb(frame: av.VideoFrame, width: int, height: int) -> np.ndarray:
+    """Scale a decoded frame and rotate it upright: (height, width, 3) uint8 RGB.
+
+    Raises
+    ------
+    ValueError
+        FFmpeg cannot scale the frame.
+    """
+    turn = round(frame.rotation / 90) % 4
     if turn % 2:
         width, height = height, width
     scaled = frame.reformat(width=width, height=height, format="rgb24", interpolation="BILINEAR")
     return np.ascontiguousarray(np.rot90(scaled.to_ndarray(), turn))
-
-
-def seek(
-    container: InputContainer, stream: av.VideoStream, index: FrameIndex, number: int
-) -> tuple[int, Iterable[av.Packet]] | None:
-    """Seek to frame ``number`` or a little before it: return the number of the next frame, and the packets from there.
-
-    Return None where the position is unknown; then read from the start.
-    """
-    try:
-        container.seek(int(index.stamps[number]), stream=stream)
-    except av.error.FFmpegError:
-        return None
-    packets = packets_of(container, stream)
-    head = next(packets, None)
-    if head is None:
-        return None
-    numbers = np.flatnonzero(index.stamps == (head.dts if head.pts is None else head.pts))
-    return (int(numbers[0]), chain([head], packets)) if len(numbers) == 1 and numbers[0] <= number else None

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 MEMORY_BYTES = 2**30
-"""What a process may allocate above what it holds when it starts."""
+"""Memory that a process may use above what it holds when it starts, by default."""
 STALL_S = 120.0
 """A process that yields nothing for so long is ended."""
 POLL_S = 0.2
@@ -67,7 +67,11 @@ _lock = threading.Lock()
 
 
 def iterate(
-    function: Callable[..., Iterator[_Item]], *args: Any, cpu_s: float, poll: Callable[[], None] = lambda: None
+    function: Callable[..., Iterator[_Item]],
+    *args: Any,
+    cpu_s: float,
+    memory_bytes: int = MEMORY_BYTES,
+    poll: Callable[[], None] = lambda: None,
 ) -> Iterator[_Item]:
     """Yield what ``function(*args)`` yields in a child process.
 
@@ -75,8 +79,8 @@ def iterate(
 
     Parameters
     ----------
-    cpu_s
-        CPU time that the process may use.
+    cpu_s, memory_bytes
+        CPU time that the process may use, and memory above what it holds when it starts.
     poll
         Called several times a second while waiting; an exception that it raises ends the process.
 
@@ -93,7 +97,7 @@ def iterate(
     if worker is None or worker.process.poll() is not None:
         worker = _Worker()
     try:
-        worker.connection.send((function, args, cpu_s))
+        worker.connection.send((function, args, cpu_s, memory_bytes))
         while (message := worker.receive(poll))[0] == "item":
             yield message[1]
     except BaseException as error:
@@ -117,15 +121,17 @@ def _serve(connection: Connection) -> None:
     """Run generators that come through ``connection`` until it is closed."""
     import resource
 
+    held = 0
     if sys.platform == "linux":
         held = int(Path("/proc/self/statm").read_text().split()[5]) * resource.getpagesize()
-        resource.setrlimit(resource.RLIMIT_DATA, (held + MEMORY_BYTES, held + MEMORY_BYTES))
     while True:
         try:
-            function, args, cpu_s = connection.recv()
+            function, args, cpu_s, memory_bytes = connection.recv()
         except EOFError:
             return
-        resource.setrlimit(resource.RLIMIT_CPU, (int(time.process_time() + cpu_s) + 1, resource.RLIM_INFINITY))
+        limits = {resource.RLIMIT_CPU: int(time.process_time() + cpu_s) + 1, resource.RLIMIT_DATA: held + memory_bytes}
+        for kind, limit in limits.items():
+            resource.setrlimit(kind, (limit, resource.getrlimit(kind)[1]))
         try:
             for item in function(*args):
                 connection.send(("item", item))

@@ -13,7 +13,8 @@ import numpy as np
 
 from kuaihl.errors import RecordingError
 from kuaihl.media.audio import SAMPLE_RATE_HZ, read_audio
-from kuaihl.media.containers import SkipCounter, select_streams, timed_packets
+from kuaihl.media.clock import timed_packets
+from kuaihl.media.containers import SkipCounter, select_streams
 from kuaihl.media.frames import FRAME_SIZE, SKIPPING, FrameIndex, select_frames, to_rgb
 from kuaihl.records import MIN_SEGMENT_S, PICTURES_PER_SEGMENT, SEGMENT_S, Segment
 from kuaihl.watch.tail import Tail
@@ -174,7 +175,7 @@ class _Buffer:
             return None
         if self._sounds is None:
             segments = (Segment(i, i * SEGMENT_S, (i + 1) * SEGMENT_S) for i in count(segment.index))
-            self._sounds = read_audio(self._read_audio_packets(self._audio.index), self._audio, segments, self._faults)
+            self._sounds = read_audio(self._read_audio_packets(self._audio.index), segments, self._faults)
         _, sound = next(self._sounds)
         if self._is_stalled(self._audio.index):
             self._sounds = None  # the iterator has ended; later sound needs a new one
@@ -238,7 +239,7 @@ class _Buffer:
                     continue
                 for frame in frames:
                     if frame.pts == held[number].stamp:
-                        image = to_rgb(frame, FRAME_SIZE, FRAME_SIZE, round(frame.rotation / 90) % 4)
+                        image = to_rgb(frame, FRAME_SIZE, FRAME_SIZE)
         decoder.flush_buffers()
         return image
 

@@ -82,7 +82,7 @@ def check(folder, clip, highlight, *, first_s):
 @pytest.mark.parametrize("name", KINDS)
 def test_copied_clips_begin_with_the_keyframe_before_the_highlight(made, tmp_path, name):
     clips = cut_clips(made(name, **KINDS[name]), [LATE, EARLY], tmp_path)
-    assert [clip.file for clip in clips] == ["01_0h00m13s.mp4", "02_0h00m00s.mp4"]
+    assert [clip.file for clip in clips] == ["stream_01_0h00m13s.mp4", "stream_02_0h00m00s.mp4"]
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(clip.file for clip in clips)
     check(tmp_path, clips[0], LATE, first_s=12.0)
     check(tmp_path, clips[1], EARLY, first_s=0.0)
@@ -93,10 +93,10 @@ def test_copied_clips_begin_with_the_keyframe_before_the_highlight(made, tmp_pat
 def test_copied_packets_are_those_of_the_recording(made, tmp_path):
     cut_clips(made("mp4"), [LATE], tmp_path)
     packets = {}
-    for path in (made("mp4").path, tmp_path / "01_0h00m13s.mp4"):
+    for path in (made("mp4").path, tmp_path / "stream_01_0h00m13s.mp4"):
         with av.open(str(path)) as container:
             packets[path.name] = [bytes(packet) for packet in container.demux(video=0) if packet.size]
-    clip = packets["01_0h00m13s.mp4"]
+    clip = packets["stream_01_0h00m13s.mp4"]
     at = packets["stream.mp4"].index(clip[0])
     assert packets["stream.mp4"][at : at + len(clip)] == clip
 
@@ -157,7 +157,7 @@ def test_sound_with_a_gap_stays_in_time(tmp_path, name):
 def test_sound_alone(tmp_path, suffix, audio, clip_suffix, copied):
     path = write_recording(tmp_path / f"sound.{suffix}", duration_s=18.0, video=None, audio=audio)
     (clip,) = cut_clips(open_recording(path), [LATE], tmp_path / "clips")
-    assert clip.file == f"01_0h00m13s.{clip_suffix}"
+    assert clip.file == f"stream_01_0h00m13s.{clip_suffix}"
     assert clip.encoded is not copied
     _, sound = decoded(tmp_path / "clips" / clip.file)
     assert len(sound) / SOUND_HZ == pytest.approx(LATE.end_s - LATE.start_s, abs=0.08)
@@ -186,7 +186,7 @@ def test_turned_pictures_stay_upright(tmp_path):
     assert (recording.info.width, recording.info.height) == (96, 128)
     for exact in (False, True):
         cut_clips(recording, [LATE], tmp_path / str(exact), exact=exact)
-        with av.open(str(tmp_path / str(exact) / "01_0h00m13s.mp4")) as container:
+        with av.open(str(tmp_path / str(exact) / "stream_01_0h00m13s.mp4")) as container:
             frame = next(container.decode(video=0))
             picture = np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90) % 4)
         assert picture.shape[:2] == (128, 96)
