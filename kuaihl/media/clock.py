@@ -28,14 +28,13 @@ class Packets:
     """Packets of a track in storage order; arrays are (packets,), in seconds of the file's clock.
 
     ``decode_s`` is the decoding time, ``show_s`` the presentation time, ``order`` the place among the packets of all
-    tracks. Packets with ``has_decode_s`` False have no decoding time of their own.
+    tracks.
     """
 
     decode_s: np.ndarray
     show_s: np.ndarray
     duration_s: np.ndarray
     order: np.ndarray
-    has_decode_s: np.ndarray
 
     @property
     def next_s(self) -> np.ndarray:
@@ -179,7 +178,7 @@ def _runs(number: int, track: Packets) -> Iterator[Run]:
     for at in [*(np.flatnonzero((gaps_s > JUMP_S) | (gaps_s < -BACK_S)) + 1).tolist(), len(track.decode_s)]:
         if at < len(track.decode_s):
             back_s = -gaps_s[at - 1]
-            restarted = track.has_decode_s[at] and track.decode_s[at] < track.decode_s[first] + BACK_S / 2
+            restarted = at - first > FIRST_PACKETS and track.decode_s[at] < track.decode_s[first] + BACK_S / 2
             if 0 < back_s <= JUMP_S and not restarted:
                 continue
         if at > first:
@@ -219,13 +218,14 @@ def timed_packets(
     """Yield packets of a live recording, each with the offset from its timestamps to seconds of the recording."""
     clock = Clock(max((container.start_time or 0) / av.time_base, 0.0), skips)
     expected_s: dict[int, float] = {}
-    began_s: dict[int, float] = {}
+    runs: dict[int, tuple[float, int]] = {}
     for packet in read_packets(container, streams, skips):
         track, tick_s = packet.stream_index, float(packet.time_base)
         stamp = packet.pts if packet.dts is None else packet.dts
         time_s = (stamp or 0) * tick_s
         gap_s = time_s - expected_s.get(track, time_s)
-        restarted = gap_s < -BACK_S and packet.dts is not None and time_s < began_s.get(track, 0.0) + BACK_S / 2
+        began_s, count = runs.get(track, (0.0, 0))
+        restarted = gap_s < -BACK_S and count > FIRST_PACKETS and time_s < began_s + BACK_S / 2
         if track not in expected_s or abs(gap_s) > JUMP_S or restarted:
             reached_s = {t: expected_s[t] + o for t, o in clock.offsets_s.items()}
             clock.enter(
@@ -236,6 +236,7 @@ def timed_packets(
                 head_s=max(reached_s.values(), default=0.0),
                 pause=True,
             )
-            began_s[track] = time_s
+            began_s, count = time_s, 0
+        runs[track] = (began_s, count + 1)
         expected_s[track] = time_s + min((packet.duration or 0) * tick_s, JUMP_S)
         yield packet, clock.offsets_s[track]

@@ -171,10 +171,15 @@ def examine(source: Source, reader: Reader) -> Iterator["float | Recording"]:
     duration_s = result.duration_s
     if duration_s < MIN_SEGMENT_S:
         raise RecordingError(f"{path} lasts {duration_s:.1f} s: at least {MIN_SEGMENT_S:g} s are needed.")
-    if duration_s > MAX_DURATION_S or (duration_s > SPARSE_S and size < SPARSE_BYTES_PER_S * duration_s):
+    if duration_s > MAX_DURATION_S:
         raise RecordingError(
-            f"{path} claims to last {duration_s / 3600:.1f} h in {size / 2**20:.2f} MB, of which at most "
-            f"{MAX_DURATION_S / 3600:g} h are supported. Cut it, or rewrite its timestamps with ffmpeg."
+            f"{path} claims to last {duration_s / 3600:.0f} h: at most {MAX_DURATION_S / 3600:g} h are supported. "
+            "Cut it, or rewrite its timestamps with ffmpeg."
+        )
+    if duration_s > SPARSE_S and size < SPARSE_BYTES_PER_S * duration_s:
+        raise RecordingError(
+            f"{path} claims to last {duration_s / 3600:.1f} h, but holds only {size / 1024:.0f} KB. "
+            "Rewrite its timestamps with ffmpeg."
         )
     video, turn, width, height, aspect = result.video, 0, None, None, None
     if video is not None:

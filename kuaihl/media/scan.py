@@ -27,7 +27,7 @@ MAX_STREAMS = 64
 PACKETS_PER_REPORT = 500
 TURNS = 0.05
 """Streams take turns if at most this share of the packets of one lies among those of the other."""
-_KEY, _HIDDEN, _HAS_DECODE_S, _CORRUPT = 1, 2, 4, 8
+_KEY, _HIDDEN, _CORRUPT = 1, 2, 4
 UNREAD_BYTES, UNREAD_SHARE = 4096, 0.01
 """Data after the last packet is unusual if it is larger than both."""
 LOST_S = 2.0
@@ -69,13 +69,16 @@ class _Column:
         self.decode_s, self.show_s, self.duration_s = array("d"), array("d"), array("d")
         self.flags = array("B")
         self.extradata: dict[int, bytes] = {}
+        self._latest = stream.codec_context.extradata
 
     def add(self, packet: av.Packet, order: int, tick_s: float) -> None:
         """Append a packet."""
         stamp = stamp_of(packet) or 0
         show_s = stamp * tick_s
         if packet.has_sidedata("new_extradata"):
-            self.extradata[order] = bytes(packet.get_sidedata("new_extradata"))
+            extradata = bytes(packet.get_sidedata("new_extradata"))
+            if extradata != self._latest:
+                self._latest = self.extradata[order] = extradata
         self.order.append(order)
         self.stamps.append(stamp)
         self.positions.append(-1 if packet.pos is None else packet.pos)
@@ -83,10 +86,7 @@ class _Column:
         self.show_s.append(show_s)
         self.duration_s.append(min(max((packet.duration or 0) * tick_s, 0.0), JUMP_S))
         hidden = packet.is_corrupt or packet.is_discard
-        has_decode_s = packet.dts is not None
-        self.flags.append(
-            _KEY * packet.is_keyframe | _HIDDEN * hidden | _HAS_DECODE_S * has_decode_s | _CORRUPT * packet.is_corrupt
-        )
+        self.flags.append(_KEY * packet.is_keyframe | _HIDDEN * hidden | _CORRUPT * packet.is_corrupt)
 
 
 def scan(source: Source, skips: SkipCounter) -> Generator[float, None, Scan]:
@@ -242,13 +242,11 @@ def _merge(group: Sequence[_Column]) -> tuple[Track, Packets, np.ndarray]:
         if (data := extradata.get(int(order[first]))) is not None:
             latest[number] = data
         epochs.append(Epoch(first, group[number].part, group[number].stream, latest.get(number)))
-    key, hidden, has_decode_s, corrupt = (
-        (flags & flag).astype(bool) for flag in (_KEY, _HIDDEN, _HAS_DECODE_S, _CORRUPT)
-    )
+    key, hidden, corrupt = ((flags & flag).astype(bool) for flag in (_KEY, _HIDDEN, _CORRUPT))
     index = FrameIndex(join("stamps", np.int64), order, key, hidden, join("positions", np.int64), tuple(epochs))
     times = (join(name, np.float64) for name in ("decode_s", "show_s", "duration_s"))
     track = Track(index, group[0].codec, group[0].metadata, group[0].pixel_aspect, group[0].pixel_format)
-    return track, Packets(*times, order, has_decode_s), corrupt
+    return track, Packets(*times, order), corrupt
 
 
 def _start_timecode(container: InputContainer) -> str | None:

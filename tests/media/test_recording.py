@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from kuaihl.errors import RecordingError
+from kuaihl.media import decord_reader
 from kuaihl.media import recording as recordings
 from kuaihl.media.audio import SAMPLE_RATE_HZ
 from kuaihl.media.frames import FrameIndex, select_frames
@@ -99,9 +100,12 @@ def test_pyav_reads_what_decord_cannot(
     path = write_recording(media_folder / "dies.mp4", duration_s=300, fps=1, keyframe_every=10, audio=None)
     iterate = recordings.iterate
 
-    def die_after_one(*args, **kwargs):
-        yield next(iterate(*args, **kwargs))
-        raise WorkerError
+    def die_after_one(function, *args, **kwargs):
+        items = iterate(function, *args, **kwargs)
+        if function is decord_reader.read_frames:
+            yield next(items)
+            raise WorkerError("crashed")
+        yield from items
 
     monkeypatch.setattr(recordings, "iterate", die_after_one)
     reading = open_recording(path, reader="decord").read_frames()

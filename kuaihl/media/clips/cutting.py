@@ -162,7 +162,7 @@ def _write(
                 tracks.append(
                     CopiedVideo(out, video.index, template=template, begin_s=begin_s, stop_s=end_s, span=span)
                 )
-            elif (frame := _first_frame(recording, video.index, begin_s, span)) is not None:
+            elif (frame := _decode_typical(recording, video.index, span)) is not None:
                 tracks.append(
                     EncodedVideo(
                         out,
@@ -207,14 +207,14 @@ def _is_uniform(index: FrameIndex, first: int, last: int) -> bool:
     return epoch == index.epoch(last) and epoch.extradata is None
 
 
-def _first_frame(
-    recording: Recording, index: FrameIndex, begin_s: float, span: tuple[int, int]
-) -> av.VideoFrame | None:
-    """Return the first frame that the clip shows, or the first of them that can be decoded."""
-    at = max(int(np.searchsorted(index.shown_s, begin_s + _NOW_S)) - 1, 0)
-    numbers = [int(number) for number in index.shown[at : at + CHECKED_FRAMES] if number <= span[1]]
-    packets = ((number, packet) for _, number, packet in recording.source.read([index], start=(0, span[0])))
-    return next((frame for _, frame in decode(packets, index, numbers, SkipCounter())), None)
+def _decode_typical(recording: Recording, index: FrameIndex, span: tuple[int, int]) -> av.VideoFrame | None:
+    """Return a frame from the middle of the clip, or from its start if that one cannot be decoded."""
+    middle = index.entry(sum(span) // 2)
+    for first in dict.fromkeys((max(middle, span[0]), span[0])):
+        packets = ((number, packet) for _, number, packet in recording.source.read([index], start=(0, first)))
+        for _, frame in decode(packets, index, range(first, span[1] + 1), SkipCounter()):
+            return frame
+    return None
 
 
 def _feed(

@@ -142,7 +142,7 @@ class CopiedAudio(ClipTrack):
 
 
 class EncodedVideo(ClipTrack):
-    """Frames re-encoded as H.264, upright, the one shown at ``begin_s`` first.
+    """Frames re-encoded as H.264, upright, the one shown at ``begin_s``, to half a frame, first.
 
     The clip has the size of ``frame``; other frames are fitted into it.
     """
@@ -181,6 +181,7 @@ class EncodedVideo(ClipTrack):
         self._times_s: dict[int, float] = {}
         self._held: av.VideoFrame | None = None
         self._latest = -1
+        self._near = round(1 / (2 * rate_hz * _TICK_S))  # half a frame
 
     def add(self, number: int, packet: av.Packet) -> None:
         """Decode a packet, and encode its frame if it is to be shown."""
@@ -209,7 +210,7 @@ class EncodedVideo(ClipTrack):
             if time_s is None or time_s >= self._stop_s:
                 continue
             ticks = round((time_s - self._begin_s) / _TICK_S)
-            if ticks <= 0:
+            if ticks <= self._near:
                 self._held = frame
                 continue
             if self._held is not None:
