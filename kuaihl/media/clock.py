@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 
 import av
@@ -36,10 +37,19 @@ class Packets:
     duration_s: np.ndarray
     order: np.ndarray
 
-    @property
-    def next_s(self) -> np.ndarray:
-        """When the next packet is expected."""
-        return self.decode_s + self.duration_s
+    @cached_property
+    def is_wrong(self) -> np.ndarray:
+        """Whether a presentation time is wrong: it is far from the decoding time."""
+        return np.abs(self.show_s - self.decode_s) > JUMP_S
+
+    @cached_property
+    def at_s(self) -> np.ndarray:
+        """Presentation time, where it is wrong the decoding time."""
+        return np.where(self.is_wrong, self.decode_s, self.show_s)
+
+    def until_s(self, first: int, stop: int) -> float:
+        """Return when the last of some packets ends."""
+        return float((self.at_s[first:stop] + self.duration_s[first:stop]).max())
 
 
 @dataclass(frozen=True)
@@ -142,8 +152,9 @@ def place(tracks: Sequence[Packets], start_s: float, skips: SkipCounter) -> list
         reached_s = {}
         for number, earlier in last.items():
             track = tracks[number]
-            at = int(np.searchsorted(track.order, run.order)) - 1 if number != run.track else earlier.stop - 1
-            reached_s[number] = float(track.next_s[at]) + clock.offsets_s[number]
+            stop = int(np.searchsorted(track.order, run.order)) if number != run.track else earlier.stop
+            first = max(stop - FIRST_PACKETS, earlier.first)
+            reached_s[number] = track.until_s(first, stop) + clock.offsets_s[number]
         # What is left of a run of another track is still to come, if it is short.
         ends_s = [
             end_s if (end_s := earlier.end_s + clock.offsets_s[n]) < reached_s[n] + JUMP_S else reached_s[n]
@@ -160,20 +171,16 @@ def place(tracks: Sequence[Packets], start_s: float, skips: SkipCounter) -> list
         )
         inside = slice(run.first, run.stop)
         track = tracks[run.track]
-        show_s = track.show_s[inside]
-        wrong = np.abs(show_s - track.decode_s[inside]) > JUMP_S
-        if wrong.any():
-            first_s = float(track.decode_s[inside][wrong.argmax()]) + offset_s
-            for _ in range(int(wrong.sum())):
-                skips.add("presentation timestamps are wrong: decoding timestamps are used", first_s)
-        times_s[run.track][inside] = np.where(wrong, track.decode_s[inside], show_s) + offset_s
+        times_s[run.track][inside] = track.at_s[inside] + offset_s
+        for time_s in times_s[run.track][inside][track.is_wrong[inside]].tolist():
+            skips.add("presentation timestamps are wrong: decoding timestamps are used", time_s)
         last[run.track] = run
     return times_s
 
 
 def _runs(number: int, track: Packets) -> Iterator[Run]:
     """Split a track where its timestamps jump."""
-    gaps_s = track.decode_s[1:] - track.next_s[:-1]
+    gaps_s = track.decode_s[1:] - track.decode_s[:-1] - track.duration_s[:-1]
     first = 0
     for at in [*(np.flatnonzero((gaps_s > JUMP_S) | (gaps_s < -BACK_S)) + 1).tolist(), len(track.decode_s)]:
         if at < len(track.decode_s):
@@ -182,11 +189,8 @@ def _runs(number: int, track: Packets) -> Iterator[Run]:
             if 0 < back_s <= JUMP_S and not restarted:
                 continue
         if at > first:
-            shown_s = track.show_s[first : min(first + FIRST_PACKETS, at)]
-            near_s = shown_s[np.abs(shown_s - track.decode_s[first]) <= JUMP_S]
-            begin_s = float(near_s.min()) if len(near_s) else float(track.decode_s[first])
-            end_s = float(track.next_s[first:at].max())
-            yield Run(number, first, at, int(track.order[first]), begin_s, end_s)
+            begin_s = float(track.at_s[first : min(first + FIRST_PACKETS, at)].min())
+            yield Run(number, first, at, int(track.order[first]), begin_s, track.until_s(first, at))
         first = at
 
 

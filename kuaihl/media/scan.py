@@ -121,10 +121,7 @@ def scan(source: Source, skips: SkipCounter) -> Generator[float, None, Scan]:
         tracks.append(replace(track, index=replace(track.index, times_s=track_s)))
         for time_s in track_s[corrupt].tolist():
             skips.add("a packet is damaged or incomplete", time_s)
-    ends_s = [float((t + p.duration_s).max()) for t, p in zip(times_s, packets, strict=True)]
-    if len(times_s[0]) > 1:  # some containers do not store the duration of the last frame
-        ends_s.append(float(times_s[0].max() + np.ptp(times_s[0]) / (len(times_s[0]) - 1)))
-    duration_s = max(ends_s)
+    duration_s = max(float((t + p.duration_s).max()) for t, p in zip(times_s, packets, strict=True))
     if (reading.promised_s > duration_s + LOST_S and not moved) or is_truncated(source.path, source.format):
         skips.add("the end is missing: the recording was cut off", duration_s)
     has_video = max(columns, key=lambda c: c.kind).kind == "video"
@@ -244,9 +241,12 @@ def _merge(group: Sequence[_Column]) -> tuple[Track, Packets, np.ndarray]:
         epochs.append(Epoch(first, group[number].part, group[number].stream, latest.get(number)))
     key, hidden, corrupt = ((flags & flag).astype(bool) for flag in (_KEY, _HIDDEN, _CORRUPT))
     index = FrameIndex(join("stamps", np.int64), order, key, hidden, join("positions", np.int64), tuple(epochs))
-    times = (join(name, np.float64) for name in ("decode_s", "show_s", "duration_s"))
+    decode_s, show_s, duration_s = (join(name, np.float64) for name in ("decode_s", "show_s", "duration_s"))
+    steps_s = np.diff(decode_s)
+    steps_s = steps_s[(steps_s > 0) & (steps_s < JUMP_S)]
+    duration_s[duration_s == 0] = np.median(steps_s) if len(steps_s) else 0.0  # not all containers store it
     track = Track(index, group[0].codec, group[0].metadata, group[0].pixel_aspect, group[0].pixel_format)
-    return track, Packets(*times, order), corrupt
+    return track, Packets(decode_s, show_s, duration_s, order), corrupt
 
 
 def _start_timecode(container: InputContainer) -> str | None:
