@@ -16,7 +16,7 @@ from kuaihl.demo.jobs import STAGES
 from tests.demo.conftest import visiting
 from tests.fixtures.serving import ROOT, serve, served
 from tests.fixtures.videos import write_recording
-from tests.fixtures.visitor import RUN_MS, unfold
+from tests.fixtures.visitor import RUN_MS, choose, options, turn_to, unfold
 
 pytestmark = pytest.mark.browser
 MAX_CPU_S, MAX_WAIT_S = 2.0, 30.0
@@ -228,5 +228,6 @@ def test_a_large_upload_is_refused_and_files_are_deleted_in_time(visit, tmp_path
         while runs_in(tmp_path) or any(file.exists() for file in uploads):
             assert time.monotonic() < deadline, "files are kept"
             time.sleep(0.2)
-        page.locator("#highlights button").first.click()
+        turn_to(page, "Why")
+        choose(page, "#segment", options(page, "#segment")[0])
         expect(page.locator("#still")).to_contain_text("expired")
