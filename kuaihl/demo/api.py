@@ -171,9 +171,9 @@ def _endpoint(service: Service, finish: Callable[[Call], Any], *, keep: bool) ->
 def _describe(
     function: Callable[..., Awaitable[Any]], summary: str | None, request: type[LogRequest], extra: dict[str, Any]
 ) -> Callable[..., Awaitable[Any]]:
-    """Return a function with the ``extra`` parameters and the fields of a request class, where Gradio and MCP read them.
+    """Return a function with ``extra`` parameters and the fields of a request class, where Gradio and MCP read them.
 
-    That is the signature, and one line per parameter under "Args:" in the docstring.
+    They read the signature, and one line per parameter under "Args:" in the docstring.
     """
 
     @wraps(function)

@@ -84,9 +84,9 @@ def talkative(folder):
 
 @pytest.fixture(scope="module")
 def crowded(folder):
-    """Such six hours with 300,000 comments, the same in every segment, so that they are encoded once."""
+    """Such six hours with 150,000 comments, the same in every segment, so that they are encoded once."""
     path = write_still(folder / "crowded.mp4")
-    rows = [f"{number / 14:.3f},viewer{number % 5000},what a run that was {number % 7}" for number in range(302_400)]
+    rows = [f"{number / 7:.3f},viewer{number % 5000},what a run that was {number % 7}" for number in range(151_200)]
     path.with_suffix(".csv").write_text("\n".join(["time,user,text", *rows]))
     path.with_suffix(".srt").write_text("1\n00:00:01,000 --> 00:00:03,000\nwelcome back everyone\n")
     return path
