@@ -21,7 +21,7 @@ from tests.fixtures.visitor import RUN_MS, choose, options, turn_to, unfold
 pytestmark = pytest.mark.browser
 MAX_CPU_S, MAX_WAIT_S = 2.0, 30.0
 """How long the work may go on after Cancel: in seconds of CPU, since the machine may be busy, and of the clock."""
-KEEP_S = 8
+KEEP_S = 5
 
 
 @pytest.fixture(scope="module")
