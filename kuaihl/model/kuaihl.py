@@ -60,14 +60,10 @@ class Output:
         (batch, segments), in [0, 1].
     tokens
         What was read.
-    latents, hidden
-        (batch, segments, dim): outputs of the perceiver and of the decoder.
     """
 
     scores: Tensor
     tokens: Tokens
-    latents: Tensor
-    hidden: Tensor
 
 
 class WordBag(nn.EmbeddingBag):
@@ -190,7 +186,7 @@ class KuaiHL(
         tokens = self.tokenize(inputs)
         latents = self.perceive(tokens, inputs.streamer, target=target)
         hidden = self.decoder(latents, recurrent=self.config.is_recurrent(target))
-        return Output(self._score(hidden, target), tokens, latents, hidden)
+        return Output(self._score(hidden, target), tokens)
 
     @torch.inference_mode()
     def sweep(self, inputs: ModelInputs, *, target: int = 0, progress: Progress = SILENT) -> Tensor:
