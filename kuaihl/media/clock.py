@@ -29,18 +29,22 @@ class Packets:
     """Packets of a track in storage order; arrays are (packets,), in seconds of the file's clock.
 
     ``decode_s`` is the decoding time, ``show_s`` the presentation time, ``order`` the place among the packets of all
-    tracks.
+    tracks, ``last_s`` the last decoding time of all tracks.
     """
 
     decode_s: np.ndarray
     show_s: np.ndarray
     duration_s: np.ndarray
     order: np.ndarray
+    last_s: float
 
     @cached_property
     def is_wrong(self) -> np.ndarray:
-        """Whether a presentation time is wrong: it is far from the decoding time."""
-        return np.abs(self.show_s - self.decode_s) > JUMP_S
+        """Whether a presentation time is wrong: before its decoding time, or after that of all frames nearby."""
+        latest_s = np.full(len(self.decode_s), self.last_s)
+        latest_s[:-FIRST_PACKETS] = self.decode_s[FIRST_PACKETS:]
+        latest_s = np.maximum(latest_s, self.decode_s)
+        return (self.show_s < self.decode_s - JUMP_S) | (self.show_s > latest_s + JUMP_S)
 
     @cached_property
     def at_s(self) -> np.ndarray:
@@ -225,8 +229,10 @@ def timed_packets(
     runs: dict[int, tuple[float, int]] = {}
     for packet in read_packets(container, streams, skips):
         track, tick_s = packet.stream_index, float(packet.time_base)
-        stamp = packet.pts if packet.dts is None else packet.dts
-        time_s = (stamp or 0) * tick_s
+        if packet.dts is None and track in expected_s:
+            time_s = expected_s[track]  # reordered frames may lack a decoding time
+        else:
+            time_s = ((packet.pts if packet.dts is None else packet.dts) or 0) * tick_s
         gap_s = time_s - expected_s.get(track, time_s)
         began_s, count = runs.get(track, (0.0, 0))
         restarted = gap_s < -BACK_S and count > FIRST_PACKETS and time_s < began_s + BACK_S / 2

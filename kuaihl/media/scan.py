@@ -10,7 +10,7 @@ import numpy as np
 from av.container import InputContainer
 
 from kuaihl.errors import RecordingError
-from kuaihl.media.clock import JUMP_S, Packets, place
+from kuaihl.media.clock import FIRST_PACKETS, JUMP_S, Packets, place
 from kuaihl.media.containers import (
     SkipCounter,
     has_late_streams,
@@ -82,7 +82,7 @@ class _Column:
         self.order.append(order)
         self.stamps.append(stamp)
         self.positions.append(-1 if packet.pos is None else packet.pos)
-        self.decode_s.append(show_s if packet.dts is None else packet.dts * tick_s)
+        self.decode_s.append(np.nan if packet.dts is None else packet.dts * tick_s)
         self.show_s.append(show_s)
         self.duration_s.append(min(max((packet.duration or 0) * tick_s, 0.0), JUMP_S))
         hidden = packet.is_corrupt or packet.is_discard
@@ -113,7 +113,8 @@ def scan(source: Source, skips: SkipCounter) -> Generator[float, None, Scan]:
     if source.format.demuxer in {"flv", "wav", "flac"} and reading.unread > UNREAD_SHARE * source.path.stat().st_size:
         skips.add(f"the last {reading.unread / 2**20:.1f} MB of the file are not read")
     groups = [_merge(group) for group in _group(columns, len(source.parts) or 1, skips)]
-    packets = [packets for _, packets, _ in groups]
+    last_s = max(float(packets.decode_s.max()) for _, packets, _ in groups)
+    packets = [replace(packets, last_s=last_s) for _, packets, _ in groups]
     times_s = place(packets, max(reading.start_s, 0.0), skips)
     moved = bool(skips.skipped)
     tracks = []
@@ -165,7 +166,7 @@ def _reconsider(source: Source, reading: _Reading) -> Source:
         return replace(source, late=True)
     if source.parts or source.format.demuxer == "mov":
         return source
-    restarts = any(np.diff(np.frombuffer(c.decode_s)).min(initial=0.0) < -1 for c in reading.columns)
+    restarts = any(np.nanmin(np.diff(np.frombuffer(c.decode_s)), initial=0.0) < -1 for c in reading.columns)
     if restarts or reading.unread > max(UNREAD_BYTES, UNREAD_SHARE * source.path.stat().st_size):
         return replace(source, parts=find_parts(source.path, source.format))
     return source
@@ -242,11 +243,13 @@ def _merge(group: Sequence[_Column]) -> tuple[Track, Packets, np.ndarray]:
     key, hidden, corrupt = ((flags & flag).astype(bool) for flag in (_KEY, _HIDDEN, _CORRUPT))
     index = FrameIndex(join("stamps", np.int64), order, key, hidden, join("positions", np.int64), tuple(epochs))
     decode_s, show_s, duration_s = (join(name, np.float64) for name in ("decode_s", "show_s", "duration_s"))
+    without = np.flatnonzero(np.isnan(decode_s))
+    decode_s[without] = [show_s[at : at + FIRST_PACKETS].min() for at in without]
     steps_s = np.diff(decode_s)
     steps_s = steps_s[(steps_s > 0) & (steps_s < JUMP_S)]
     duration_s[duration_s == 0] = np.median(steps_s) if len(steps_s) else 0.0  # not all containers store it
     track = Track(index, group[0].codec, group[0].metadata, group[0].pixel_aspect, group[0].pixel_format)
-    return track, Packets(decode_s, show_s, duration_s, order), corrupt
+    return track, Packets(decode_s, show_s, duration_s, order, last_s=0.0), corrupt
 
 
 def _start_timecode(container: InputContainer) -> str | None:

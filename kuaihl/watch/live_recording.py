@@ -273,8 +273,9 @@ class _Buffer:
         if self._video is None or stream != self._video.index:
             self._audio_packets.append((packet, offset_s))
             return True
-        self._frame_count += 1
-        self._first_frame_s, self._last_frame_s = min(self._first_frame_s, time_s), max(self._last_frame_s, time_s)
+        if not packet.duration:
+            self._frame_count += 1
+            self._first_frame_s, self._last_frame_s = min(self._first_frame_s, time_s), max(self._last_frame_s, time_s)
         self._held.append(_HeldPacket(packet, shown, time_s))
         self._held_bytes += packet.size
         while len(self._held) > MAX_HELD_PACKETS or self._held_bytes > MAX_HELD_BYTES:

@@ -290,7 +290,7 @@ def test_only_what_is_needed_is_read(tmp_path, monkeypatch, name):
             yield packet
 
     monkeypatch.setattr(source, "read_packets", read)
-    *_, clip = _cut(recording, tmp_path / "clip.mp4", 301.0, 310.0, False)
+    *_, clip = _cut(recording, tmp_path / "clip.mp4", 301.0, 310.0, exact=False)
     assert clip.start_s == pytest.approx(300.0)
     assert (min(read_s), max(read_s)) == pytest.approx((298.0, 312.0), abs=3.5)
 
