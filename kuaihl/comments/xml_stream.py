@@ -68,7 +68,7 @@ def _pieces(source: Source, report: Report, opening: re.Pattern[str]) -> Iterato
         while chunk := stream.read(CHUNK):
             sound, removed = _CONTROL.subn("", chunk)
             if removed:
-                report.damage("control characters, removed", f"line {line}", count=removed)
+                report.flaw("control characters, removed", f"line {line}", count=removed)
             buffer += sound
             starts = [found.start() for found in opening.finditer(buffer)]
             if starts and starts[-1]:
