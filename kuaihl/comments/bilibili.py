@@ -3,7 +3,6 @@
 BililiveRecorder, blrec, biliLive-tools and biliup differ in how they write users and times, and in their errors.
 """
 
-import html
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator
@@ -12,7 +11,7 @@ from functools import partial
 from itertools import groupby, islice
 
 from kuaihl.comments.diagnostics import MAX_TIME_S, Report
-from kuaihl.comments.fields import clean, epoch_s, seconds
+from kuaihl.comments.fields import clean, epoch_s, seconds, unescape
 from kuaihl.comments.format import Format
 from kuaihl.comments.source import Source
 from kuaihl.comments.xml_stream import Element, elements, head_text
@@ -125,7 +124,7 @@ def _recorded(element: Element, time_s: float | None, report: Report, habits: _H
     if text is None:
         return ()
     if habits.is_escaped:
-        user, text = html.unescape(user), html.unescape(text)
+        user, text = unescape(user), unescape(text)
     prefix = _PREFIX.fullmatch(text) if habits.is_prefixed and element.tag == "d" else None
     if prefix:
         user, text = prefix["user"], prefix["text"]

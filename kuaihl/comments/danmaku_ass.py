@@ -10,7 +10,8 @@ from kuaihl.comments.source import Source
 from kuaihl.records import Comment
 
 _HEADER = re.compile(r"\s*\[Script Info\]", re.IGNORECASE)
-_DRAWING = re.compile(r"\\p[1-9]")
+DRAWING = re.compile(r"\\p[1-9]")
+"""In the tags of an event: its words are a drawing."""
 _COLUMNS = ("layer", "start", "end", "style", "name", "marginl", "marginr", "marginv", "effect", "text")
 
 
@@ -41,7 +42,7 @@ def _parse(source: Source, report: Report) -> Iterator[Comment]:
             continue
         time_s = report.time(clock_s(fields[columns.index("start")]), where)
         text, tags = split_tags(fields[-1])
-        if time_s is not None and _DRAWING.search(tags):
+        if time_s is not None and DRAWING.search(tags):
             report.skip("drawings", where)
         else:
             yield from report.comment(time_s, "", clean(text), where)

@@ -1,5 +1,6 @@
 """Parse the fields that all logs have: time, user, text and kind."""
 
+import html
 import math
 import re
 from datetime import datetime, timedelta, timezone
@@ -56,12 +57,20 @@ _EARLIEST_S, _LATEST_S = 9e8, 9e9
 # Control characters, surrogates, byte order marks, and the invisible tag that chat clients append to repeated texts.
 _NOISE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\U000e0000]+")
 
+_NO_CHARACTER = re.compile(r"&#(?:\d{9,}|[xX][0-9a-fA-F]{9,});?")
+"""References of so many digits that Python refuses to read them."""
+
 
 def clean(text: object) -> str:
     """Return text on one line without control characters; empty if ``text`` is not a string."""
     if not isinstance(text, str):
         return ""
     return (text if text.isprintable() else _NOISE.sub(" ", text)).strip()
+
+
+def unescape(text: str) -> str:
+    """Replace character references of XML and HTML; those of no character become U+FFFD."""
+    return html.unescape(_NO_CHARACTER.sub("\ufffd", text))
 
 
 def clock_s(text: str) -> float | None:

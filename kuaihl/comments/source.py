@@ -35,7 +35,7 @@ _NOT_LOGS = (
     (b"\x1aE\xdf\xa3", "a Matroska or WebM recording: are recording and comment log swapped?"),
     (b"FLV\x01", "an FLV recording: are recording and comment log swapped?"),
 )
-_BOMS = (
+BOMS = (
     # UTF-32 first: its little-endian mark begins with that of UTF-16.
     (codecs.BOM_UTF32_LE, "utf-32"),
     (codecs.BOM_UTF32_BE, "utf-32"),
@@ -206,7 +206,7 @@ def _find_encoding(path: Path, report: Report, progress: Progress | None) -> str
         raise CommentLogError(
             f"{path.name}: not a comment log, but an MP4 recording: are recording and comment log swapped?"
         )
-    encoding = next((name for mark, name in _BOMS if first.startswith(mark)), None)
+    encoding = next((name for mark, name in BOMS if first.startswith(mark)), None)
     encoding = encoding or next((name for zeros, name in _UNMARKED if zeros.match(first)), "utf-8")
     if encoding == "utf-8" and len(_CONTROL.findall(first[:HEAD_CHARS])) > len(first[:HEAD_CHARS]) // 20:
         raise CommentLogError(f"{path.name}: not a comment log, but binary data.")
