@@ -7,7 +7,7 @@ WORKERS ?= 2
 # Recording that the benchmarks read
 RECORDING ?= assets/example/recording.mp4
 
-.PHONY: demo setup test test-page lint bench clean
+.PHONY: demo setup test lint bench clean
 
 demo: .venv/setup.done
 	$(BIN)/python app.py
@@ -15,11 +15,7 @@ demo: .venv/setup.done
 setup: .venv/setup.done
 
 test: .venv/test.done lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not browser" --ignore tests/demo --cov --cov-fail-under=60
-
-# Tests of the page; several wait for a highlight that short recordings no longer have
-test-page: .venv/test.done
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/demo
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --cov --cov-fail-under=95
 
 lint: .venv/test.done
 	$(BIN)/ruff check .

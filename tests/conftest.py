@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser
 
     from kuaihl.predictor import Predictor
 
@@ -67,22 +67,6 @@ def browser(chromium: str) -> "Iterator[Browser]":
 
     with browse(chromium) as browser:
         yield browser
-
-
-@pytest.fixture
-def page(browser: "Browser", app_url: str) -> "Iterator[Page]":
-    """Open the page in a new browser context at 1440 x 900; a request to any other host fails the test."""
-    from tests.fixtures.visitor import RUN_MS
-
-    context, asked = browser.new_context(viewport={"width": 1440, "height": 900}), []
-    context.set_default_timeout(RUN_MS)
-    context.on("request", lambda request: asked.append(request.url))
-    page = context.new_page()
-    page.goto(app_url)
-    page.wait_for_selector("#run")
-    yield page
-    context.close()
-    assert [url for url in asked if not url.startswith((app_url, "data:", "blob:"))] == []
 
 
 @pytest.fixture(scope="session")

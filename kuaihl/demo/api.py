@@ -7,7 +7,7 @@ import json
 import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import partial, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 from urllib.parse import unquote, urlsplit
@@ -129,8 +129,7 @@ def lay_out(service: Service, *, queue: str) -> None:
     with gr.Column(visible=False):
         button, answer = gr.Button(), gr.JSON(label="answer")
         for finish, extra in ((predict, {}), (highlights, {}), (explain, {"at": []})):
-            endpoint = _endpoint(service, finish, keep=finish is predict)
-            _describe(endpoint, finish.__doc__, Request, extra)
+            endpoint = _describe(_endpoint(service, finish, keep=finish is predict), finish.__doc__, Request, extra)
             button.click(
                 endpoint,
                 None,
@@ -140,8 +139,8 @@ def lay_out(service: Service, *, queue: str) -> None:
                 concurrency_id=queue,
                 concurrency_limit=1,
             )
-        _describe(comments, comments.__doc__, LogRequest, {})
-        button.click(comments, None, answer, inputs_kwargs=_components(comments), api_name="comments")
+        endpoint = _describe(comments, comments.__doc__, LogRequest, {})
+        button.click(endpoint, None, answer, inputs_kwargs=_components(endpoint), api_name=comments.__name__)
 
 
 def _endpoint(service: Service, finish: Callable[[Call], Any], *, keep: bool) -> Callable[..., Awaitable[Any]]:
@@ -170,22 +169,28 @@ def _endpoint(service: Service, finish: Callable[[Call], Any], *, keep: bool) ->
 
 
 def _describe(
-    endpoint: Callable[..., Any], summary: str | None, request: type[LogRequest], extra: dict[str, Any]
-) -> None:
-    """Put the ``extra`` parameters and the fields of a request class where Gradio and MCP read them.
+    function: Callable[..., Awaitable[Any]], summary: str | None, request: type[LogRequest], extra: dict[str, Any]
+) -> Callable[..., Awaitable[Any]]:
+    """Return a function with ``extra`` parameters and the fields of a request class, where Gradio and MCP read them.
 
-    That is the signature, and one line per parameter under "Args:" in the docstring.
+    They read the signature, and one line per parameter under "Args:" in the docstring.
     """
-    signature = inspect.signature(endpoint)
+
+    @wraps(function)
+    async def endpoint(*args: Any, **kwargs: Any) -> Any:
+        return await function(*args, **kwargs)
+
+    signature = inspect.signature(function)
     own = [p for p in signature.parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
     defaults = extra | {field.name: field.default for field in dataclasses.fields(request)}
     added = [inspect.Parameter(n, inspect.Parameter.KEYWORD_ONLY, default=default) for n, default in defaults.items()]
-    endpoint.__signature__ = signature.replace(  # pyright: ignore[reportFunctionMemberAccess] - of PEP 362
+    endpoint.__signature__ = signature.replace(  # pyright: ignore[reportAttributeAccessIssue] - of PEP 362
         parameters=[*own, *added]
     )
     texts = _HELP | help_texts(request)
     lines = [f"{p.name}: {texts[p.name]}" for p in (*own, *added) if p.name in texts]
     endpoint.__doc__ = "\n".join([inspect.cleandoc(summary or ""), "Args:", *lines])
+    return endpoint
 
 
 def _components(endpoint: Callable[..., Any]) -> dict[str, Any]:

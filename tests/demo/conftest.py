@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, expect
 
-from tests.fixtures.visitor import RUN_MS, run
+from tests.fixtures.visitor import RUN_MS, run, unfold
 
 LAPTOP, PHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
 
@@ -28,6 +28,12 @@ def visiting(browser: Browser, url: str, *, theme: str = "light", **options: obj
     assert problems == []
 
 
+def rank_by_reaction(page: Page) -> None:
+    """Find the highlight of the short recording, whose forecast has none."""
+    page.get_by_label("Reaction", exact=True).check()
+    expect(page.locator("#highlights button")).to_have_count(1)
+
+
 @pytest.fixture
 def page(browser: Browser, app_url: str) -> Iterator[Page]:
     """A visitor with a laptop."""
@@ -37,9 +43,11 @@ def page(browser: Browser, app_url: str) -> Iterator[Page]:
 
 @pytest.fixture(scope="module")
 def result(browser: Browser, app_url: str, short_recording, short_log) -> Iterator[Page]:
-    """A page with a result, which the tests of a module share. They restore the settings that they change."""
+    """A page with a highlight and open settings, which the tests of a module share. They restore the settings."""
     with visiting(browser, app_url) as page:
         run(page, short_recording, short_log)
+        unfold(page, "#settings")
+        rank_by_reaction(page)
         yield page
 
 

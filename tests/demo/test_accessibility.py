@@ -5,8 +5,8 @@ from importlib.resources import files
 import pytest
 from playwright.sync_api import expect
 
-from tests.demo.conftest import LAPTOP, PHONE, visiting
-from tests.fixtures.visitor import RUN_MS, assert_fits, turn_to, upload
+from tests.demo.conftest import LAPTOP, PHONE, rank_by_reaction, visiting
+from tests.fixtures.visitor import RUN_MS, assert_fits, turn_to, unfold, upload
 
 pytestmark = pytest.mark.browser
 OF_GRADIO = {
@@ -80,6 +80,9 @@ def test_every_state_is_accessible_and_a_result_fits_a_laptop(visitor, short_rec
     assert_clean(page)  # running
     expect(page.locator("#curve .js-plotly-plot")).to_be_visible(timeout=RUN_MS)
     expect(page.locator("#status .pending")).to_have_count(0)
+    unfold(page, "#settings")
+    rank_by_reaction(page)
+    page.locator("#settings button").first.click()
     for tab, part in TABS.items():
         turn_to(page, tab)
         if tab == "Live":

@@ -13,6 +13,7 @@ from gradio_client.exceptions import AppError
 
 from kuaihl.cli.main import run
 from kuaihl.demo.layout import DOWNLOADS
+from kuaihl.predictor import Predictor
 from kuaihl.request import LogRequest, Request
 
 ROOT = Path(__file__).parents[2]
@@ -64,9 +65,9 @@ def test_predict_returns_the_prediction_and_its_files(client, short_recording, s
     assert Path(files["report.html"]).read_text(encoding="utf-8").lower().startswith("<!doctype html>")
 
 
-def test_highlights_are_those_of_the_prediction(client, example):
-    recording, log = handle_file(example / "recording.mp4"), handle_file(example / "comments.json")
-    settings = {"by": "forecast", "highlights": 1, "max_length_s": 40.0, "padding_s": 5.0}
+def test_highlights_are_those_of_the_prediction(client, short_recording, short_log):
+    recording, log = handle_file(short_recording), handle_file(short_log)
+    settings = {"by": "reaction", "highlights": 1, "max_length_s": 40.0, "padding_s": 5.0}
     highlights = client.predict(recording, log, **settings, api_name="/highlights")
     whole = client.predict(recording, log, **settings, api_name="/predict")
     assert len(highlights) == 1
@@ -94,7 +95,10 @@ def test_comments_that_do_not_count_are_left_out(client, short_recording, short_
         ),
     ],
 )
-def test_explain_returns_what_the_command_prints(client, short_recording, short_log, capsys, parameters, arguments):
+def test_explain_returns_what_the_command_prints(
+    client, short_recording, short_log, capsys, monkeypatch, predictor, parameters, arguments
+):
+    monkeypatch.setattr(Predictor, "from_pretrained", classmethod(lambda *_: predictor))  # it is loaded already
     answer = client.predict(handle_file(short_recording), handle_file(short_log), **parameters, api_name="/explain")
     assert run(["explain", str(short_recording), "--comments", str(short_log), "--json", *arguments]) == 0
     assert answer == json.loads(capsys.readouterr().out)

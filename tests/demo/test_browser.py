@@ -9,6 +9,7 @@ from playwright.sync_api import expect
 
 from kuaihl.demo.jobs import STAGES
 from kuaihl.demo.layout import EXAMPLE_LABEL
+from tests.demo.conftest import rank_by_reaction
 from tests.fixtures.cheering_stream import write_stream
 from tests.fixtures.videos import write_recording
 from tests.fixtures.visitor import RUN_MS, assert_fits, choose, options, run, seconds, turn_to, unfold, upload
@@ -111,15 +112,18 @@ def test_a_replay_never_changes_earlier_scores(result):
 
 def test_settings_predict_again_without_encoding(result):
     turn_to(result, "Why")
-    encoded, before = encoding_times(result), result.locator("#highlights").inner_text()
-    unfold(result, "#settings")
+    encoded, before = encoding_times(result), result.locator("#status").inner_text()
     result.get_by_label("Comments", exact=True).uncheck()
+    expect(result.locator(".toast-body")).to_contain_text("reaction")  # which needs comments
+    result.locator(".toast-close").click()
+    result.get_by_label("Auto", exact=True).check()
     expect(result.locator("#status")).to_contain_text("no comments")
     expect(result.locator("#explanation table")).not_to_contain_text("comments")
     assert encoding_times(result) == encoded
     result.get_by_label("Comments", exact=True).check()
     expect(result.locator("#status")).not_to_contain_text("no comments")
-    expect(result.locator("#highlights")).to_contain_text(before.splitlines()[-1])
+    assert result.locator("#status").inner_text() == before
+    rank_by_reaction(result)
     turn_to(result, "Curve")
 
 

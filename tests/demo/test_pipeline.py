@@ -20,11 +20,6 @@ from kuaihl.request import Request
 from tests.fixtures.videos import write_recording
 
 
-@pytest.fixture(scope="module")
-def predictor() -> Predictor:
-    return Predictor.from_pretrained(device="cpu")
-
-
 def opened(*files: Path) -> pipeline.OpenedFiles:
     return pipeline.open_files(pipeline.Files(*files), Request())
 

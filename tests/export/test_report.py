@@ -14,8 +14,6 @@ from kuaihl.media.recording import open_recording
 from tests.fixtures.predictions import made_up
 from tests.fixtures.videos import time_of
 
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-sync"]
-
 
 class Texts(HTMLParser):
     """Collects the text of a page, without its scripts, and the tags that load something."""
@@ -83,25 +81,15 @@ def test_a_long_table_is_folded():
     assert "<details>" in report_page(made_up(segments=121))
 
 
-@pytest.fixture(scope="module")
-def browser(chromium):
-    from playwright import sync_api
-
-    with sync_api.sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
-        yield started
-        started.close()
-
-
 @pytest.mark.browser
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_it_is_readable_offline_on_any_screen(tmp_path, browser, scheme):
     path = tmp_path / "report.html"
     path.write_text(report_page(made_up()), encoding="utf-8")
     page = browser.new_page(color_scheme=scheme)
-    asked, mistakes = [], []
+    asked, errors = [], []
     page.on("request", lambda request: asked.append(request.url))
-    page.on("pageerror", lambda error: mistakes.append(str(error)))
+    page.on("pageerror", lambda error: errors.append(str(error)))
     page.goto(path.as_uri())
     for width in (1440, 390):
         page.set_viewport_size({"width": width, "height": 900})
@@ -113,7 +101,7 @@ def test_it_is_readable_offline_on_any_screen(tmp_path, browser, scheme):
         paper = brightness(page, "body", "backgroundColor")
         assert (paper > 128) is (scheme == "light")
         assert all(abs(ink - paper) > 90 for ink in inks)
-    assert mistakes == []
+    assert errors == []
     assert all(url.startswith(("file:", "data:", "blob:")) for url in asked)
     page.close()
 

@@ -11,7 +11,7 @@ import torch
 from huggingface_hub import ModelCard
 
 from kuaihl.errors import CheckpointError
-from kuaihl.model.kuaihl import load
+from kuaihl.model.kuaihl import load, sha256_of
 from kuaihl.predictor import DEFAULT_CHECKPOINT
 from train.files import write_json
 from train.release.card import write_card
@@ -32,11 +32,33 @@ def test_the_shipped_card_is_up_to_date(checkpoint: Path) -> None:
     assert text == (DEFAULT_CHECKPOINT / "README.md").read_text()
     for file in checkpoint.glob("*.safetensors"):
         assert hashlib.sha256(file.read_bytes()).hexdigest() in text
-    for row in read_json(checkpoint / "leaderboard-lvtr.json")["entries"][:-1]:
-        assert f"| {row['name']} | {row['pooled']:.3f} |" in text
     for log in read_json(checkpoint / "calibration.json").values():
         assert f"{log['error_before']:.4f} to {log['error_after']:.4f}" in text
     assert write_card(checkpoint.rename(checkpoint.with_name("elsewhere"))).read_text() == text
+
+
+def write_leaderboard(checkpoint: Path, sha256: str) -> None:
+    """Write a made-up leaderboard of LVTR: one baseline, and the checkpoint."""
+    difference = {"pooled": 0.1, "interval": [0.05, 0.15], "per_room": 0.2, "per_room_interval": [0.1, 0.3]}
+    baseline = {"name": "a rule", "note": "", "sha256": None, "pooled": 0.25, "per_room": 0.125}
+    entries = [
+        baseline | {"checkpoint_minus_this": {"KuaiHL": difference}},
+        {
+            "name": "KuaiHL",
+            "note": "",
+            "sha256": sha256,
+            "pooled": 0.35,
+            "per_room": 0.325,
+            "checkpoint_minus_this": {},
+        },
+    ]
+    write_json(checkpoint / "leaderboard-lvtr.json", {"target": "lvtr", "left_out": [], "entries": entries})
+
+
+def test_a_leaderboard_becomes_a_table(checkpoint: Path) -> None:
+    write_leaderboard(checkpoint, sha256_of(checkpoint))
+    text = write_card(checkpoint).read_text()
+    assert "| a rule | 0.250 | +0.050 to +0.150 | 0.125 | +0.100 to +0.300 |" in text
 
 
 def test_the_hub_reads_data_and_metrics(checkpoint: Path) -> None:
@@ -74,7 +96,8 @@ def test_the_card_lists_the_commands_in_order(checkpoint: Path) -> None:
     runs = [
         line.split("|")[4].strip() for line in card.text.splitlines() if line.startswith("| ") and line[2].isdecimal()
     ]
-    assert runs == ["-", "59.0%", "63.4%", "67.1%", "66.7%"]
+    accuracy = read_json(checkpoint / "distill.json")["probe"]["student_accuracy"]
+    assert runs == [*["-"] * 4, f"{accuracy:.1%}"]  # only the last run has recorded a probe
 
 
 def test_real_labels_are_not_called_simulated(checkpoint: Path) -> None:
@@ -93,7 +116,7 @@ def test_real_labels_are_not_called_simulated(checkpoint: Path) -> None:
 
 def test_reports_of_other_weights_are_refused(checkpoint: Path) -> None:
     evaluation = checkpoint / "evaluation-lvtr.json"
-    report, board = read_json(evaluation), read_json(checkpoint / "leaderboard-lvtr.json")
+    report = read_json(evaluation)
     for change in ({"checkpoint_sha256": "0" * 64}, {"left_out": ["stranger"]}, {"without": "speech"}):
         write_json(evaluation, report | change)
         with pytest.raises(CheckpointError, match="evaluation of lvtr, which is of other weights"):
@@ -102,8 +125,7 @@ def test_reports_of_other_weights_are_refused(checkpoint: Path) -> None:
     with pytest.raises(CheckpointError, match=r"which is missing. Run train\.evaluate"):
         write_card(checkpoint)
     write_json(evaluation, report)
-    board["entries"][-1]["sha256"] = "0" * 64
-    write_json(checkpoint / "leaderboard-lvtr.json", board)
+    write_leaderboard(checkpoint, "0" * 64)
     with pytest.raises(CheckpointError, match="leaderboard of lvtr"):
         write_card(checkpoint)
     (checkpoint / "leaderboard-lvtr.json").unlink()
