@@ -32,8 +32,6 @@ ENCODER_FILES = ("visual.safetensors", "distill.json")
 """The visual encoder and how it was trained. They are copied into the dataset, and from there into the checkpoint."""
 BLANK = -1
 """Index of a window without segments, for a process that has no window of its own in a batch."""
-HINTS = ("shown", "remembered")
-"""Auxiliary targets beside the label: the content of a segment (perceiver), an observer's state (decoder)."""
 _ARRAYS = ("pictures", "text_speech", "text_comments", "text_both", "activity", "words", "counts")
 _SCALARS = ("has_pictures", "has_speech", "has_comments", "label", "valid")
 
@@ -54,8 +52,6 @@ class DatasetInfo:
         The command, with file names without folders.
     parameters
         Further settings that determine the rooms.
-    hints
-        Number of columns of each of `HINTS`; empty without hints.
     """
 
     visual_encoder: str
@@ -67,7 +63,6 @@ class DatasetInfo:
     source: str
     made_by: str = field(compare=False)
     parameters: dict[str, Any] = field(default_factory=dict)
-    hints: dict[str, int] = field(default_factory=dict)
 
 
 def schema(info: DatasetInfo) -> pa.Schema:
@@ -99,7 +94,6 @@ def schema(info: DatasetInfo) -> pa.Schema:
             "appeal": pa.float32(),
             "speech": pa.string(),
             "comments": pa.list_(pa.string()),
-            **{name: pa.list_(half, size) for name, size in info.hints.items()},
         }
     )
 
@@ -174,13 +168,12 @@ class Segments:
             raise LabelError(f"{folder / 'rooms'} has no shards. Run train.prepare again.")
         loaded = datasets.load_dataset("parquet", data_files=shards, split="train", cache_dir=str(folder / "cache"))
         self._table: pa.Table = loaded.data.table
-        arrays = (*_ARRAYS, *self.info.hints)
-        if missing := [name for name in (*arrays, *_SCALARS) if name not in self._table.column_names]:
+        if missing := [name for name in (*_ARRAYS, *_SCALARS) if name not in self._table.column_names]:
             raise LabelError(
                 f"{folder} is from another version: it has no {', '.join(missing)}. Run train.prepare again."
             )
         self._chunks = np.cumsum([0, *(len(c) for c in self._table.column("label").chunks)])
-        self._views = {name: [_view(c) for c in self._table.column(name).chunks] for name in arrays}
+        self._views = {name: [_view(c) for c in self._table.column(name).chunks] for name in _ARRAYS}
         self._scalars = {name: self._table.column(name).to_numpy() for name in _SCALARS}
         self.rooms = self._find_rooms()
 
@@ -259,8 +252,6 @@ class Batch:
         (batch,): seed of the randomness of each window.
     target
         Row of the head to train.
-    hints
-        (batch, segments, columns) for each of `HINTS`, if the dataset has them.
     """
 
     features: ModelInputs
@@ -269,12 +260,11 @@ class Batch:
     segment_mask: Tensor
     seeds: Tensor
     target: int = 0
-    hints: tuple[Tensor, ...] = ()
 
     def to(self, device: torch.device | str) -> "Batch":
         """Move every tensor."""
-        moved = {f.name: getattr(self, f.name).to(device) for f in fields(self) if f.name not in ("target", "hints")}
-        return Batch(**moved, target=self.target, hints=tuple(hint.to(device) for hint in self.hints))
+        moved = {f.name: getattr(self, f.name).to(device) for f in fields(self) if f.name != "target"}
+        return Batch(**moved, target=self.target)
 
 
 class Windows(Dataset[Batch]):
@@ -324,7 +314,6 @@ class Windows(Dataset[Batch]):
         label = np.zeros((size, n), dtype=np.float32)
         label_mask, segment_mask = np.zeros((size, n), dtype=bool), np.zeros((size, n), dtype=bool)
         seeds = np.zeros(size, dtype=np.int64)
-        hints = [np.zeros((size, n, columns), dtype=np.float32) for columns in self._segments.info.hints.values()]
         windows, streamers, excluded = [], [], []
         for row, index in enumerate(indices):
             if index == BLANK:
@@ -345,12 +334,9 @@ class Windows(Dataset[Batch]):
             segment_mask[row, :length] = True
             label_mask[row, :length] = self._segments.scalar("valid", start + 1, stop + 1)
             label[row, :length] = np.nan_to_num(self._segments.scalar("label", start + 1, stop + 1))
-            for hint, name in zip(hints, self._segments.info.hints, strict=True):
-                shift = int(name == "remembered")  # of the segment after, like the label
-                hint[row, :length] = self._segments.array(name, start + shift, stop + shift)
         tensors = (torch.from_numpy(values) for values in (label, label_mask, segment_mask, seeds))
         features = self._segments.inputs(windows, streamers=streamers, excluded=excluded, length=n)
-        return [Batch(features, *tensors, self.target, tuple(map(torch.from_numpy, hints)))]
+        return [Batch(features, *tensors, self.target)]
 
     def _draw_excluded(self, random: np.random.Generator, start: int, stop: int) -> frozenset[str]:
         present = {x for x in SOURCES if self._segments.scalar(f"has_{x}", start, stop).any()} - self._excluded

@@ -2,8 +2,7 @@
 
 The teacher encodes several views of every picture once. The student learns its pooled features (standardised) and its
 class probabilities from the same views (Beyer et al., "A good teacher is patient and consistent", CVPR 2022), small
-ones first, which is several times faster. Views that blend two pictures keep it from memorising few photos. It can
-also learn the content of whole frames.
+ones first, which is several times faster. Views that blend two pictures keep it from memorising few photos.
 """
 
 import json
@@ -24,13 +23,11 @@ from sklearn.preprocessing import StandardScaler
 from timm.optim import param_groups_weight_decay
 from torch import Tensor, nn
 
-from kuaihl.errors import LabelError
 from kuaihl.features.vision import VisualEncoder
 from train.command import command_line, plain_errors
 from train.encoder.photos import PhotoSplit, Pictures, load_pictures, resize_pictures, sample_views, split_for_probe
-from train.encoder.student import Student, content_loss, distillation_losses
+from train.encoder.student import Student, distillation_losses
 from train.encoder.teacher import Teacher, TeacherOutputs, run_teacher
-from train.encoder.training_frames import LabelledFrames, draw_training_frames
 from train.files import replacing, write_json
 
 logger = logging.getLogger(__name__)
@@ -42,7 +39,7 @@ SIZES = ((0.4, 64), (0.7, 96), (1.0, 128))
 """Side of the student's pictures until that share of the budget is spent, unless `DistillConfig.side` is given."""
 LOG_EVERY = 50
 SAVE_EVERY_S = 120.0
-LOSSES = ("features", "logits", "content")
+LOSSES = ("features", "logits")
 
 
 @dataclass(frozen=True)
@@ -77,14 +74,8 @@ class DistillConfig:
     """Views of every picture alone."""
     blends: int = 0
     """Views of every picture blended with another."""
-    content_frames: int = 0
-    """Whole frames of simulated training rooms to learn the content of: scene, intensity, gifts. Every step takes as
-    many as views."""
     init: Path | None = None
     """Start from these weights (.safetensors)."""
-    keep: float = 0.0
-    """Share of the weights of ``init`` in the average with the new ones at the end (Wortsman et al., "Robust
-    fine-tuning of zero-shot models", CVPR 2022)."""
     threads: int = 2
     """Threads of the processor."""
 
@@ -171,15 +162,8 @@ def learning_rate(progress: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * (progress - WARM_UP) / (1 - WARM_UP)))
 
 
-def take_step(
-    run: Run, config: DistillConfig, pictures: Pictures, outputs: TeacherOutputs, drawings: LabelledFrames | None = None
-) -> tuple[float, ...]:
-    """Take one step, on views that depend on seed and step only.
-
-    Returns
-    -------
-    The losses of features and logits; with ``drawings`` also that of their content.
-    """
+def take_step(run: Run, config: DistillConfig, pictures: Pictures, outputs: TeacherOutputs) -> tuple[float, ...]:
+    """Take one step, on views that depend on seed and step only; return the losses of features and logits."""
     progress = run.progress(config)
     for optimizer in run.optimizers:
         for group in optimizer.param_groups:
@@ -189,13 +173,7 @@ def take_step(
     rows = rng.choice(len(outputs.pictures), size=min(config.batch_size, len(outputs.pictures)), replace=False)
     keys = outputs.pictures[rows], outputs.variants[rows]
     batch = sample_views(pictures, *keys, others=outputs.others[rows], seed=config.seed, size=size)
-    if drawings:
-        frames = rng.choice(len(drawings), size=min(config.batch_size, len(drawings)), replace=False)
-        batch = torch.cat([batch, drawings.resize(frames, size=size)])
-    features, logits, content = run.student(batch)
-    losses = distillation_losses(features[: len(rows)], logits[: len(rows)], outputs, rows)
-    if drawings:
-        losses = (*losses, content_loss(content[len(rows) :], drawings, frames))
+    losses = distillation_losses(*run.student(batch), outputs, rows)
     run.student.zero_grad()
     sum(losses).backward()
     nn.utils.clip_grad_norm_(run.student.parameters(), 5.0)
@@ -205,23 +183,21 @@ def take_step(
     return tuple(loss.item() for loss in losses)
 
 
-def train(
-    run: Run, config: DistillConfig, pictures: Pictures, outputs: TeacherOutputs, drawings: LabelledFrames | None = None
-) -> None:
+def train(run: Run, config: DistillConfig, pictures: Pictures, outputs: TeacherOutputs) -> None:
     """Spend the rest of the budget."""
     run.student.train()
     saved_s = run.elapsed_s
     start_s = time.monotonic() - run.elapsed_s
     recent: list[tuple[float, ...]] = []
     while run.progress(config) < 1:
-        recent.append(take_step(run, config, pictures, outputs, drawings))
+        recent.append(take_step(run, config, pictures, outputs))
         run.elapsed_s = time.monotonic() - start_s
         progress = run.progress(config)
         if run.step % LOG_EVERY == 0 or progress == 1:
             losses = np.mean(recent, axis=0).tolist()
             recent.clear()
             run.losses.append((run.step, *losses))
-            values = ", ".join(f"{name} {loss:.4f}" for name, loss in zip(LOSSES, losses, strict=False))
+            values = ", ".join(f"{name} {loss:.4f}" for name, loss in zip(LOSSES, losses, strict=True))
             logger.info("step %d (%.1f %%, %.0f s): %s", run.step, 100 * progress, run.elapsed_s, values)
         if run.elapsed_s - saved_s > SAVE_EVERY_S or progress == 1:
             run.save(config.out)
@@ -263,10 +239,8 @@ def distill(config: DistillConfig) -> None:
     Raises
     ------
     LabelError
-        There are no photos, the folder has another run, or there are no weights to keep a share of.
+        There are no photos, or the folder has another run.
     """
-    if config.keep and (config.init is None or not 0 < config.keep < 1):
-        raise LabelError(f"--keep {config.keep:g}: give a share between 0 and 1, and the weights as --init.")
     torch.set_num_threads(config.threads)
     config.out.mkdir(parents=True, exist_ok=True)
     pictures = load_pictures(config.images, drawings=config.drawings, scenes=config.scenes)
@@ -276,30 +250,15 @@ def distill(config: DistillConfig) -> None:
     teacher = Teacher()
     variants, blends = config.variants, config.blends
     outputs = run_teacher(teacher, pictures, chosen, out=config.out, variants=variants, blends=blends, seed=config.seed)
-    run, drawings = start(config), None
-    if config.content_frames and run.progress(config) < 1:
-        drawings = draw_training_frames(
-            config.content_frames,
-            side=config.side or SIZES[-1][1],
-            scenes=config.scenes,
-            without=frozenset(pictures.names[i] for i in split.probe_test),
-            workers=config.threads,
-        )
-        logger.info("%d frames to learn the content of", len(drawings))
-    train(run, config, pictures, outputs, drawings)
-    if config.keep:
-        old = load_file(config.init)
-        new = {name: x.lerp(old[name].to(x.dtype), config.keep) for name, x in run.student.swin.state_dict().items()}
-        write_weights(new, config.out / WEIGHTS_FILE)
+    run = start(config)
+    train(run, config, pictures, outputs)
     # A probe needs two classes.
     compared = len(set(np.array(pictures.classes)[split.probe_test])) > 1
     report = {
         "command": command_line("python -m train.distill", config),
         "before": _read_earlier(config.init),
         "photos": len(split.distil),
-        **{
-            name: getattr(config, name) for name in ("drawings", "variants", "blends", "content_frames", "keep", "side")
-        },
+        **{name: getattr(config, name) for name in ("drawings", "variants", "blends", "side")},
         "steps": run.step,
         "batch_size": min(config.batch_size, len(outputs.pictures)),
         "student_s": round(run.elapsed_s, 1),

@@ -27,7 +27,6 @@ from kuaihl.model.config import PRESETS
 from kuaihl.model.kuaihl import KuaiHL, Output
 from train.command import command_line, plain_errors
 from train.dataset import Batch, Windows
-from train.hints import Learner, hint_sizes
 from train.init_model import model_from, new_model
 from train.losses import MIN_ALIGNED_SEGMENTS, Region, alignment_loss, pairwise_loss, pointwise_loss
 from train.metrics import taus
@@ -35,8 +34,8 @@ from train.mixture import Mixture, TrainingSet, open_training_sets, read_batches
 from train.run_state import CHECKPOINT_FOLDER, Curves, Run, settings_of
 from train.scoring import score
 
-TERMS = ("point", "align", "pair", "hint")
-"""The losses of Eq. 13 and that of hints, in the order of every tensor of losses."""
+TERMS = ("point", "align", "pair")
+"""The losses of Eq. 13, in the order of every tensor of losses."""
 _NO_SETTINGS = ("out", "workers", "log_every", "save_every")
 """Options that may change when a run is resumed."""
 
@@ -95,8 +94,6 @@ class FitConfig:
     """Weight of the alignment loss."""
     pair_weight: tuple[float, ...] = (1.0,)
     """Weight of the pairwise loss: one for all datasets, or one for each."""
-    hint_weight: float = 0.0
-    """Weight of the loss of hints, for datasets that have them; see train/hints.py."""
     region: Region = "border"
     """Pairs of the pairwise loss."""
     sigma: float = 1.0
@@ -139,12 +136,12 @@ def fit(config: FitConfig) -> Path:
     set_seed(config.seed)
     with accelerator.main_process_first():  # which creates the memory map
         sets = open_training_sets(config.dataset, left_out=config.left_out)
-    learner = Learner(build_model(config, sets), hint_sizes(sets) if config.hint_weight else ())
-    windows = _training_windows(config, sets, learner.model)
+    model = build_model(config, sets)
+    windows = _training_windows(config, sets, model)
     steps = windows.count_batches(config.batch_size) * config.epochs
-    optimizer, schedule = build_optimizer(config, learner, steps=steps)
-    run = Run(config.out, settings_of(config, ignored=_NO_SETTINGS), learner, optimizer, schedule)
-    learner, optimizer = accelerator.prepare(learner, optimizer)
+    optimizer, schedule = build_optimizer(config, model, steps=steps)
+    run = Run(config.out, settings_of(config, ignored=_NO_SETTINGS), model, optimizer, schedule)
+    parallel, optimizer = accelerator.prepare(model, optimizer)
     progress = run.resume()
     curves = Curves(config.out / "curves", after=progress.step) if accelerator.is_main_process else None
     prefixes = [f"{data.target}/" if len(sets) > 1 else "" for data in sets]
@@ -154,7 +151,7 @@ def fit(config: FitConfig) -> Path:
         batches = windows.draw_batches(config.batch_size, epoch=progress.epoch, seed=config.seed)
         batches = batches[progress.step_in_epoch :]
         sums = torch.zeros(len(sets), len(TERMS), device=accelerator.device)
-        learner.train()
+        model.train()
         for batch in tqdm(
             _read_batches(windows, batches, config, accelerator),
             f"epoch {progress.epoch + 1}",
@@ -163,7 +160,7 @@ def fit(config: FitConfig) -> Path:
         ):
             torch.manual_seed(_seed_of(config.seed, progress.step, accelerator.process_index))
             learning_rate = schedule.get_last_lr()[0]
-            losses, norm = take_step(learner, optimizer, batch, config, accelerator)
+            losses, norm = take_step(parallel, optimizer, batch, config, accelerator)
             schedule.step()
             sums[batch.target] += losses
             progress.step, progress.step_in_epoch = progress.step + 1, progress.step_in_epoch + 1
@@ -171,19 +168,19 @@ def fit(config: FitConfig) -> Path:
             if progress.step % config.log_every == 0:
                 losses = accelerator.reduce(losses, "sum")
                 if curves:
-                    points = _name_losses(f"{prefixes[batch.target]}loss/", losses, config)
+                    points = _name_losses(f"{prefixes[batch.target]}loss/", losses)
                     points |= {"train/learning_rate": learning_rate, "train/gradient_norm": norm}
                     curves.add(progress.step, points)
             if curves and progress.step % config.save_every == 0:
                 run.save_state(progress)
 
-        validations = {data.target: validate(config, run.learner.eval(), data, accelerator) for data in sets}
+        validations = {data.target: validate(config, model.eval(), data, accelerator) for data in sets}
         steps_of = np.bincount([batch[0][0] for batch in batches], minlength=len(sets)).clip(min=1)
         means = accelerator.reduce(sums, "sum").cpu() / torch.from_numpy(steps_of)[:, None]
         is_best = progress.end_epoch({target: validation.tau for target, validation in validations.items()})
         if curves:
-            print(_describe_epoch(progress.epoch, means, validations, config) + " *" * is_best, flush=True)
-            curves.add(progress.step, _validation_points(prefixes, [*validations.values()], config))
+            print(_describe_epoch(progress.epoch, means, validations) + " *" * is_best, flush=True)
+            curves.add(progress.step, _validation_points(prefixes, [*validations.values()]))
             if is_best:  # before the state, so that a run killed in between writes it again
                 command = command_line("python -m train.fit", config)
                 run.save_checkpoint(progress, datasets=config.dataset, command=command, windows=len(windows))
@@ -204,19 +201,15 @@ def build_model(config: FitConfig, sets: Sequence[TrainingSet]) -> KuaiHL:
     return new_model(sets, config=replace(PRESETS[config.preset], **changes), without=config.without)
 
 
-def build_optimizer(
-    config: FitConfig, learner: Learner, *, steps: int
-) -> tuple[torch.optim.Optimizer, ChainedScheduler]:
+def build_optimizer(config: FitConfig, model: KuaiHL, *, steps: int) -> tuple[torch.optim.Optimizer, ChainedScheduler]:
     """Create AdamW and its schedule: linear warm-up times a cosine to 0 after ``steps``.
 
-    Only matrices have weight decay: not biases, norms, embeddings and the heads of hints. Words have their own.
+    Only matrices have weight decay: not biases, norms and embeddings. Words have their own.
     """
     groups = param_groups_weight_decay(
-        learner,
-        config.weight_decay,
-        no_weight_decay_list=("model.streamer.*", "model.token_kind", "model.words.*", "hint_heads.*"),
+        model, config.weight_decay, no_weight_decay_list=("streamer.*", "token_kind", "words.*")
     )
-    if (words := dict(learner.named_parameters()).get("model.words.weight")) is not None:
+    if (words := dict(model.named_parameters()).get("words.weight")) is not None:
         groups[0]["params"] = [parameter for parameter in groups[0]["params"] if parameter is not words]
         groups.append({"params": [words], "weight_decay": config.word_weight_decay})
     optimizer = torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.98), fused=True)
@@ -225,7 +218,7 @@ def build_optimizer(
 
 
 def take_step(
-    learner: nn.Module, optimizer: torch.optim.Optimizer, batch: Batch, config: FitConfig, accelerator: Accelerator
+    model: nn.Module, optimizer: torch.optim.Optimizer, batch: Batch, config: FitConfig, accelerator: Accelerator
 ) -> tuple[Tensor, Tensor]:
     """Take one step with this process's share of a batch, as if one process had the whole batch.
 
@@ -234,15 +227,15 @@ def take_step(
     What this process adds to the losses of the batch (as in `TERMS`), and the norm of the whole gradient.
     """
     with torch.autocast(accelerator.device.type, torch.bfloat16, enabled=config.bf16):
-        output, hint_error = learner(batch)
-    terms, counts = loss_terms(output, hint_error, batch, config)
+        output = model(batch.features, target=batch.target)
+    terms, counts = loss_terms(output, batch, config)
     losses = terms * counts / accelerator.reduce(counts, "sum").clamp(min=1)  # every window has the same weight
     pair_weight = config.pair_weight[batch.target if len(config.pair_weight) > 1 else 0]
-    weights = (config.point_weight, config.align_weight, pair_weight, config.hint_weight)
+    weights = (config.point_weight, config.align_weight, pair_weight)
     optimizer.zero_grad()
     # Accelerate averages gradients over processes.
     accelerator.backward((torch.tensor(weights, device=losses.device) * losses).sum() * accelerator.num_processes)
-    norm = accelerator.clip_grad_norm_(learner.parameters(), config.max_grad_norm)
+    norm = accelerator.clip_grad_norm_(model.parameters(), config.max_grad_norm)
     optimizer.step()
     return losses.detach(), norm
 
@@ -256,9 +249,9 @@ class Validation:
 
 
 @torch.no_grad()
-def validate(config: FitConfig, learner: Learner, data: TrainingSet, accelerator: Accelerator) -> Validation:
+def validate(config: FitConfig, model: KuaiHL, data: TrainingSet, accelerator: Accelerator) -> Validation:
     """Score the validation rooms of a dataset, which the processes share."""
-    segments, rooms, model = data.segments, data.validation, learner.model
+    segments, rooms = data.segments, data.validation
     own = rooms[accelerator.process_index :: accelerator.num_processes]
     scores = gather_object([score(model, segments, own)] if own else [])
     predicted, true, room = (
@@ -270,12 +263,12 @@ def validate(config: FitConfig, learner: Learner, data: TrainingSet, accelerator
     batches = [indices[i : i + config.batch_size] for i in range(0, len(indices), config.batch_size)]
     sums, counts = torch.zeros(2, len(TERMS), device=accelerator.device)
     for batch in _read_batches(Mixture([windows], shares=[1.0]), batches, config, accelerator):
-        terms, count = loss_terms(*learner(batch), batch, config)
+        terms, count = loss_terms(model(batch.features, target=batch.target), batch, config)
         sums, counts = sums + terms * count, counts + count
     return Validation(tau, accelerator.reduce(sums, "sum") / accelerator.reduce(counts, "sum").clamp(min=1))
 
 
-def loss_terms(output: Output, hint_error: Tensor, batch: Batch, config: FitConfig) -> tuple[Tensor, Tensor]:
+def loss_terms(output: Output, batch: Batch, config: FitConfig) -> tuple[Tensor, Tensor]:
     """Return the unweighted losses, and the number of windows that each is a mean over; both as in `TERMS`."""
     both = batch.features.mask("pictures") & batch.features.mask("text")  # otherwise there is nothing to align
     alignable = batch.segment_mask & (both | ~batch.segment_mask).all(-1, keepdim=True)
@@ -292,7 +285,7 @@ def loss_terms(output: Output, hint_error: Tensor, batch: Batch, config: FitConf
     pair = pairwise_loss(output.scores, batch.label, region=config.region, sigma=config.sigma, mask=batch.label_mask)
     windows = batch.segment_mask.any(-1).sum()
     aligned = (alignable.sum(-1) >= MIN_ALIGNED_SEGMENTS).sum()
-    return torch.stack([point, align, pair, hint_error]), torch.stack([windows, aligned, windows, windows])
+    return torch.stack([point, align, pair]), torch.stack([windows, aligned, windows])
 
 
 def _training_windows(config: FitConfig, sets: Sequence[TrainingSet], model: KuaiHL) -> Mixture:
@@ -330,27 +323,23 @@ def _seed_of(*numbers: int) -> int:
     return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0])
 
 
-def _name_losses(prefix: str, losses: Tensor, config: FitConfig) -> dict[str, float]:
-    """Return losses by name, without that of hints if there are none."""
-    named = zip(TERMS, losses.tolist(), strict=True)
-    return {f"{prefix}{name}": value for name, value in named if name != "hint" or config.hint_weight}
+def _name_losses(prefix: str, losses: Tensor) -> dict[str, float]:
+    return {f"{prefix}{name}": value for name, value in zip(TERMS, losses.tolist(), strict=True)}
 
 
-def _validation_points(
-    prefixes: Sequence[str], validations: Sequence[Validation], config: FitConfig
-) -> dict[str, float]:
+def _validation_points(prefixes: Sequence[str], validations: Sequence[Validation]) -> dict[str, float]:
     points = {"validation/tau": float(np.mean([validation.tau for validation in validations]))}
     for prefix, validation in zip(prefixes, validations, strict=True):
-        points |= _name_losses(f"{prefix}validation/", validation.losses, config)
+        points |= _name_losses(f"{prefix}validation/", validation.losses)
         points[f"{prefix}validation/tau"] = validation.tau
     return points
 
 
-def _describe_epoch(epoch: int, means: Tensor, validations: Mapping[str, Validation], config: FitConfig) -> str:
+def _describe_epoch(epoch: int, means: Tensor, validations: Mapping[str, Validation]) -> str:
     """Return mean losses and validation taus of an epoch for people."""
     lines = []
     for (target, validation), losses in zip(validations.items(), means, strict=True):
-        values = ", ".join(f"{name} {value:.4f}" for name, value in _name_losses("", losses, config).items())
+        values = ", ".join(f"{name} {value:.4f}" for name, value in _name_losses("", losses).items())
         lines.append(f"{target}: {values}; validation tau {validation.tau:.4f}")
     return f"epoch {epoch}: " + " | ".join(lines)
 

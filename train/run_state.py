@@ -17,7 +17,6 @@ from kuaihl.model.hub import MODEL_FILE
 from kuaihl.model.kuaihl import KuaiHL
 from train.dataset import copy_encoder, read_info
 from train.files import replacing, write_json
-from train.hints import Learner
 
 CHECKPOINT_FOLDER = "checkpoint"
 CALIBRATION_FILE = "calibration.json"
@@ -53,23 +52,13 @@ class Run:
 
     out: Path
     settings: dict[str, Any]
-    learner: Learner
+    model: KuaiHL
     optimizer: torch.optim.Optimizer
     schedule: LRScheduler
 
-    @property
-    def model(self) -> KuaiHL:
-        """The model, without the heads of hints."""
-        return self.learner.model
-
     def _parts(self) -> dict[str, Any]:
         """Return what has a state of its own."""
-        return {
-            "model": self.model,
-            "hint_heads": self.learner.hint_heads,
-            "optimizer": self.optimizer,
-            "schedule": self.schedule,
-        }
+        return {"model": self.model, "optimizer": self.optimizer, "schedule": self.schedule}
 
     def resume(self) -> Progress:
         """Load the last state in ``out``, if there is one; LabelError if it has other settings."""

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from kuaihl.errors import CheckpointError
 from kuaihl.features.bag_of_words import BUCKETS
-from kuaihl.features.chat import CHAT_COLUMNS, SPEECH_COLUMNS
+from kuaihl.features.chat import SPEECH_COLUMNS
 from kuaihl.model.config import KuaiHLConfig
 from kuaihl.model.decoder import CausalDecoder
 from kuaihl.model.hub import CONFIG_FILE, MODEL_FILE, fetch
@@ -60,14 +60,10 @@ class Output:
         (batch, segments), in [0, 1].
     tokens
         What was read.
-    latents, hidden
-        (batch, segments, dim): outputs of the perceiver and of the decoder.
     """
 
     scores: Tensor
     tokens: Tokens
-    latents: Tensor
-    hidden: Tensor
 
 
 class WordBag(nn.EmbeddingBag):
@@ -112,11 +108,11 @@ class KuaiHL(
         self._tokens = tuple(token for token in TOKENS if token.option is None or getattr(config, token.option))
         self.token_kind = nn.Parameter(torch.randn(sum(token.count for token in self._tokens), dim) * 0.02)
         if config.activity:
-            self.project_chat = nn.Linear(len(CHAT_COLUMNS), dim)
+            self.project_chat = nn.Linear(config.chat_columns, dim)
             self.project_speech = nn.Linear(len(SPEECH_COLUMNS), dim)
-            for name, columns in (("chat", CHAT_COLUMNS), ("speech", SPEECH_COLUMNS)):
-                self.register_buffer(f"{name}_mean", torch.zeros(len(columns)))
-                self.register_buffer(f"{name}_std", torch.ones(len(columns)))
+            for name, columns in (("chat", config.chat_columns), ("speech", len(SPEECH_COLUMNS))):
+                self.register_buffer(f"{name}_mean", torch.zeros(columns))
+                self.register_buffer(f"{name}_std", torch.ones(columns))
         if config.words or config.word_shares:
             self.words = WordBag()
         if config.words:
@@ -157,7 +153,8 @@ class KuaiHL(
             case "text":
                 values = self.project_text(inputs.text.float())
             case "chat_activity":
-                values = self.project_chat((inputs.chat_activity - self.chat_mean) / self.chat_std)
+                activity = inputs.chat_activity[..., : self.config.chat_columns]
+                values = self.project_chat((activity - self.chat_mean) / self.chat_std)
             case "speech_activity":
                 values = self.project_speech((inputs.speech_activity - self.speech_mean) / self.speech_std)
             case "words":
@@ -190,7 +187,7 @@ class KuaiHL(
         tokens = self.tokenize(inputs)
         latents = self.perceive(tokens, inputs.streamer, target=target)
         hidden = self.decoder(latents, recurrent=self.config.is_recurrent(target))
-        return Output(self._score(hidden, target), tokens, latents, hidden)
+        return Output(self._score(hidden, target), tokens)
 
     @torch.inference_mode()
     def sweep(self, inputs: ModelInputs, *, target: int = 0, progress: Progress = SILENT) -> Tensor:

@@ -25,7 +25,6 @@ from kuaihl.model.config import PRESETS
 from tests.fixtures.small_dataset import TEXTS, write_room
 from train import fit
 from train.dataset import DatasetInfo, Segments, Windows, write_info
-from train.hints import Learner
 from train.mixture import TrainingSet
 
 ROOMS, SEGMENTS = 10, 200
@@ -68,8 +67,7 @@ class Trainer:
         (segments,) = map(Segments, config.dataset)
         self._config = config
         self._accelerator = Accelerator(cpu=True)
-        self.model = fit.build_model(config, [TrainingSet(segments, segments.rooms, [])])
-        self._learner = Learner(self.model).train()
+        self.model = fit.build_model(config, [TrainingSet(segments, segments.rooms, [])]).train()
         self._windows = Windows(segments, segments.rooms, self.model.config)
         self._optimizer = torch.optim.AdamW(self.model.parameters(), lr=1e-4, fused=True)
         self._rng = np.random.default_rng(0)
@@ -77,7 +75,7 @@ class Trainer:
     def step(self) -> None:
         with record_function(LOADING):
             (batch,) = self._windows.__getitems__(self._rng.integers(len(self._windows), size=self._config.batch_size))
-        fit.take_step(self._learner, self._optimizer, batch, self._config, self._accelerator)
+        fit.take_step(self.model, self._optimizer, batch, self._config, self._accelerator)
 
 
 def within(name: str, work: Callable[..., object]) -> Callable[..., object]:

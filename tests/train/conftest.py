@@ -7,11 +7,11 @@ import pytest
 
 @pytest.fixture(scope="session")
 def rooms(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Rooms, whose target is LVTR, with hints: 93 training windows."""
-    from tests.fixtures.small_dataset import HINTED, write_dataset
+    """Rooms, whose target is LVTR: 93 training windows."""
+    from tests.fixtures.small_dataset import write_dataset
 
     path = tmp_path_factory.mktemp("rooms")
-    write_dataset(path, info=HINTED)
+    write_dataset(path)
     return path
 
 
@@ -27,7 +27,7 @@ def chats(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def trained(rooms: Path, chats: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a run on both, without hints: 20 epochs of 10 steps."""
+    """The folder of a run on both: 20 epochs of 10 steps."""
     import torch
 
     from tests.fixtures.training_runs import config

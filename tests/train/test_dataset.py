@@ -12,7 +12,7 @@ from kuaihl.errors import LabelError
 from kuaihl.features.chat import CHAT_COLUMNS
 from kuaihl.features.embeddings import SOURCES
 from kuaihl.model.config import PRESETS, Target
-from tests.fixtures.small_dataset import HINTED, LENGTHS
+from tests.fixtures.small_dataset import INFO, LENGTHS
 from train.dataset import BLANK, Batch, Room, Segments, Windows
 
 CONFIG = replace(PRESETS["debug"], picture_dim=8, text_dim=6, streamers=("streamer 0", "streamer 1"))
@@ -43,7 +43,7 @@ def stack_masks(batch: Batch, *sources: str) -> torch.Tensor:
 
 
 def test_rooms_and_columns(rooms: Path, segments: Segments) -> None:
-    assert segments.info == HINTED
+    assert segments.info == INFO
     assert {room.name: room.stop - room.start for room in segments.rooms} == LENGTHS
     for room in segments.rooms:
         table = pq.read_table(rooms / "rooms" / f"{room.name}.parquet")

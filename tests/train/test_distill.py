@@ -20,7 +20,6 @@ from tests.fixtures.training_runs import equal
 from train.distill import DistillConfig, distill, learning_rate, probe, start, take_step, train
 from train.encoder.photos import PhotoSplit, Pictures, load_pictures, resize_pictures, sample_views, split_for_probe
 from train.encoder.teacher import Teacher, run_teacher
-from train.encoder.training_frames import IDLE, SCENES, LabelledFrames
 from train.simulator.rooms.photo_scenes import split_of
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -229,52 +228,30 @@ def test_blends_show_two_pictures(teacher: Teacher, tmp_path: Path) -> None:
 
 
 def test_the_student_learns(folder: Path, tmp_path: Path, teacher: Teacher) -> None:
-    """Also the content of whole frames: bright ones are of scene 1 and have gifts, dark ones are idle."""
-    bright = np.arange(40) % 2
-    drawings = LabelledFrames(
-        frames=torch.from_numpy((60 + 130 * bright).astype(np.uint8)).view(-1, 1, 1, 1).expand(40, 3, 128, 128),
-        scene=torch.from_numpy(np.where(bright == 1, 1, IDLE)),
-        intensity=torch.full((40,), torch.nan),
-        gifts=torch.from_numpy(1.5 * bright.astype(np.float32)),
-    )
     config = DistillConfig((folder,), tmp_path, steps=40, batch_size=8, variants=1, threads=1)
     pictures = load_pictures([folder])
     outputs = run_teacher(teacher, pictures, np.arange(6), out=tmp_path, variants=1, blends=0, seed=0)
     torch.testing.assert_close(outputs.mean, outputs.features.float().mean(0))
     run = start(config)
-    first = take_step(run, config, pictures, outputs, drawings)
-    train(run, config, pictures, outputs, drawings)
+    first = take_step(run, config, pictures, outputs)
+    train(run, config, pictures, outputs)
     (step, *losses) = run.losses[-1]
-    assert (step, len(losses)) == (40, 3)
-    assert sum(losses[:2]) < 0.8 * sum(first[:2])
-    with torch.inference_mode():
-        content = run.student.eval()(drawings.resize(np.arange(40), size=64))[2]
-    assert (content[:, :SCENES].argmax(1) == drawings.scene).float().mean() > 0.9
-    assert np.corrcoef(content[:, SCENES + 1], drawings.gifts)[0, 1] > 0.9
+    assert (step, len(losses)) == (40, 2)
+    assert sum(losses) < 0.8 * sum(first)
 
 
-def test_a_run_starts_from_weights_and_keeps_a_share_of_them(folder: Path, tmp_path: Path) -> None:
+def test_a_run_starts_from_weights(folder: Path, tmp_path: Path) -> None:
     before = DistillConfig((folder,), tmp_path / "before", steps=1, batch_size=4, variants=1, seed=1, threads=1)
     distill(before)
     init = before.out / "visual.safetensors"
-    config = replace(before, out=tmp_path / "after", steps=2, init=init, keep=0.25)
+    config = replace(before, out=tmp_path / "after", steps=2, init=init)
     old = load_file(init)
     for name, value in start(config).student.swin.state_dict().items():
         torch.testing.assert_close(value, old[name].float())
     distill(config)
     report = json.loads((config.out / "distill.json").read_text())
-    assert report["keep"] == 0.25
     assert report["before"]["steps"] == 1
-    averaged = load_file(config.out / "visual.safetensors")
-    run = start(config)
-    assert run.step == 2
-    for name, value in run.student.swin.state_dict().items():
-        expected = 0.75 * value.float() + 0.25 * old[name].float()
-        torch.testing.assert_close(averaged[name].float(), expected, atol=1e-3, rtol=1e-3)
-    assert not equal(old, averaged)
-    for wrong in ({"init": None}, {"keep": 1.0}, {"keep": -0.5}):
-        with pytest.raises(LabelError, match="--keep"):
-            distill(replace(config, **wrong))
+    assert not equal(old, load_file(config.out / "visual.safetensors"))
 
 
 def test_probe_tells_colours_apart(tmp_path: Path, teacher: Teacher) -> None:

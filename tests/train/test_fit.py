@@ -15,7 +15,6 @@ from kuaihl.model.kuaihl import load
 from tests.fixtures.training_runs import config, equal, read_curves, read_weights
 from train.dataset import Segments, Windows
 from train.fit import build_model, build_optimizer, fit, loss_terms
-from train.hints import Learner
 from train.metrics import taus
 from train.mixture import open_training_sets
 from train.run_state import LOG_FILE
@@ -88,7 +87,7 @@ def test_a_step_changes_no_other_head(rooms: Path, chats: Path, tmp_path: Path) 
     model = build_model(run, sets)
     for k, data in enumerate(sets):
         (batch,) = Windows(data.segments, data.train, model.config).__getitems__(range(0, 62, 4))
-        terms, _ = loss_terms(*Learner(model)(batch), batch, run)
+        terms, _ = loss_terms(model(batch.features, target=batch.target), batch, run)
         model.zero_grad()
         terms.sum().backward()
         assert model.head.weight.grad[k].any()
@@ -100,14 +99,14 @@ def test_a_step_changes_no_other_head(rooms: Path, chats: Path, tmp_path: Path) 
 
 def test_weight_decay_is_for_matrices(rooms: Path, tmp_path: Path) -> None:
     run = config(rooms, tmp_path, weight_decay=0.1, word_weight_decay=2.0)
-    learner = Learner(build_model(run, open_training_sets([rooms])), (3, 2))
-    optimizer, _ = build_optimizer(run, learner, steps=10)
+    model = build_model(run, open_training_sets([rooms]))
+    optimizer, _ = build_optimizer(run, model, steps=10)
     decay = {id(p): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
-    assert decay.keys() == {id(parameter) for parameter in learner.parameters()}
-    decays = {name: decay[id(parameter)] for name, parameter in learner.named_parameters()}
-    assert decays.pop("model.words.weight") == 2.0
-    embeddings = ("model.streamer.", "model.token_kind", "hint_heads.")
-    for name, parameter in learner.named_parameters():
+    assert decay.keys() == {id(parameter) for parameter in model.parameters()}
+    decays = {name: decay[id(parameter)] for name, parameter in model.named_parameters()}
+    assert decays.pop("words.weight") == 2.0
+    embeddings = ("streamer.", "token_kind")
+    for name, parameter in model.named_parameters():
         if name in decays:
             assert decays[name] == 0.1 * (parameter.ndim > 1 and not name.startswith(embeddings)), name
 

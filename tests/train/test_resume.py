@@ -32,7 +32,7 @@ def test_the_same_seed_gives_the_same_weights(rooms: Path, tmp_path: Path) -> No
 def test_a_resumed_run_gives_the_same_weights(
     rooms: Path, chats: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = config((rooms, chats), tmp_path / "whole", hint_weight=0.5)
+    run = config((rooms, chats), tmp_path / "whole")
     fit.fit(run)
     calls, interrupted = 0, set()
 
@@ -56,11 +56,10 @@ def test_a_resumed_run_gives_the_same_weights(
     interruptions = (4, 10, 19, 20, 26, 33, 47, 53, 60)
     for _ in interruptions:
         with pytest.raises(KeyboardInterrupt):
-            fit.fit(config((rooms, chats), tmp_path / "cut", hint_weight=0.5, save_every=2))
-    fit.fit(config((rooms, chats), tmp_path / "cut", hint_weight=0.5, save_every=2))
+            fit.fit(config((rooms, chats), tmp_path / "cut", save_every=2))
+    fit.fit(config((rooms, chats), tmp_path / "cut", save_every=2))
     assert interrupted == {"loss_terms", "save_state", "save_checkpoint"}
-    for part in ("model", "hint_heads"):
-        assert equal(read_weights(tmp_path / "whole", part=part), read_weights(tmp_path / "cut", part=part))
+    assert equal(read_weights(tmp_path / "whole"), read_weights(tmp_path / "cut"))
     for name in ("model.safetensors", "config.json"):
         assert (run.out / "checkpoint" / name).read_bytes() == (tmp_path / "cut" / "checkpoint" / name).read_bytes()
 
@@ -81,7 +80,7 @@ def list_files(out: Path) -> set[str]:
 
 def test_killed_and_resumed_by_two_processes(rooms: Path, tmp_path: Path) -> None:
     """They take the same steps as one process: 93 windows in batches of 23, the last of which has a single one."""
-    changes = {"batch_size": 23, "dropout": 0.0, "log_every": 1, "epochs": 9, "hint_weight": 0.5}
+    changes = {"batch_size": 23, "dropout": 0.0, "log_every": 1, "epochs": 9}
     fit.fit(config(rooms, tmp_path / "one", **changes))
     run = config(rooms, tmp_path / "two", **changes, save_every=2)
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -108,8 +107,7 @@ def test_killed_and_resumed_by_two_processes(rooms: Path, tmp_path: Path) -> Non
         np.testing.assert_allclose(
             [*theirs[name].values()], [*values.values()], atol=tolerance, rtol=1e-5, err_msg=name
         )
-    for part in ("model", "hint_heads"):
-        one, two = (without_key_biases(read_weights(out, part=part)) for out in (tmp_path / "one", run.out))
-        for name, value in one.items():
-            torch.testing.assert_close(two[name], value, atol=1e-5, rtol=1e-4, msg=name)
+    one, two = (without_key_biases(read_weights(out)) for out in (tmp_path / "one", run.out))
+    for name, value in one.items():
+        torch.testing.assert_close(two[name], value, atol=1e-5, rtol=1e-4, msg=name)
     assert list_files(tmp_path / "one") == list_files(run.out)

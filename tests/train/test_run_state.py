@@ -12,7 +12,6 @@ from kuaihl.errors import LabelError
 from kuaihl.model.config import PRESETS
 from kuaihl.model.kuaihl import KuaiHL, load
 from tests.fixtures.small_dataset import CHAT_INFO, INFO, write_chat_dataset, write_dataset
-from train.hints import Learner
 from train.run_state import CALIBRATION_FILE, CHECKPOINT_FOLDER, Progress, Run
 
 CONFIG = replace(PRESETS["debug"], streamers=("ann", "bo"))
@@ -38,7 +37,7 @@ def make_run(out: Path, *, value: float, settings: dict[str, object] | None = No
     out.mkdir(exist_ok=True)
     optimizer = torch.optim.AdamW(model.parameters())
     schedule = torch.optim.lr_scheduler.ConstantLR(optimizer, total_iters=5)
-    return Run(out, settings or {"seed": 0}, Learner(model), optimizer, schedule)
+    return Run(out, settings or {"seed": 0}, model, optimizer, schedule)
 
 
 def save(run: Run, dataset: Path, *, epoch: int) -> None:

@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from kuaihl.errors import LabelError
-from train.encoder.training_frames import draw_plain_frames
+from train.encoder.training_frames import draw_frames
 from train.simulator.rooms.photo_scenes import split_of
 
 STORED_SIZE = 256
@@ -86,7 +86,7 @@ def load_pictures(sources: Iterable[Path], *, drawings: int = 0, scenes: Path | 
         squares[i] = torch.from_numpy(np.array(square)).permute(2, 0, 1)
     names = tuple("/".join(PurePosixPath(name).parts[-2:]) for name, _ in files)
     tested = frozenset(names[i] for i in split_for_probe(names).probe_test)
-    frames = draw_plain_frames(drawings, side=STORED_SIZE, scenes=scenes, without=tested)
+    frames = draw_frames(drawings, side=STORED_SIZE, scenes=scenes, without=tested)
     for i, frame in enumerate(frames, start=len(files)):
         squares[i] = torch.from_numpy(frame).permute(2, 0, 1)
     return Pictures(squares, aspect, names)

@@ -1,4 +1,4 @@
-"""Content of simulated rooms: what an observer knows who perceives everything without error."""
+"""Content of simulated rooms: what can be perceived in pictures, speech and chat."""
 
 import shlex
 from dataclasses import dataclass, fields

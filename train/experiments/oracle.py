@@ -1,7 +1,7 @@
 """How well LVTR can be predicted by an oracle that knows ever more of the true content of simulated rooms.
 
-Gradient boosting knows the content of the last segments, then a GRU all content since the start. For comparison, *true
-persistence* predicts the appeal of the segment before and *ceiling* that of the segment itself; both are hidden.
+Gradient boosting knows the content of the last segments. For comparison, *true persistence* predicts the appeal of the
+segment before and *ceiling* that of the segment itself; both are hidden.
 
 Run as `python -m train.experiments.oracle --dataset D [--out F.json]`.
 """
@@ -20,7 +20,6 @@ from train.baselines.task import open_task
 from train.command import plain_errors
 from train.dataset import read_info
 from train.experiments.observations import Content, observe_dataset_room, open_simulation
-from train.experiments.observer import make_observation, predict, train_observer
 from train.files import write_json
 from train.metrics import Tau, taus
 from train.simulator.rooms.streamer_speech import SENTENCE_KINDS
@@ -52,8 +51,6 @@ class OracleConfig:
     """Chat that the dataset was made with."""
     out: Path | None = None
     """JSON file for the results."""
-    gru_epochs: int = 60
-    """Epochs of the GRU."""
 
 
 def score_oracles(config: OracleConfig) -> dict[str, Tau]:
@@ -85,11 +82,6 @@ def score_oracles(config: OracleConfig) -> dict[str, Tau]:
         known = {room: make_table(content, fields) for room, content in contents.items()}
         tables = [task.rows(rooms, lambda room, known=known: known[room.name]) for rooms in splits]
         results[name] = score(_predict_boosting(tables, labels))
-    train, validation, test = (
-        [make_observation(contents[room.name], simulated[room.name].lvtr) for room in rooms] for rooms in splits
-    )
-    observer = train_observer(train, validation, epochs=config.gru_epochs)
-    results["all but hype, GRU"] = score(predict(observer, test)[0])
     results["true persistence"] = score(
         task.rows(task.test, lambda room: np.r_[np.nan, simulated[room.name].appeal[:-1]])
     )

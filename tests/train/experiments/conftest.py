@@ -1,4 +1,4 @@
-"""A small dataset of simulated rooms, shared by the tests of oracle and observer, which must not change it."""
+"""A small dataset of simulated rooms, shared by the tests of the oracle, which must not change it."""
 
 from pathlib import Path
 

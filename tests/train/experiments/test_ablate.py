@@ -146,7 +146,7 @@ def test_trainings_of_other_settings_or_data_are_refused(rooms: Path, finished: 
             replace(config(rooms, tmp_path), fit=replace(config(rooms, tmp_path).fit, epochs=3, learning_rate=1e-3))
         )
     write_dataset(tmp_path / "other")
-    write_info(tmp_path / "other", replace(read_info(rooms), hints={}, source="others"))
+    write_info(tmp_path / "other", replace(read_info(rooms), source="others"))
     with pytest.raises(LabelError, match=r"other settings \(dataset\)"):
         ablate.ablate(config(tmp_path / "other", tmp_path))
     rows.write_text(rows.read_text()[:700])
