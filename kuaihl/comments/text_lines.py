@@ -58,7 +58,7 @@ _LOG_OPENING = re.compile(
 )
 _CHATTERINO = re.compile(r"\s*# Start logging at|\s*\[\d\d:\d\d:\d\d\]  \S")
 _CHAT_PROGRAM = re.compile(
-    r"^[#*-]*\s*(?:log (?:started|opened)|begin logging at|session start)\b", re.IGNORECASE | re.MULTILINE
+    r"^[#*-]*[ \t]*(?:log (?:started|opened)|begin logging at|session start)\b", re.IGNORECASE | re.MULTILINE
 )
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _DAY_S = 86_400
