@@ -47,7 +47,7 @@ def predict(
         With several recordings, skip those with results of the same options in the same folder: continues an
         interrupted run.
     """
-    from kuaihl.cli.discovery import RESULTS, find_log, find_recordings
+    from kuaihl.cli.discovery import RESULTS, find_log, find_recordings, sought_text
 
     is_batch = len(recordings) != 1 or recordings[0].is_dir()
     log_file = None if comments is None or comments.is_dir() else comments
@@ -75,8 +75,9 @@ def predict(
         return _predict_all(find_recordings(recordings), out or Path(), request, find, skip_done=skip_done)
     recording = recordings[0]
     origin = ""
-    if log_file is None:
+    if log_file is None and not without_log:
         log_file, origin = find(recording), " next to it" if comments is None else f" in {comments}"
+        origin = origin if log_file else f"{sought_text(recording)}{origin}"
     if request.stream_start is not None and log_file is None:
         raise KuaiHLError("--stream-start needs a comment log: name it with --comments.")
     _predict_one(recording, log_file, out or Path(f"{recording.stem}{RESULTS}"), request, origin=origin)
@@ -86,7 +87,7 @@ def predict(
 def _predict_one(
     recording: Path, log_file: Path | None, out_dir: Path, request: PredictRequest, *, origin: str
 ) -> None:
-    """Predict one recording and describe the result; ``origin`` says where the log was found, if it was not named."""
+    """Predict one recording and describe the result; ``origin`` says where the log was looked for."""
     from kuaihl.atomic import check_writable
     from kuaihl.comments.reader import read
 
@@ -102,7 +103,7 @@ def _predict_one(
         result = predict_one(predictor, recording, log, out_dir, request, progress=progress)
     text = prediction_text(
         result.prediction,
-        log=f"{log_file.name}{origin}, {log.format}" if log_file and log else None,
+        log=f"{log_file.name}{origin}, {log.format}" if log_file and log else origin or None,
         streamer=request.streamer,
         known_streamers=predictor.config.streamers,
         warning=result.warning,

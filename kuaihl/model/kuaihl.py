@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from huggingface_hub import PyTorchModelHubMixin
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -23,6 +23,7 @@ from kuaihl.model.perceiver import Perceiver
 from kuaihl.progress import SILENT, Progress
 from kuaihl.records import PICTURES_PER_SEGMENT
 
+_MAX_CONFIG_BYTES = 64 * 2**20
 _STEP = 16
 """Segments, or windows, that a sweep takes at once."""
 _PROGRESS_STEP = 4 * _STEP
@@ -257,8 +258,14 @@ class KuaiHL(
     ) -> "KuaiHL":
         """Load strictly and from safetensors only. The mix-in's own way is lax and falls back to pickle."""
         file = fetch(model_id, revision=revision) / MODEL_FILE
-        model = cls(config)
+        with torch.device("meta"):  # allocates nothing
+            expected = {name: list(value.shape) for name, value in cls(config).state_dict().items()}
         try:
+            with safe_open(file, framework="pt") as stored:
+                shapes = {name: list(stored.get_slice(name).get_shape()) for name in stored.keys()}  # noqa: SIM118 - not a dict
+            if different := sorted(n for n in {*shapes, *expected} if shapes.get(n) != expected.get(n)):
+                raise RuntimeError(f"{len(different)} weights are missing or of another size, as {different[0]}")
+            model = cls(config)
             model.load_state_dict(load_file(file))
         except (SafetensorError, RuntimeError, OSError) as error:
             reason = str(error).splitlines()[0]
@@ -276,8 +283,10 @@ def load(path_or_repo: str | Path, *, revision: str | None = None) -> tuple[Kuai
     """
     folder = fetch(path_or_repo, revision=revision)
     try:
-        KuaiHLConfig(**json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8")))
-    except (TypeError, ValueError) as error:
+        if (folder / CONFIG_FILE).stat().st_size > _MAX_CONFIG_BYTES:
+            raise ValueError(f"it is larger than {_MAX_CONFIG_BYTES >> 20} MB")
+        KuaiHLConfig(**json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))).check_encoder_names()
+    except (TypeError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{folder / CONFIG_FILE} does not describe a KuaiHL model: {error}") from error
     return KuaiHL.from_pretrained(folder), folder
 
