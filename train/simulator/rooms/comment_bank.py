@@ -28,7 +28,7 @@ class CommentBank:
     def sample(
         self, count: int, *, excitement: np.ndarray, share: float, rng: np.random.Generator
     ) -> tuple[list[str | None], np.ndarray]:
-        """Choose ``count`` lines, a burst line with chance ``excitement`` (count,); 1 - ``share`` of them are None instead.
+        """Choose ``count`` lines, burst lines with chance ``excitement`` (count,); 1 - ``share`` are None instead.
 
         Lines of either kind are consecutive in the chat, since comments answer each other.
 
