@@ -2,7 +2,6 @@
 
 import itertools
 import json
-import shutil
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -132,7 +131,7 @@ def copy_encoder(source: Path, out: Path) -> None:
     """Copy those of `ENCODER_FILES` that exist."""
     for name in ENCODER_FILES:
         if (file := source / name).exists():
-            shutil.copyfile(file, out / name)
+            (out / name).write_bytes(file.read_bytes())
 
 
 def write_shard(file: Path, info: DatasetInfo, values: dict[str, object]) -> None:
