@@ -125,7 +125,7 @@ class Table1Config:
     full_size: bool = False
     """Adaptive-H-FCSN and AntPivot have the width of the originals, instead of one for CPUs."""
     processes: int = 1
-    """Trainings at a time, of one thread each."""
+    """Trainings at a time. More than one have one thread each."""
 
     def fit_config(self, name: str, seed: int, learning_rate: float) -> FitConfig:
         """Return the settings of a training, as those of KuaiHL."""
