@@ -7,6 +7,7 @@ from typing import Any, Literal, TypedDict, get_args
 import gradio as gr
 from gradio.data_classes import FileData
 
+from kuaihl.demo.forms import upload
 from kuaihl.paths import assets_folder
 from kuaihl.request import MINIMUM, By, Request, help_texts
 
@@ -46,18 +47,18 @@ QUIET: Quiet = {"queue": False, **HIDDEN}
 class Form:
     """What a visitor fills in. Components with the name of a field of `Request` hold its value."""
 
-    def __init__(self, checkpoints: list[str], *, own_machine: bool) -> None:
-        self.recording = gr.File(label="Recording", height=108, elem_id="recording")
+    def __init__(self, checkpoints: list[str], *, local_paths: bool) -> None:
+        self.recording = upload(label="Recording", height=108, elem_id="recording")
         self.path = gr.Textbox(
             "",
             label="Path of the recording",
             placeholder="… or its path on this machine",
             show_label=False,
             container=False,
-            visible=own_machine,
+            visible=local_paths,
             elem_id="path",
         )
-        self.comments = gr.File(label="Comment log (optional)", height=108, elem_id="comments")
+        self.comments = upload(label="Comment log (optional)", height=108, elem_id="comments")
         with gr.Row():
             self.start = gr.Button("Run", variant="primary", min_width=100, elem_id="run")
             self.cancel = gr.Button("Cancel", visible=False, min_width=100, elem_id="cancel")
@@ -95,15 +96,13 @@ class Form:
                 elem_id="stream-start",
             )
         with gr.Accordion("Transcript and model", open=False, elem_id="more"):
-            self.transcript = gr.File(
-                label="Transcript (replaces speech recognition)", height=108, elem_id="transcript"
-            )
+            self.transcript = upload(label="Transcript (replaces speech recognition)", height=108, elem_id="transcript")
             self.checkpoint = gr.Dropdown(
                 [("KuaiHL's own", ""), *((name, name) for name in checkpoints)],
                 value="",
                 label="Model",
-                info=_HELP["checkpoint"] if own_machine else None,
-                allow_custom_value=own_machine,
+                info=_HELP["checkpoint"] if local_paths else None,
+                allow_custom_value=local_paths,
                 elem_id="checkpoint",
             )
 

@@ -68,7 +68,7 @@ class Page:
                 about = gr.HTML('<p class="model">Loading the model …</p>')
             with gr.Row():
                 with gr.Column(scale=1, min_width=300, elem_id="inputs"):
-                    self.form = Form(list(service.models.folders), own_machine=service.own_machine)
+                    self.form = Form(list(service.models.folders), local_paths=service.local_paths)
                 with gr.Column(scale=3, min_width=320):
                     self.results = Results()
             self.choice = ModelChoice(service, self.form, about)
@@ -190,7 +190,6 @@ class Page:
 
     async def submit(
         self,
-        http: gr.Request,
         previous: Any = None,  # a Run or None; Gradio has to resolve every annotation
         recording: str | None = None,
         path: str = "",
@@ -202,9 +201,9 @@ class Page:
         """Predict a recording. ``values`` are those of `Form.request`."""
         from kuaihl.demo import pipeline
 
-        file = recording_path(http, recording, path, own_machine=self.service.own_machine)
+        file = recording_path(recording, path, local_paths=self.service.local_paths)
         request = request_from(values)
-        self.service.check_allowed(http, request.checkpoint)
+        self.service.check_allowed(request.checkpoint)
         files = pipeline.Files(file, Path(comments) if comments else None)
         job = self.service.begin(progress, files, request)
 
@@ -219,7 +218,7 @@ class Page:
             gr.set_static_paths([file])  # played from where it is: hours of video are not copied
         return self._run_updates(run)
 
-    def change(self, http: gr.Request, run: Any = None, **values: Any) -> Any:
+    def change(self, run: Any = None, **values: Any) -> Any:
         """Predict a run again with other settings; its pictures and speech are not encoded again."""
         if run is None:
             return gr.skip()
@@ -228,7 +227,7 @@ class Page:
         request = request_from(values)
         # These belong to the files of the run, while the form may have others by now.
         request = replace(request, transcript=run.request.transcript, stream_start=run.request.stream_start)
-        self.service.check_allowed(http, request.checkpoint)
+        self.service.check_allowed(request.checkpoint)
         if request == run.request:
             return gr.skip()
         try:

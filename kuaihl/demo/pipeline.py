@@ -161,7 +161,7 @@ def replay_predictions(predictor: Predictor, run: Run) -> Iterator[Prediction]:
     for step in replay(predictor, run.encoded.embeddings, run.prediction):
         segments.append(step.segment)
         yield replace(
-            run.prediction, segments=tuple(segments), next_score=step.next_score, highlights=(), alignment=None
+            run.prediction, segments=tuple(segments), next_score=step.next_score, highlights=(), alignments=()
         )
 
 

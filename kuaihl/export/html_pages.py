@@ -34,10 +34,10 @@ def curve_page(prediction: Prediction) -> str:
 def alignment_page(prediction: Prediction) -> str:
     """Return a page with the alignment around each highlight, or around the middle if there is none."""
     centres = [int(highlight.peak_s // SEGMENT_S) for highlight in prediction.highlights]
-    if prediction.alignment is None or not centres:
+    if not (prediction.alignments and centres):
         centres = [len(prediction.segments) // 2]
     figures = [plot_alignment(prediction, around=centre) for centre in centres]
-    return _page(f"{prediction.recording.name}: text against pictures", figures)
+    return _page(f"{prediction.recording.name}: what belongs together", figures)
 
 
 def _page(title: str, figures: Iterable[go.Figure]) -> str:

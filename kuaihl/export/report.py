@@ -106,7 +106,7 @@ def report_page(prediction: Prediction, *, stills: Sequence[str] | None = None) 
     """
     name = escape(target_name(prediction.target))
     figures = [{look: plot_curve(prediction, dark=look == "dark") for look in ("light", "dark")}]
-    if prediction.alignment is not None and prediction.highlights:
+    if prediction.alignments and prediction.highlights:
         around = int(prediction.highlights[0].peak_s // SEGMENT_S)
         figures.append({look: plot_alignment(prediction, around=around, dark=look == "dark") for look in figures[0]})
     divs = [

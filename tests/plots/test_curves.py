@@ -191,32 +191,41 @@ def test_colours_can_be_told_from_the_page(dark, page):
 def test_alignment_shows_twenty_segments_and_the_path_through_them(around, first):
     prediction = made_up(segments=40)
     figure = alignment.plot_alignment(prediction, around=around)
-    heat, *lines = figure.data
-    assert heat.z.shape == (20, 20)
-    cost, band = prediction.alignment.cost, prediction.alignment.band
-    for i in range(20):
-        for j in range(20):
-            assert heat.z[i][j] == cost[first + i, band + j - i]
     starts = [s.segment.start_s for s in prediction.segments]
     ends = [s.segment.end_s for s in prediction.segments]
-    assert seconds(heat.x) == seconds(heat.y) == [*starts[first : first + 20], ends[first + 19]]
-    inside = [(i, j) for i, j in prediction.alignment.path if first <= i < first + 20 and first <= j < first + 20]
-    assert len(inside) >= 20
-    for line in lines:
-        assert seconds(line.y) == [(starts[i] + ends[i]) / 2 for i, _ in inside]
-        assert seconds(line.x) == [(starts[j] + ends[j]) / 2 for _, j in inside]
-    assert "cost (1 − cosine)" in heat.colorbar.title.text
-    assert figure.layout.xaxis.tickformat == figure.layout.yaxis.tickformat == "%-H:%M:%S"
+    assert len(figure.data) == 4 * 3
+    for panel, shown in enumerate(prediction.alignments):
+        heat, _, *lines = figure.data[4 * panel : 4 * panel + 4]
+        assert heat.z.shape == (20, 20)
+        for i in range(20):
+            for j in range(20):
+                assert heat.z[i][j] == shown.cost[first + i, shown.band + j - i]
+        assert seconds(heat.x) == seconds(heat.y) == [*starts[first : first + 20], ends[first + 19]]
+        inside = [(i, j) for i, j in shown.path if first <= i < first + 20 and first <= j < first + 20]
+        assert len(inside) >= 20
+        for line in lines:
+            assert seconds(line.y) == [(starts[i] + ends[i]) / 2 for i, _ in inside]
+            assert seconds(line.x) == [(starts[j] + ends[j]) / 2 for _, j in inside]
+        assert {line.xaxis for line in lines} == {heat.xaxis}
+        assert heat.customdata[3][4][0].startswith(style.clock(starts[first + 3]))
+        assert heat.customdata[3][4][1].startswith(style.clock(starts[first + 4]))
+    assert len({trace.xaxis for trace in figure.data}) == 3
+    assert figure.layout.xaxis.tickformat == figure.layout.yaxis3.tickformat == "%-H:%M:%S"
     assert style.clock(starts[around]) in figure.layout.title.text
-    assert heat.customdata[3][4][0].startswith(style.clock(starts[first + 3]))
-    assert heat.customdata[3][4][1].startswith(style.clock(starts[first + 4]))
+
+
+def test_the_lag_of_an_alignment_by_hand():
+    whole = made_up(segments=5).alignments[0]
+    late = dataclasses.replace(whole, path=((0, 0), (1, 0), (2, 0), (3, 1), (4, 2), (4, 3), (4, 4)))
+    assert late.lag == 1
+    assert dataclasses.replace(late, path=tuple((j, i) for i, j in late.path)).lag == -1
 
 
 def test_alignment_is_empty_outside_its_band():
     prediction = made_up(segments=30, band=4)
     z = alignment.plot_alignment(prediction, around=12).data[0].z
     assert all(np.isnan(z[i][j]) == (abs(i - j) > 4) for i in range(20) for j in range(20))
-    assert z[7][9] == prediction.alignment.cost[9, 4 + 2]
+    assert z[7][9] == prediction.alignments[0].cost[9, 4 + 2]
 
 
 def test_alignment_of_a_short_recording():
@@ -241,7 +250,7 @@ def test_alignment_around_no_segment(around):
 def test_twelve_hours_stay_small():
     prediction = made_up(segments=1440)
     assert len(curves.plot_curve(prediction).to_json()) < 2_000_000
-    assert len(alignment.plot_alignment(prediction, around=700).to_json()) < 200_000
+    assert len(alignment.plot_alignment(prediction, around=700).to_json()) < 300_000
 
 
 @pytest.fixture
