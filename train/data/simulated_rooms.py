@@ -84,6 +84,8 @@ def prepare_rooms(config: RoomsConfig, simulation: SimulatorConfig | None = None
         target="lvtr",
         source=f"simulated rooms: KLive-Sim {VERSION}, {simulation.size}, {count} rooms, {pictures}, {comments}",
         made_by=command_line("python -m train.prepare rooms", config),
+        # Base has the first rooms of large, and can be continued to it.
+        changeable=("size", "source"),
         parameters={"version": VERSION, **asdict(simulation)},
     )
     make = partial(_make_rooms, config, info, simulation, scenes, bank)
