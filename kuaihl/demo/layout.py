@@ -7,7 +7,7 @@ from typing import Any, Literal, TypedDict, get_args
 import gradio as gr
 from gradio.data_classes import FileData
 
-from kuaihl.demo.forms import Upload
+from kuaihl.demo.forms import upload
 from kuaihl.paths import assets_folder
 from kuaihl.request import MINIMUM, By, Request, help_texts
 
@@ -48,7 +48,7 @@ class Form:
     """What a visitor fills in. Components with the name of a field of `Request` hold its value."""
 
     def __init__(self, checkpoints: list[str], *, local_paths: bool) -> None:
-        self.recording = Upload(label="Recording", height=108, elem_id="recording")
+        self.recording = upload(label="Recording", height=108, elem_id="recording")
         self.path = gr.Textbox(
             "",
             label="Path of the recording",
@@ -58,7 +58,7 @@ class Form:
             visible=local_paths,
             elem_id="path",
         )
-        self.comments = Upload(label="Comment log (optional)", height=108, elem_id="comments")
+        self.comments = upload(label="Comment log (optional)", height=108, elem_id="comments")
         with gr.Row():
             self.start = gr.Button("Run", variant="primary", min_width=100, elem_id="run")
             self.cancel = gr.Button("Cancel", visible=False, min_width=100, elem_id="cancel")
@@ -96,7 +96,7 @@ class Form:
                 elem_id="stream-start",
             )
         with gr.Accordion("Transcript and model", open=False, elem_id="more"):
-            self.transcript = Upload(label="Transcript (replaces speech recognition)", height=108, elem_id="transcript")
+            self.transcript = upload(label="Transcript (replaces speech recognition)", height=108, elem_id="transcript")
             self.checkpoint = gr.Dropdown(
                 [("KuaiHL's own", ""), *((name, name) for name in checkpoints)],
                 value="",
