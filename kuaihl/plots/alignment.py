@@ -11,10 +11,7 @@ from kuaihl.records import Alignment, Prediction, Segment
 
 ALIGNMENT_SEGMENTS = 20
 """Segments on each axis: the model's window."""
-_SUBTITLE = (
-    "Dark: similar. White line: cheapest path (DTW); above the dotted diagonal, comments or speech come later than "
-    "what they match. A path on the diagonal shows no lag: there is none, or the sources have too little in common."
-)
+_SUBTITLE = "Line: best match (DTW). Above the diagonal: comes later. On it: no lag, or too little in common"
 
 
 def plot_alignment(prediction: Prediction, *, around: int, dark: bool = False) -> go.Figure:
@@ -61,7 +58,7 @@ def plot_alignment(prediction: Prediction, *, around: int, dark: bool = False) -
         "orientation": "h",
         "x": 0,
         "xanchor": "left",
-        "y": -0.22,
+        "y": -0.45,
         "yanchor": "top",
         "lenmode": "pixels",
         "len": 250,
@@ -70,7 +67,7 @@ def plot_alignment(prediction: Prediction, *, around: int, dark: bool = False) -
         "outlinewidth": 0,
     }
     return figure.update_layout(
-        height=440, margin_t=top + 24, margin_b=104, coloraxis={"colorscale": "Cividis", "colorbar": bar}
+        height=440, margin_t=top + 24, margin_b=112, coloraxis={"colorscale": "Cividis", "colorbar": bar}
     )
 
 
