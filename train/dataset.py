@@ -52,6 +52,8 @@ class DatasetInfo:
         The command, with file names without folders.
     parameters
         Further settings that determine the rooms.
+    picture_tokens
+        Picture vectors of a segment, each ``picture_dim`` wide.
     """
 
     visual_encoder: str
@@ -63,6 +65,7 @@ class DatasetInfo:
     source: str
     made_by: str = field(compare=False)
     parameters: dict[str, Any] = field(default_factory=dict)
+    picture_tokens: int = PICTURES_PER_SEGMENT
 
 
 def schema(info: DatasetInfo) -> pa.Schema:
@@ -76,7 +79,7 @@ def schema(info: DatasetInfo) -> pa.Schema:
             "split": pa.string(),
             "index": pa.int32(),
             "start_s": pa.float32(),
-            "pictures": pa.list_(half, PICTURES_PER_SEGMENT * info.picture_dim),
+            "pictures": pa.list_(half, info.picture_tokens * info.picture_dim),
             "text_speech": pa.list_(half, info.text_dim),
             "text_comments": pa.list_(half, info.text_dim),
             "text_both": pa.list_(half, info.text_dim),
@@ -207,8 +210,15 @@ class Segments:
         length: int | None = None,
     ) -> ModelInputs:
         """Build the model's inputs of windows; see `build_inputs`."""
-        sizes = {"picture_dim": self.info.picture_dim, "text_dim": self.info.text_dim}
-        return build_inputs(windows, **sizes, streamers=streamers, excluded=excluded, length=length)
+        return build_inputs(
+            windows,
+            picture_dim=self.info.picture_dim,
+            text_dim=self.info.text_dim,
+            picture_tokens=self.info.picture_tokens,
+            streamers=streamers,
+            excluded=excluded,
+            length=length,
+        )
 
     def window(self, start: int, stop: int) -> SegmentFeatures:
         """Return the features of rows ``start`` to ``stop``."""
@@ -216,7 +226,7 @@ class Segments:
         texts = (self.array(f"text_{kind}", start, stop) for kind in ("speech", "comments", "both"))
         masks = {f"{source}_mask": self.scalar(f"has_{source}", start, stop) for source in SOURCES}
         return SegmentFeatures(
-            pictures=self.array("pictures", start, stop).reshape(-1, PICTURES_PER_SEGMENT, self.info.picture_dim),
+            pictures=self.array("pictures", start, stop).reshape(-1, self.info.picture_tokens, self.info.picture_dim),
             text=TextFeatures(*texts),
             chat_activity=activity[:, : len(CHAT_COLUMNS)],
             speech_activity=activity[:, len(CHAT_COLUMNS) :],
