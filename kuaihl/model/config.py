@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from kuaihl.errors import CheckpointError
 from kuaihl.features.chat import CHAT_COLUMNS
+from kuaihl.records import PICTURES_PER_SEGMENT
 
 EXCLUDABLE = ("pictures", "speech", "comments", "text", "words", "activity", "streamer")
 """Inputs that can be hidden from a target.
@@ -92,6 +93,8 @@ class KuaiHLConfig:
     recurrent
         Names of the targets that have a recurrent layer before the decoder's attention. For them, each segment's latent
         starts from the sum of its streamer and the tokens that the paper does not have. The paper has neither.
+    picture_tokens
+        Picture tokens of a segment.
     visual_encoder, picture_dim, text_encoder, text_dim, speech_model
         Names of the encoders (see `kuaihl.features.pretrained`) and the sizes of their features.
     streamers
@@ -114,6 +117,7 @@ class KuaiHLConfig:
     recurrent: tuple[str, ...] = ()
     visual_encoder: str = "swin_compact_128"
     picture_dim: int = 256
+    picture_tokens: int = PICTURES_PER_SEGMENT
     text_encoder: str = "sentence-transformers/all-MiniLM-L6-v2"
     text_dim: int = 384
     speech_model: str = "tiny.en"

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,6 @@ from kuaihl.model.hub import CONFIG_FILE, MODEL_FILE, fetch
 from kuaihl.model.inputs import TOKENS, ModelInputs
 from kuaihl.model.perceiver import Perceiver
 from kuaihl.progress import SILENT, Progress
-from kuaihl.records import PICTURES_PER_SEGMENT
 
 _MAX_CONFIG_BYTES = 64 * 2**20
 _STEP = 16
@@ -106,7 +105,11 @@ class KuaiHL(
         dim = config.dim
         self.project_pictures = _projection(config.picture_dim, dim)
         self.project_text = _projection(config.text_dim, dim)
-        self._tokens = tuple(token for token in TOKENS if token.option is None or getattr(config, token.option))
+        self._tokens = tuple(
+            replace(token, count=config.picture_tokens) if token.name == "pictures" else token
+            for token in TOKENS
+            if token.option is None or getattr(config, token.option)
+        )
         self.token_kind = nn.Parameter(torch.randn(sum(token.count for token in self._tokens), dim) * 0.02)
         if config.activity:
             self.project_chat = nn.Linear(config.chat_columns, dim)
@@ -173,7 +176,7 @@ class KuaiHL(
         latents = self.streamer(streamer).unsqueeze(1).expand(-1, tokens.values.shape[1], -1)
         if self.config.is_recurrent(target):
             valid = tokens.values * tokens.mask.unsqueeze(-1)
-            latents = latents + valid[:, :, PICTURES_PER_SEGMENT + 1 :].sum(2)  # all but pictures and text
+            latents = latents + valid[:, :, self.config.picture_tokens + 1 :].sum(2)  # all but pictures and text
         return self.perceiver(latents, tokens.values, tokens.mask)
 
     def decode(self, latents: Tensor, *, target: int = 0) -> Tensor:
