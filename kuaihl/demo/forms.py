@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 _T = TypeVar("_T")
 LOOPBACK = {"localhost", "127.0.0.1", "::1", "[::1]"}
 _DEFAULTS = Request()
-_PAGE_WORDS = {"--stream-start ": "“Stream start” under “Comments”, as in ", " (in Python stream_start=)": ""}
+_PAGE_WORDS = {"--stream-start ": "“Stream start” under “Settings”, as in ", " (in Python stream_start=)": ""}
 """What the command line and Python call a field, and what the page calls it."""
 
 
@@ -63,7 +63,7 @@ def recording_path(http: gr.Request, upload: str | None, path: str, *, own_machi
     if path:
         return Path(path).expanduser().resolve()
     if not upload:
-        raise user_error("Choose a recording first, or click the example.")
+        raise user_error("Choose a recording first.")
     return Path(upload)
 
 

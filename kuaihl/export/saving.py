@@ -10,6 +10,7 @@ from kuaihl.export.html_pages import alignment_page, curve_page
 from kuaihl.export.json_csv import to_csv, to_json
 from kuaihl.export.report import report_page, still
 from kuaihl.export.timelines import to_edl, to_otio
+from kuaihl.features.embeddings import Embeddings
 from kuaihl.media.clips.frame_rates import rate_of, timecode_rate
 from kuaihl.media.recording import Recording
 from kuaihl.progress import SILENT, Progress
@@ -22,6 +23,7 @@ def save_prediction(
     *,
     recording: Recording | None = None,
     stills: Sequence[str] | None = None,
+    embeddings: Embeddings | None = None,
     progress: Progress = SILENT,
 ) -> list[Path]:
     """Write a prediction into a folder: all files or none.
@@ -37,6 +39,8 @@ def save_prediction(
         The predicted recording, for the pictures of the report and the frame rate of the timelines.
     stills
         Pictures of the highlights, as from `stills_of`. By default they are taken from ``recording``.
+    embeddings
+        What the prediction was made from, for the chat in the report.
     progress
         Reports the fraction that is done.
 
@@ -61,7 +65,7 @@ def save_prediction(
         rate_hz = timecode_rate(rate_of(recording.frames))
         stills = stills_of(recording, prediction, progress=progress.part(0.0, 0.5)) if stills is None else stills
         files |= {
-            "report.html": partial(report_page, stills=stills),
+            "report.html": partial(report_page, stills=stills, embeddings=embeddings),
             "chapters.txt": to_youtube,
             "chapters.ffmetadata": to_ffmetadata,
             "chapters.vtt": to_webvtt,

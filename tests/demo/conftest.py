@@ -6,23 +6,24 @@ from contextlib import contextmanager
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.fixtures.visitor import RUN_MS, run, unfold
+from tests.fixtures.visitor import run, unfold
 
 LAPTOP, PHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
 
 
 @contextmanager
 def visiting(browser: Browser, url: str, *, theme: str = "light", **options: object) -> Iterator[Page]:
-    """Open the page in a fresh context. Server errors, script errors and requests to other hosts fail the test."""
+    """Open the page in a fresh context. Errors, and requests to other hosts, fail the test."""
     context = browser.new_context(**{"viewport": LAPTOP} | options)
-    context.set_default_timeout(RUN_MS)
+    context.set_default_timeout(30_000)
     problems = []
     context.on("request", lambda r: None if r.url.startswith((url, "data:", "blob:")) else problems.append(r.url))
     context.on("response", lambda r: problems.append(f"{r.status} {r.url}") if r.status == 500 else None)
     context.on("weberror", lambda error: problems.append(str(error.error)))
+    context.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
     page = context.new_page()
     page.goto(f"{url}/?__theme={theme}")
-    page.wait_for_selector("#run")
+    page.wait_for_selector("#new-recording")
     yield page
     context.close()
     assert problems == []
@@ -30,8 +31,9 @@ def visiting(browser: Browser, url: str, *, theme: str = "light", **options: obj
 
 def rank_by_reaction(page: Page) -> None:
     """Find the highlight of the short recording, whose forecast has none."""
+    unfold(page, "#settings")
     page.get_by_label("Reaction", exact=True).check()
-    expect(page.locator("#highlights button")).to_have_count(1)
+    expect(page.locator(".cards li[data-rank]")).to_have_count(1)
 
 
 @pytest.fixture
@@ -46,7 +48,6 @@ def result(browser: Browser, app_url: str, short_recording, short_log) -> Iterat
     """A page with a highlight and open settings, which the tests of a module share. They restore the settings."""
     with visiting(browser, app_url) as page:
         run(page, short_recording, short_log)
-        unfold(page, "#settings")
         rank_by_reaction(page)
         yield page
 
