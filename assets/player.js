@@ -72,7 +72,7 @@ function mountKuaiHL(root, send = null) {
   preview.muted = true;
   const hoverTime = h('b'), hoverWords = h('span');
   const hover = h('div', {class: 'hover', hidden: true}, preview, h('p', {}, hoverTime, hoverWords));
-  const curve = h('div', {class: 'curve'}, measured, predicted, bands, playhead, seek, hover);
+  const curve = h('div', {class: 'curve'}, measured, predicted, seek, bands, playhead, hover);
   const legend = h('div', {class: 'legend'});
   const liveButton = h('button', {type: 'button', class: 'small', 'aria-pressed': 'false', onclick: () => setLive(!live),
     title: 'Watch as if it were live: nothing is shown before its time'}, 'Live replay');

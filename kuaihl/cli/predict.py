@@ -25,8 +25,8 @@ def predict(
 ) -> int:
     """Predict the curve and the highlights of recordings, or of all recordings in a folder.
 
-    Writes report.html, prediction.json, segments.csv, curve.html, alignment.html, chapters (.txt for YouTube,
-    .ffmetadata, .vtt) and the highlights for players and editors (.srt, .edl, .otio), and prints a summary.
+    Writes report.html, prediction.json, segments.csv, chapters (.txt for YouTube, .ffmetadata, .vtt) and the highlights
+    for players and editors (.srt, .edl, .otio), and prints a summary.
 
     If there are several recordings, each gets a folder, and a table lists them all. A recording that cannot be read
     does not stop the others.
