@@ -281,7 +281,15 @@ class Page:
 
         job = self.service.jobs.begin(progress, run.recording.path)
         if event.name == "clips":
-            work = partial(pipeline.export_clips, run, event.clips, job.folder)
+            work = partial(
+                pipeline.export_clips,
+                run,
+                event.clips,
+                job.folder,
+                vertical=bool(event.vertical),
+                crop=min(max(float(event.crop), 0.0), 1.0),
+                captions=event.captions,
+            )
         elif event.name in DOWNLOADS:
             work = partial(pipeline.export_file, run, event.name, event.clips, job.folder)
         else:

@@ -3,6 +3,8 @@
 import hashlib
 import json
 import math
+import tempfile
+import zipfile
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,11 +14,13 @@ from kuaihl import attribution
 from kuaihl.comments import reader, selection, timing
 from kuaihl.demo.layout import EXAMPLE, file_url
 from kuaihl.errors import CheckpointError, KuaiHLError, RecordingError
+from kuaihl.export.chapters import to_cues
+from kuaihl.export.reframe import reframe
 from kuaihl.export.saving import save_prediction, stills_of
 from kuaihl.export.view import view_of
 from kuaihl.features.embeddings import SOURCES, Embeddings, Footage, Source
 from kuaihl.highlights import choose_source, select
-from kuaihl.media.clips.writer import zip_clips
+from kuaihl.media.clips.writer import cut_clips
 from kuaihl.media.recording import Recording, open_recording, playable
 from kuaihl.media.remux import plays_as_is
 from kuaihl.predictor import Predictor
@@ -246,10 +250,45 @@ def export_file(run: Run, name: str, clips: Any, folder: Path, *, progress: Prog
     return next(file for file in files if file.name == name)
 
 
-def export_clips(run: Run, clips: Any, folder: Path, *, progress: Progress = SILENT) -> Path:
-    """Cut the kept moments out of the recording into a zip file in ``folder``."""
+def export_clips(
+    run: Run,
+    clips: Any,
+    folder: Path,
+    *,
+    vertical: bool = False,
+    crop: float = 0.5,
+    captions: str = "none",
+    progress: Progress = SILENT,
+) -> Path:
+    """Cut the kept moments out of the recording, into a zip file in ``folder``.
+
+    Parameters
+    ----------
+    vertical, crop
+        As for `kuaihl.export.reframe.reframe`.
+    captions
+        Speech as "srt" files beside the clips, or "burnt" into their pictures.
+    """
+    utterances = [u for said in run.encoded.embeddings.speech or () for u in said]
+    reframing = progress.stage("cutting")
+    new = run.recording.has_pictures and (vertical or captions == "burnt")
     path = folder / "clips.zip"
-    zip_clips(run.recording, kept(run, clips).highlights, path, progress=progress)
+    with tempfile.TemporaryDirectory(dir=folder) as scratch, zipfile.ZipFile(path, "w") as archive:
+        cut = cut_clips(run.recording, kept(run, clips).highlights, Path(scratch, "cut"), exact=new, progress=progress)
+        for clip, part in zip(cut, reframing.split(len(cut)), strict=True):
+            file = Path(scratch, "cut", clip.file)
+            said = [
+                (max(u.start_s - clip.start_s, 0.0), min(u.end_s, clip.end_s) - clip.start_s, u.text)
+                for u in utterances
+                if u.start_s < clip.end_s and u.end_s > clip.start_s
+            ]
+            if new:
+                source, file = file, Path(scratch, clip.file)
+                burnt = said if captions == "burnt" else ()
+                reframe(source, file, vertical=vertical, crop=crop, captions=burnt, progress=part)
+            archive.write(file, clip.file)
+            if captions == "srt":
+                archive.writestr(str(Path(clip.file).with_suffix(".srt")), to_cues(said))
     return path
 
 

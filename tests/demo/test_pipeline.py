@@ -19,7 +19,7 @@ from kuaihl.errors import CheckpointError, KuaiHLError, RecordingError
 from kuaihl.media.recording import open_recording, playable
 from kuaihl.predictor import Predictor
 from kuaihl.progress import Progress
-from kuaihl.records import Highlight
+from kuaihl.records import Highlight, Utterance
 from kuaihl.request import Request
 from tests.fixtures.videos import write_recording
 
@@ -145,6 +145,23 @@ def test_exports_hold_what_was_kept(first: pipeline.Run, tmp_path: Path) -> None
         (name,) = clips.namelist()
         with av.open(io.BytesIO(clips.read(name))) as clip:
             assert float(clip.duration) / av.time_base == pytest.approx(4.4, abs=4.1), "from the keyframe before"
+
+
+def test_clips_are_vertical_and_captioned_on_request(first: pipeline.Run, tmp_path: Path) -> None:
+    said = Utterance(38.0, 41.0, "well played")
+    embeddings = dataclasses.replace(first.encoded.embeddings, speech=[(), (said,), (), (), ()])
+    run = with_highlight(dataclasses.replace(first, encoded=dataclasses.replace(first.encoded, embeddings=embeddings)))
+    path = pipeline.export_clips(run, KEPT, tmp_path, vertical=True, captions="srt")
+    with zipfile.ZipFile(path) as clips:
+        video, captions = sorted(clips.namelist(), reverse=True)[::-1]
+        with av.open(io.BytesIO(clips.read(video))) as clip:
+            assert clip.streams.video[0].width * 16 == clip.streams.video[0].height * 9
+            assert clip.duration / av.time_base == pytest.approx(4.4, abs=0.3)
+        assert "00:00:00,000 --> 00:00:01,000\nwell played" in clips.read(captions).decode()
+    with zipfile.ZipFile(pipeline.export_clips(run, KEPT, tmp_path, captions="burnt")) as clips:
+        with av.open(io.BytesIO(clips.read(clips.namelist()[0]))) as clip:
+            brightest = [frame.to_ndarray(format="gray")[60:].max() for frame in clip.decode(video=0)]
+        assert max(brightest[:4]) > max(brightest[7:]) + 20, "the caption is there for the first second"
 
 
 @pytest.mark.parametrize(
