@@ -10,7 +10,7 @@ RECORDING ?= assets/example/recording.mp4
 .PHONY: demo setup test lint bench clean
 
 demo: .venv/setup.done
-	$(BIN)/python app.py
+	$(BIN)/python app.py --local-paths
 
 setup: .venv/setup.done
 

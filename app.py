@@ -11,8 +11,12 @@ def main() -> None:
     """Parse the flags and serve the page."""
     parser = argparse.ArgumentParser(description="Serve the KuaiHL page and API.")
     parser.add_argument("--mcp", action="store_true", help="offer the API as an MCP server too, like KUAIHL_MCP=1")
+    parser.add_argument(
+        "--local-paths", action="store_true", help="let visitors name files of this machine, like KUAIHL_LOCAL_PATHS=1"
+    )
+    flags = parser.parse_args()
     try:
-        serve(mcp=parser.parse_args().mcp)
+        serve(mcp=flags.mcp, local_paths=flags.local_paths)
     except KuaiHLError as error:
         sys.exit(f"kuaihl: {error}")
 

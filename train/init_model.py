@@ -63,7 +63,9 @@ def new_model(sets: Sequence[TrainingSet], *, config: KuaiHLConfig, without: Seq
         for name, modality in (("chat", "comments"), ("speech", "speech")):
             values = np.concatenate([_rows(data, "activity", f"has_{modality}")[:, columns[name]] for data in sets])
             if len(values):
-                getattr(model, f"{name}_mean").copy_(torch.from_numpy(values.mean(0)))
+                mean = getattr(model, f"{name}_mean")
+                values = values[:, : len(mean)]
+                mean.copy_(torch.from_numpy(values.mean(0)))
                 getattr(model, f"{name}_std").copy_(torch.from_numpy(values.std(0).clip(min=1e-3)))
     return model
 

@@ -103,18 +103,20 @@ def pull(
     print(fetch(repo, revision=revision))
 
 
-def demo(*, mcp: Annotated[bool, SWITCH] = False) -> None:
+def demo(*, mcp: Annotated[bool, SWITCH] = False, local_paths: Annotated[bool, SWITCH] = False) -> None:
     """Serve the page on http://127.0.0.1:7860, and endpoints for programs.
 
     Parameters
     ----------
     mcp
         Serve the endpoints to assistants too, as an MCP server.
+    local_paths
+        Let everyone who can reach the page name recordings by their paths on this machine.
     """
     from kuaihl.demo.server import serve
 
     logging.disable(logging.NOTSET)
-    serve(mcp=mcp)
+    serve(mcp=mcp, local_paths=local_paths)
 
 
 app = tyro.extras.SubcommandApp()

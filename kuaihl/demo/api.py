@@ -7,17 +7,16 @@ import json
 import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from functools import partial, wraps
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
-from urllib.parse import unquote, urlsplit
 
 import gradio as gr
 from gradio.components import Component
 from gradio.data_classes import FileData
 from gradio.utils import get_function_description
 
-from kuaihl.demo.forms import report_errors, request_from, user_error
+from kuaihl.demo.forms import report_errors, request_from, upload, user_error
 from kuaihl.demo.jobs import Job
 from kuaihl.demo.layout import DOWNLOADS
 from kuaihl.demo.service import Service
@@ -145,7 +144,6 @@ def lay_out(service: Service, *, queue: str) -> None:
 
 def _endpoint(service: Service, finish: Callable[[Call], Any], *, keep: bool) -> Callable[..., Awaitable[Any]]:
     async def endpoint(
-        http: gr.Request,
         recording: str,
         comments: str | None = None,
         progress: gr.Progress = gr.Progress(),  # noqa: B008 - how Gradio passes the progress bar
@@ -155,7 +153,7 @@ def _endpoint(service: Service, finish: Callable[[Call], Any], *, keep: bool) ->
 
         times_s = _check_seconds("at", values.pop("at", None) or [])
         request = request_from(values)
-        service.check_allowed(http, request.checkpoint)
+        service.check_allowed(request.checkpoint)
         files = Files(Path(recording), Path(comments) if comments else None)
         job = service.begin(progress, files, request)
 
@@ -205,8 +203,7 @@ def _components(endpoint: Callable[..., Any]) -> dict[str, Any]:
 
 def _component(name: str, default: Any, description: str) -> Component:
     if name in _FILES:
-        component = gr.File(label=name)
-        component.async_move_resource_to_block_cache = partial(_accept_file, component)
+        component = upload(label=name)
     elif name == "at":
         component = gr.JSON([], label=name)
     elif name in _CHOICES and isinstance(default, tuple):
@@ -230,14 +227,3 @@ def _check_seconds(name: str, times_s: Any) -> tuple[float, ...]:
     ):
         return tuple(times_s)
     raise user_error(f"{name} takes a list of seconds from 0 up, such as [30, 605].")
-
-
-async def _accept_file(component: gr.File, url_or_file_path: str | Path | None) -> str | None:
-    """Accept a file by its address. The address of an upload to this server, which Gradio would refuse, is its path."""
-    url = urlsplit(str(url_or_file_path or ""))
-    _, is_upload, path = url.path.partition("/gradio_api/file=")
-    if is_upload and url.hostname in {"127.0.0.1", "localhost", "::1"}:
-        file = Path(unquote(path)).resolve()
-        if Path(component.GRADIO_CACHE).resolve() in file.parents and file.is_file():
-            url_or_file_path = str(file)
-    return await gr.File.async_move_resource_to_block_cache(component, url_or_file_path)

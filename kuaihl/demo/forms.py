@@ -2,9 +2,11 @@
 
 import logging
 from collections.abc import Callable, Mapping
+from functools import partial
 from html import escape
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import unquote, urlsplit
 
 import gradio as gr
 
@@ -14,10 +16,33 @@ from kuaihl.request import Request
 logger = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
-LOOPBACK = {"localhost", "127.0.0.1", "::1", "[::1]"}
 _DEFAULTS = Request()
 _PAGE_WORDS = {"--stream-start ": "“Stream start” under “Settings”, as in ", " (in Python stream_start=)": ""}
 """What the command line and Python call a field, and what the page calls it."""
+
+
+def upload(**options: Any) -> gr.File:
+    """Create a component for a file of a visitor. Other than plain gr.File, it downloads nothing."""
+    component = gr.File(**options)
+    component.async_move_resource_to_block_cache = partial(_accept, component)
+    return component
+
+
+async def _accept(component: gr.File, url_or_file_path: str | Path | None) -> str | None:
+    """Return the path of an upload; the URL of an upload to this server stands for its path.
+
+    Raises
+    ------
+    gr.Error
+        It is another URL.
+    """
+    url = urlsplit(str(url_or_file_path or ""))
+    if url.scheme in {"http", "https"}:
+        file = Path(unquote(url.path.partition("/gradio_api/file=")[2])).resolve()
+        if Path(component.GRADIO_CACHE).resolve() not in file.parents or not file.is_file():
+            raise user_error("This server downloads nothing. Upload the file instead of passing a URL.")
+        url_or_file_path = str(file)
+    return await gr.File.async_move_resource_to_block_cache(component, url_or_file_path)
 
 
 def user_error(message: str) -> gr.Error:
@@ -48,17 +73,10 @@ def report_errors(work: Callable[[], _T], *files: Path | None) -> _T:
         raise user_error("Internal error. See the server log.") from error
 
 
-def is_local(http: gr.Request) -> bool:
-    """Return whether a request comes from this machine, without a proxy."""
-    host = http.headers.get("host", "").rsplit(":", 1)[0]
-    forwarded = any(name in http.headers for name in ("x-forwarded-for", "x-forwarded-host", "forwarded"))
-    return http.client is not None and {http.client.host, host} <= LOOPBACK and not forwarded
-
-
-def recording_path(http: gr.Request, upload: str | None, path: str, *, own_machine: bool) -> Path:
-    """Return the uploaded recording, or the one whose path on this machine was given."""
+def recording_path(upload: str | None, path: str, *, local_paths: bool) -> Path:
+    """Return the uploaded recording, or the one whose path on the server's machine was given."""
     path = path.strip(" \"'")
-    if path and not (own_machine and is_local(http)):
+    if path and not local_paths:
         raise user_error("This server takes no paths. Upload the recording instead.")
     if path:
         return Path(path).expanduser().resolve()

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from kuaihl.errors import KuaiHLError
+
 _T = TypeVar("_T")
 STAGES = {
     "opening": "Opening the files",
@@ -132,17 +134,27 @@ class Job:
 class Jobs:
     """All running jobs, and the folders ``run-*`` in ``folder``, each of which is kept for ``keep_s`` seconds.
 
-    ``on_sweep`` is called whenever folders may have been removed.
+    All files in ``folder``, with those of visitors, may take ``max_bytes``. ``on_sweep`` is called whenever folders may
+    have been removed.
     """
 
-    def __init__(self, folder: Path, *, keep_s: float, on_sweep: Callable[[], None]) -> None:
-        self.folder, self.keep_s = folder, keep_s
+    def __init__(
+        self, folder: Path, *, keep_s: float, on_sweep: Callable[[], None], max_bytes: int | None = None
+    ) -> None:
+        self.folder, self.keep_s, self.max_bytes = folder, keep_s, max_bytes
         self._on_sweep = on_sweep
         self._running: set[Path] = set()
 
     def begin(self, show: Callable[..., object], *files: Path | None) -> Job:
-        """Create a job and its folder. Those of ``files`` that are uploads are kept while it runs."""
+        """Create a job and its folder. Those of ``files`` that are uploads are kept while it runs.
+
+        Raises
+        ------
+        KuaiHLError
+            The files of the server take more than ``max_bytes``, even without the results of earlier jobs.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
+        self._make_room()
         folder = Path(tempfile.mkdtemp(prefix="run-", dir=self.folder))
         self._running.add(folder)
         uploads = tuple(file for file in files if file and self.folder in file.parents)
@@ -173,6 +185,17 @@ class Jobs:
         self._running.discard(job.folder)
         loop = asyncio.get_running_loop()
         loop.call_later(_RELEASE_AFTER_S, loop.run_in_executor, None, release_memory)
+
+    def _make_room(self) -> None:
+        """Remove the results of earlier jobs, the oldest first, until the files take no more than ``max_bytes``."""
+        if self.max_bytes is None:
+            return
+        over = sorted(set(self.folder.glob("run-*")) - self._running, key=lambda folder: folder.stat().st_mtime)
+        while disk_usage(self.folder) > self.max_bytes:
+            if not over:
+                raise KuaiHLError("The server's disk quota is used up. Try again later.")
+            shutil.rmtree(over.pop(0), ignore_errors=True)
+        self._on_sweep()
 
     def sweep(self) -> None:
         """Remove folders that are too old, including those of API calls and of earlier servers.
@@ -206,6 +229,15 @@ class Jobs:
 def _duration(seconds: float) -> str:
     """Format a duration in words: whole minutes, or seconds below two minutes."""
     return f"{max(round(seconds), 1)} s" if seconds < 120 else f"{round(seconds / 60)} min"
+
+
+def disk_usage(folder: Path) -> int:
+    """Return the bytes of all files in a folder; files that disappear meanwhile do not count."""
+    total = 0
+    for file in folder.rglob("*"):
+        with suppress(OSError):
+            total += file.lstat().st_size
+    return total
 
 
 def release_memory() -> None:

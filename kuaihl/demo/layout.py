@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 import gradio as gr
 
+from kuaihl.demo.forms import upload
 from kuaihl.paths import assets_folder
 from kuaihl.request import MINIMUM, By, Request, help_texts
 
@@ -48,10 +49,10 @@ QUIET: Quiet = {"queue": False, **HIDDEN}
 class Form:
     """What a visitor fills in. Components with the name of a field of `Request` hold its value."""
 
-    def __init__(self, checkpoints: list[str], *, own_machine: bool) -> None:
+    def __init__(self, checkpoints: list[str], *, local_paths: bool) -> None:
         with gr.Column(elem_id="inputs"), gr.Row():
-            self.recording = gr.File(label="Recording", height=108, elem_id="recording")
-            self.comments = gr.File(label="Chat log (optional)", height=108, elem_id="comments")
+            self.recording = upload(label="Recording", height=108, elem_id="recording")
+            self.comments = upload(label="Chat log (optional)", height=108, elem_id="comments")
             with gr.Column(min_width=240):
                 self.path = gr.Textbox(
                     "",
@@ -59,7 +60,7 @@ class Form:
                     placeholder="… or its path on this machine",
                     show_label=False,
                     container=False,
-                    visible=own_machine,
+                    visible=local_paths,
                     elem_id="path",
                 )
                 self.start = gr.Button("Run", variant="primary", elem_id="run")
@@ -102,15 +103,15 @@ class Form:
                     placeholder="2024-05-01T20:00:00+02:00",
                     elem_id="stream-start",
                 )
-                self.transcript = gr.File(
+                self.transcript = upload(
                     label="Transcript (replaces speech recognition)", height=108, elem_id="transcript"
                 )
                 self.checkpoint = gr.Dropdown(
                     [("KuaiHL's own", ""), *((name, name) for name in checkpoints)],
                     value="",
                     label="Model",
-                    info=_HELP["checkpoint"] if own_machine else None,
-                    allow_custom_value=own_machine,
+                    info=_HELP["checkpoint"] if local_paths else None,
+                    allow_custom_value=local_paths,
                     elem_id="checkpoint",
                 )
 

@@ -38,11 +38,11 @@ class ModelChoice:
         return gr.on(choices, self.offer, inputs, self.outputs, trigger_mode="always_last", **QUIET)
 
     def offer(
-        self, http: gr.Request, checkpoint: str | None, target: str | None, streamer: str | None, comments: str | None
+        self, checkpoint: str | None, target: str | None, streamer: str | None, comments: str | None
     ) -> dict[Any, Any]:
         """Offer the targets that can be predicted with or without ``comments``, and the streamers of the chosen one."""
         checkpoint = (checkpoint or "").strip() or None
-        self._service.check_allowed(http, checkpoint)
+        self._service.check_allowed(checkpoint)
         try:
             predictor = self._service.predictor(checkpoint)
         except KuaiHLError as error:
@@ -72,7 +72,7 @@ class ModelChoice:
             ),
         }
 
-    def restore(self, http: gr.Request, run: Any) -> dict[Any, Any]:
+    def restore(self, run: Any) -> dict[Any, Any]:
         """Fill the form with the settings of a run, after its page was reloaded."""
         if run is None:
             return gr.skip()
@@ -80,6 +80,4 @@ class ModelChoice:
         del values["transcript"], values["stream_start"]  # they belong to the files, which the form has lost
         updates = {part: values[name] for name, part in self._form.request.items() if name in values}
         target = run.request.target or run.prediction.target
-        return updates | self.offer(
-            http, run.request.checkpoint, target, run.request.streamer, run.encoded.log and "log"
-        )
+        return updates | self.offer(run.request.checkpoint, target, run.request.streamer, run.encoded.log and "log")

@@ -65,7 +65,7 @@ class Page:
             with gr.Row(elem_id="head"):
                 gr.HTML((ASSETS / "header.html").read_text("utf-8"))
                 about = gr.HTML("<p>Loading the model …</p>", elem_id="about", scale=0, min_width=200)
-            self.form = Form(list(service.models.folders), own_machine=service.own_machine)
+            self.form = Form(list(service.models.folders), local_paths=service.local_paths)
             self.results = Results()
             self.choice = ModelChoice(service, self.form, about)
             self.timing = TimingCheck(service, self.form)
@@ -194,7 +194,6 @@ class Page:
 
     async def submit(
         self,
-        http: gr.Request,
         previous: Any = None,  # a Run or None; Gradio has to resolve every annotation
         recording: str | None = None,
         path: str = "",
@@ -206,9 +205,9 @@ class Page:
         """Predict a recording, and show before what is known of it at once. ``values`` are those of `Form.request`."""
         from kuaihl.demo import pipeline
 
-        file = recording_path(http, recording, path, own_machine=self.service.own_machine)
+        file = recording_path(recording, path, local_paths=self.service.local_paths)
         request = request_from(values)
-        self.service.check_allowed(http, request.checkpoint)
+        self.service.check_allowed(request.checkpoint)
         files = pipeline.Files(file, Path(comments) if comments else None)
         job = self.service.begin(progress, files, request)
         tab_run = self.service.tab_runs.begin(tab, job)
@@ -247,7 +246,7 @@ class Page:
             await asyncio.wait({running})
         yield self._shown(run)
 
-    def change(self, http: gr.Request, run: Any = None, **values: Any) -> Any:
+    def change(self, run: Any = None, **values: Any) -> Any:
         """Predict a run again with other settings; its pictures and speech are not encoded again."""
         if run is None:
             return gr.skip()
@@ -256,7 +255,7 @@ class Page:
         request = request_from(values)
         # These belong to the files of the run, while the form may have others by now.
         request = replace(request, transcript=run.request.transcript, stream_start=run.request.stream_start)
-        self.service.check_allowed(http, request.checkpoint)
+        self.service.check_allowed(request.checkpoint)
         if request == run.request:
             return gr.skip()
         try:

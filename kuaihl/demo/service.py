@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import gradio as gr
 
-from kuaihl.demo.forms import is_local, report_errors, user_error
+from kuaihl.demo.forms import report_errors, user_error
 from kuaihl.demo.jobs import Job, Jobs
 from kuaihl.demo.layout import OFFERED
 from kuaihl.demo.model_cache import ModelCache
@@ -33,19 +33,21 @@ class Service:
     ----------
     models
         The checkpoints that are offered.
-    own_machine
-        Whether visitors on this machine may name its files, and checkpoints that are not offered.
+    local_paths
+        Whether visitors may name files of this machine, and checkpoints that are not offered.
     encode
         Encodes in place of the process's own models, as `kuaihl.demo.zero_gpu.ZeroGpuEncoder`.
     """
 
-    def __init__(self, models: ModelCache, *, own_machine: bool, encode: "Encoder | None" = None) -> None:
-        self.models, self.own_machine = models, own_machine
+    def __init__(self, models: ModelCache, *, local_paths: bool, encode: "Encoder | None" = None) -> None:
+        self.models, self.local_paths = models, local_paths
         self._encode = encode or self._encode_here
         self.limits = Limits.from_environment(os.environ)
         self.tab_runs = TabRuns()
         cache = Path(gr.HTML(render=False).GRADIO_CACHE)
-        self.jobs = Jobs(cache, keep_s=self.limits.keep_s, on_sweep=self.tab_runs.forget)
+        self.jobs = Jobs(
+            cache, keep_s=self.limits.keep_s, max_bytes=self.limits.max_disk, on_sweep=self.tab_runs.forget
+        )
         self.example: Future[Run] = Future()
         """The result that a new visitor sees."""
 
@@ -60,9 +62,9 @@ class Service:
             self.example.set_exception(error)
             raise
 
-    def check_allowed(self, http: gr.Request, checkpoint: str | None) -> None:
-        """Raise `gr.Error` if a visitor may not use a checkpoint: only offered ones, on their own machine any."""
-        if checkpoint is None or checkpoint in self.models.folders or (self.own_machine and is_local(http)):
+    def check_allowed(self, checkpoint: str | None) -> None:
+        """Raise `gr.Error` if a visitor may not use a checkpoint: only offered ones, with ``local_paths`` any."""
+        if self.local_paths or checkpoint is None or checkpoint in self.models.folders:
             return
         raise user_error(
             f"This server does not offer that checkpoint. Available: {', '.join(self.models.folders) or 'none'}."
@@ -70,11 +72,11 @@ class Service:
 
     def predictor(self, checkpoint: str | None) -> "Predictor":
         """Return the predictor of an allowed checkpoint, loaded."""
-        return self.models.get(checkpoint, allow_any=self.own_machine)
+        return self.models.get(checkpoint, allow_any=self.local_paths)
 
     def begin(self, show: gr.Progress, files: "Files", request: Request) -> Job:
         """Create a job for a visitor's files."""
-        job = self.jobs.begin(show, files.recording, files.comments, request.transcript)
+        job = report_errors(lambda: self.jobs.begin(show, files.recording, files.comments, request.transcript))
         job.report(0.0, "Waiting for the model")
         return job
 

@@ -10,12 +10,28 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from kuaihl.demo.jobs import Job
+from kuaihl.errors import KuaiHLError
 
 if TYPE_CHECKING:
     from kuaihl.demo.pipeline import Run
 
 _TAB_ID = re.compile(r"[0-9a-f]{32}")
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)b?")
 _POLL_EVERY_S = 0.5
+
+
+def parse_size(text: str) -> int:
+    """Return a size such as "500mb" or "2gb" in bytes.
+
+    Raises
+    ------
+    KuaiHLError
+        It is not such a size.
+    """
+    match = _SIZE.fullmatch(text.strip().lower())
+    if match is None:
+        raise KuaiHLError(f"{text!r} is not a size: write a number with kb, mb or gb, such as 20gb.")
+    return int(float(match[1]) * 1024 ** ("", "k", "m", "g", "t").index(match[2]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,17 +46,23 @@ class Limits:
         How many runs may wait.
     keep_s
         For how long files are kept.
+    max_disk
+        Bytes that uploads and results may take together; None for any number.
     """
 
     max_upload: str | None = None
     max_waiting: int = 16
     keep_s: int = 3600
+    max_disk: int | None = None
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "Limits":
-        """Read KUAIHL_MAX_UPLOAD (by default 2gb on a Space), KUAIHL_MAX_WAITING and KUAIHL_KEEP_S."""
+        """Read KUAIHL_MAX_UPLOAD and KUAIHL_MAX_DISK (2gb and 20gb on a Space), KUAIHL_MAX_WAITING, KUAIHL_KEEP_S."""
+        on_space = "SPACE_ID" in environment
+        max_disk = environment.get("KUAIHL_MAX_DISK") or ("20gb" if on_space else None)
         return cls(
-            max_upload=environment.get("KUAIHL_MAX_UPLOAD") or ("2gb" if "SPACE_ID" in environment else None),
+            max_upload=environment.get("KUAIHL_MAX_UPLOAD") or ("2gb" if on_space else None),
+            max_disk=None if max_disk is None else parse_size(max_disk),
             max_waiting=int(environment.get("KUAIHL_MAX_WAITING") or cls().max_waiting),
             keep_s=int(environment.get("KUAIHL_KEEP_S") or cls().keep_s),
         )

@@ -53,7 +53,6 @@ class TimingCheck:
 
     async def check(
         self,
-        http: gr.Request,
         recording: str | None,
         path: str,
         comments: str | None,
@@ -61,7 +60,7 @@ class TimingCheck:
         progress: gr.Progress = gr.Progress(),  # noqa: B008 - how Gradio passes the progress bar
     ) -> Any:
         """Read the log and the sound."""
-        file = recording_path(http, recording, path, own_machine=self._service.own_machine)
+        file = recording_path(recording, path, local_paths=self._service.local_paths)
         if not comments:
             raise user_error("Choose a comment log first.")
         log_file = Path(comments)

@@ -28,7 +28,7 @@ class SegmentFeatures:
     text
         Vectors of speech, comments and both.
     chat_activity, speech_activity
-        (segments, 15) and (segments, 2) float32, columns `CHAT_COLUMNS` and `SPEECH_COLUMNS`.
+        (segments, columns) float32, columns `CHAT_COLUMNS` and `SPEECH_COLUMNS`.
     words, word_counts
         (segments, 128) int16 and float16, as from `hashed_words`.
     pictures_mask, speech_mask, comments_mask

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from kuaihl.errors import CheckpointError
+from kuaihl.features.chat import CHAT_COLUMNS
 
 EXCLUDABLE = ("pictures", "speech", "comments", "text", "words", "activity", "streamer")
 """Inputs that can be hidden from a target.
@@ -57,6 +58,8 @@ class KuaiHLConfig:
         Whether the model has these tokens, which the paper does not: two of how much is written and said, one of how
         many comments have each word, one of which share of the comments have it, and one of the speech alone, which
         many comments drown in the text of both.
+    chat_columns
+        How many of the first `CHAT_COLUMNS` the token of chat activity holds.
     recurrent
         Names of the targets that have a recurrent layer before the decoder's attention. For them, each segment's latent
         starts from the sum of its streamer and the tokens that the paper does not have. The paper has neither.
@@ -78,6 +81,7 @@ class KuaiHLConfig:
     words: bool = False
     word_shares: bool = False
     speech_text: bool = False
+    chat_columns: int = len(CHAT_COLUMNS)
     recurrent: tuple[str, ...] = ()
     visual_encoder: str = "swin_compact_128"
     picture_dim: int = 256
@@ -94,6 +98,8 @@ class KuaiHLConfig:
         object.__setattr__(self, "targets", tuple(targets))
         if self.dim % self.heads:
             raise ValueError(f"dim {self.dim} must be a multiple of heads {self.heads}")
+        if not 1 <= self.chat_columns <= len(CHAT_COLUMNS):
+            raise ValueError(f"chat_columns {self.chat_columns} must be from 1 to {len(CHAT_COLUMNS)}")
         if not self.targets:
             raise ValueError("a model needs a target to predict")
 

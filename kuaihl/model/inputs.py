@@ -62,7 +62,7 @@ class ModelInputs:
     speech_text
         (batch, segments, text_dim): of speech alone.
     chat_activity, speech_activity
-        (batch, segments, 15) and (batch, segments, 2), unscaled.
+        (batch, segments, columns), columns `CHAT_COLUMNS` and `SPEECH_COLUMNS`, unscaled.
     words, word_counts
         (batch, segments, 128): hashed words of the comments, 0 for none, and log1p of how many comments have them.
     token_mask

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from kuaihl.errors import CheckpointError
 from kuaihl.features.bag_of_words import BUCKETS
-from kuaihl.features.chat import CHAT_COLUMNS, SPEECH_COLUMNS
+from kuaihl.features.chat import SPEECH_COLUMNS
 from kuaihl.model.config import KuaiHLConfig
 from kuaihl.model.decoder import CausalDecoder
 from kuaihl.model.hub import CONFIG_FILE, MODEL_FILE, fetch
@@ -108,11 +108,11 @@ class KuaiHL(
         self._tokens = tuple(token for token in TOKENS if token.option is None or getattr(config, token.option))
         self.token_kind = nn.Parameter(torch.randn(sum(token.count for token in self._tokens), dim) * 0.02)
         if config.activity:
-            self.project_chat = nn.Linear(len(CHAT_COLUMNS), dim)
+            self.project_chat = nn.Linear(config.chat_columns, dim)
             self.project_speech = nn.Linear(len(SPEECH_COLUMNS), dim)
-            for name, columns in (("chat", CHAT_COLUMNS), ("speech", SPEECH_COLUMNS)):
-                self.register_buffer(f"{name}_mean", torch.zeros(len(columns)))
-                self.register_buffer(f"{name}_std", torch.ones(len(columns)))
+            for name, columns in (("chat", config.chat_columns), ("speech", len(SPEECH_COLUMNS))):
+                self.register_buffer(f"{name}_mean", torch.zeros(columns))
+                self.register_buffer(f"{name}_std", torch.ones(columns))
         if config.words or config.word_shares:
             self.words = WordBag()
         if config.words:
@@ -153,7 +153,8 @@ class KuaiHL(
             case "text":
                 values = self.project_text(inputs.text.float())
             case "chat_activity":
-                values = self.project_chat((inputs.chat_activity - self.chat_mean) / self.chat_std)
+                activity = inputs.chat_activity[..., : self.config.chat_columns]
+                values = self.project_chat((activity - self.chat_mean) / self.chat_std)
             case "speech_activity":
                 values = self.project_speech((inputs.speech_activity - self.speech_mean) / self.speech_std)
             case "words":

@@ -1,7 +1,7 @@
 """What visitors send: converted, checked, and refused with errors that they can read."""
 
+import asyncio
 from pathlib import Path
-from types import SimpleNamespace
 
 import gradio as gr
 import pytest
@@ -11,10 +11,6 @@ from kuaihl.errors import KuaiHLError
 from kuaihl.request import Request
 
 PATH = "/tmp/stream.mp4"  # noqa: S108 - never opened
-
-
-def http(host="127.0.0.1:7860", *, client="127.0.0.1", **headers):
-    return SimpleNamespace(headers={"host": host} | headers, client=SimpleNamespace(host=client))
 
 
 def test_values_of_the_page_become_a_request_and_back():
@@ -59,18 +55,27 @@ def test_internal_errors_are_logged_and_not_shown(caplog):
     assert "a secret" in caplog.text
 
 
-@pytest.mark.parametrize(
-    ("own_machine", "request_"),
-    [
-        (False, http()),
-        (True, http("example.org:7860")),
-        (True, http("192.168.1.2:7860", client="192.168.1.3")),
-        (True, http(client="10.0.0.7")),
-        (True, http("localhost", **{"x-forwarded-for": "10.0.0.7"})),
-    ],
-)
-def test_only_visitors_on_the_machine_itself_may_give_a_path(own_machine, request_):
+def test_paths_are_for_servers_that_take_them():
     with pytest.raises(gr.Error, match="Upload"):
-        forms.recording_path(request_, None, PATH, own_machine=own_machine)
-    assert str(forms.recording_path(http(), None, f' "{PATH}" ', own_machine=True)) == PATH
-    assert str(forms.recording_path(request_, PATH, "", own_machine=own_machine)) == PATH
+        forms.recording_path(None, PATH, local_paths=False)
+    assert str(forms.recording_path(None, f' "{PATH}" ', local_paths=True)) == PATH
+    for local_paths in (False, True):
+        assert str(forms.recording_path(PATH, "", local_paths=local_paths)) == PATH
+
+
+def test_nothing_is_downloaded(tmp_path, monkeypatch):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    (upload := tmp_path / "a" / "stream 1.mp4").parent.mkdir()
+    upload.write_bytes(b"")
+    (secret := tmp_path.parent / "secret.mp4").write_bytes(b"")
+    component = forms.upload(render=False)
+
+    def accept(url):
+        return asyncio.run(component.async_move_resource_to_block_cache(url))
+
+    assert accept(str(upload)) == str(upload)
+    for host in ("127.0.0.1:7860", "kuaihl.example"):
+        assert accept(f"http://{host}/gradio_api/file={upload.parent}/stream%201.mp4") == str(upload)
+        for path in ("/video.mp4", f"/gradio_api/file={secret}", f"/gradio_api/file={upload.parent}/../../secret.mp4"):
+            with pytest.raises(gr.Error, match="downloads nothing"):
+                accept(f"http://{host}{path}")

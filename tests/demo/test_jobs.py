@@ -13,6 +13,7 @@ import pytest
 
 import kuaihl.demo.jobs
 from kuaihl.demo.jobs import STAGES, Job, Jobs, Stopped
+from kuaihl.errors import KuaiHLError
 from kuaihl.predictor import STAGES as PREDICTOR_STAGES
 
 
@@ -129,6 +130,26 @@ def test_old_folders_are_removed_unless_their_job_runs(jobs):
         aged(folder, 3700)
     jobs.sweep()
     assert set(jobs.folder.iterdir()) == {running.folder, fresh.folder, foreign}
+
+
+def test_results_make_room_for_new_jobs_and_a_full_disk_is_refused(tmp_path):
+    jobs = Jobs(tmp_path / "files", keep_s=3600, on_sweep=lambda: None, max_bytes=100_000)
+
+    def finished(age_s):
+        job = jobs.begin(silent)
+        (job.folder / "clip.mp4").write_bytes(bytes(40_000))
+        asyncio.run(jobs.run(job, lambda: None, keep=True))
+        return aged(job.folder, age_s)
+
+    older, newer, last = finished(20), finished(10), finished(0)
+    running = jobs.begin(silent)
+    assert not older.exists()
+    assert newer.exists()
+    assert last.exists()
+    (running.folder / "clip.mp4").write_bytes(bytes(110_000))
+    with pytest.raises(KuaiHLError, match="quota"):
+        jobs.begin(silent)
+    assert set(jobs.folder.iterdir()) == {running.folder}
 
 
 def test_uploads_are_kept_while_they_are_used_and_other_files_are_left_alone(tmp_path):

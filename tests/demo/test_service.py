@@ -14,7 +14,6 @@ from kuaihl.demo.pipeline import Files
 from kuaihl.demo.service import Service
 from kuaihl.model.config import KuaiHLConfig, Target
 from kuaihl.request import Request
-from tests.demo.test_forms import http
 
 CONFIG = KuaiHLConfig(
     streamers=("1", "Ann", "Bo"),
@@ -22,12 +21,12 @@ CONFIG = KuaiHLConfig(
 )
 
 
-def service_of(encode_footage, *, own_machine=False):
+def service_of(encode_footage, *, local_paths=False):
     encoder = SimpleNamespace(bert=torch.nn.Identity(), state_dict=dict)
     predictor = SimpleNamespace(
         encode_footage=encode_footage, visual_encoder=encoder, text_encoder=encoder, config=CONFIG, checkpoint=None
     )
-    return Service(ModelCache(load=lambda: predictor), own_machine=own_machine)
+    return Service(ModelCache(load=lambda: predictor), local_paths=local_paths)
 
 
 @pytest.fixture(autouse=True)
@@ -73,20 +72,20 @@ def test_a_target_that_cannot_be_predicted_is_refused_before_the_recording_is_re
         asyncio.run(run(service, short_recording, target=target))
 
 
-def test_checkpoints_that_are_not_offered_are_for_visitors_on_the_machine_itself():
-    service_of(None, own_machine=True).check_allowed(http(), "owner/name")
-    service_of(None).check_allowed(http(), None)
-    for service, request in ((service_of(None), http()), (service_of(None, own_machine=True), http("example.org"))):
-        with pytest.raises(gr.Error, match="does not offer"):
-            service.check_allowed(request, "owner/name")
-        with pytest.raises(gr.Error, match="does not offer"):
-            Page(service).choice.offer(request, "owner/name", None, "", None)
+def test_only_offered_checkpoints_unless_the_server_takes_paths():
+    service_of(None, local_paths=True).check_allowed("owner/name")
+    service = service_of(None)
+    service.check_allowed(None)
+    with pytest.raises(gr.Error, match="does not offer"):
+        service.check_allowed("owner/name")
+    with pytest.raises(gr.Error, match="does not offer"):
+        Page(service).choice.offer("owner/name", None, "", None)
 
 
 def offered(*, target=None, streamer="", comments=None):
     """Return the offered targets and streamers: values to choose from, and the chosen one."""
     page = Page(service_of(None))
-    updates = page.choice.offer(http(), "", target, streamer, comments)
+    updates = page.choice.offer("", target, streamer, comments)
     parts = updates[page.form.target], updates[page.form.streamer]
     return [([value for _, value in part["choices"]], part["value"]) for part in parts]
 
@@ -103,7 +102,7 @@ def test_the_chosen_streamer_is_kept_if_the_checkpoint_knows_it():
 
 
 def test_a_public_server_shows_no_field_for_a_path():
-    assert Page(service_of(None, own_machine=True)).form.path.visible
+    assert Page(service_of(None, local_paths=True)).form.path.visible
     assert not Page(service_of(None)).form.path.visible
 
 

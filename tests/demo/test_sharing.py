@@ -111,7 +111,7 @@ def start(page, recording):
 
 
 def runs_in(folder):
-    return set((folder / "gradio").glob("run-*"))
+    return set((folder / "gradio").rglob("run-*"))
 
 
 def cpu_s(server):

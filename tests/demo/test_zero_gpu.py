@@ -50,7 +50,7 @@ def service_of(encode):
     """Return a service whose own model must not encode, and a GPU whose model does."""
     own = ModelCache(load=lambda: predictor(lambda *_, **__: pytest.fail("encoded without the GPU")))
     on_gpu = ModelCache(load=lambda: predictor(encode))
-    return Service(own, own_machine=False, encode=ZeroGpuEncoder(on_gpu, allow_any=False))
+    return Service(own, local_paths=False, encode=ZeroGpuEncoder(on_gpu, allow_any=False))
 
 
 def begin(service, recording):

@@ -1,5 +1,6 @@
 """Activity against slow loops."""
 
+import math
 import random
 
 import numpy as np
@@ -7,7 +8,12 @@ import pytest
 from scipy.stats import zmap
 
 from kuaihl.features.chat import (
+    ARRIVAL_DECAYS_S,
     CHAT_COLUMNS,
+    CONTENT,
+    DECAYS_S,
+    FREQUENCIES,
+    RECENCIES,
     SPEECH_COLUMNS,
     chat_activity,
     chat_spikes,
@@ -19,9 +25,13 @@ from kuaihl.records import Comment, Utterance, segments_of
 
 def random_chat(segments: int, seed: int) -> list[list[Comment]]:
     rng = random.Random(seed)
+    texts = ("hi", "lol", "POG POG", "what a play!", "@anna why?", "x" * 300)
     users = [None, *[f"user{number}" for number in range(30)]]
     return [
-        [Comment(30 * t + 30 * rng.random(), "hi", rng.choice(users)) for _ in range(rng.choice([0, 0, 1, 3, 12]))]
+        [
+            Comment(30 * t + 30 * rng.random(), rng.choice(texts), rng.choice(users))
+            for _ in range(rng.choice([0, 0, 1, 3, 12]))
+        ]
         for t in range(segments)
     ]
 
@@ -55,7 +65,50 @@ def test_chat_activity_by_a_slow_loop() -> None:
         for i in range(6):
             inside = sum(5 * i <= c.time_s - 30 * t < 5 * i + 5 for c in chat[t])
             expected[f"log1p_comments_{5 * i}s"] = np.log(1 + inside)
-        assert row == pytest.approx(expected, rel=1e-5, abs=1e-6)
+        assert {name: row[name] for name in expected} == pytest.approx(expected, rel=1e-5, abs=1e-6)
+
+
+def test_classes_of_those_present_by_a_slow_loop() -> None:
+    chat = random_chat(60, seed=5)
+    for t, row in enumerate(measured(chat)):
+        last = [{c.user for c in some if c.user} for some in chat[max(0, t - 19) : t + 1]]
+        present = sorted(set().union(*last))
+        expected = {f"present_{recency}_{frequency}": 0.0 for recency in RECENCIES for frequency in FREQUENCIES}
+        for user in present:
+            wrote = [user in some for some in last]
+            recency = max(r for r in RECENCIES if r <= wrote[::-1].index(True))
+            frequency = max(f for f in FREQUENCIES if f <= sum(wrote))
+            expected[f"present_{recency}_{frequency}"] += 1 / len(present)
+        assert {name: row[name] for name in expected} == pytest.approx(expected, abs=1e-6)
+
+
+def test_intensities_by_a_slow_loop() -> None:
+    chat = random_chat(60, seed=6)
+    for t, row in enumerate(measured(chat)):
+        events = {"intensity": [], "commenters": [], "arrivals": []}
+        for s, some in enumerate(chat[: t + 1]):
+            before = {c.user for earlier in chat[max(0, s - 19) : s] for c in earlier}
+            events["intensity"] += [c.time_s for c in some]
+            firsts = {user: min(c.time_s for c in some if c.user == user) for user in {c.user for c in some} - {None}}
+            events["commenters"] += firsts.values()
+            events["arrivals"] += [time_s for user, time_s in firsts.items() if user not in before]
+        for name, decays_s in (("intensity", DECAYS_S), ("commenters", DECAYS_S), ("arrivals", ARRIVAL_DECAYS_S)):
+            for decay_s in decays_s:
+                total = sum(math.exp(-(30 * (t + 1) - time_s) / decay_s) for time_s in events[name])
+                assert row[f"{name}_{decay_s:g}s"] == pytest.approx(math.log1p(30 * total / decay_s), abs=1e-5)
+
+
+def test_content_of_comments() -> None:
+    texts = ["lol", "lol", "that is hype PogChamp", "why @anna?", "WOW !", "a b c"]
+    (row,) = measured([[Comment(1.0, text, f"user{k}") for k, text in enumerate(texts)]])
+    counts = dict(zip(CONTENT, (2, 2, 1, 1, 1, 1, 2), strict=True))
+    assert {name: row[f"share_{name}"] for name in CONTENT} == pytest.approx({k: n / 6 for k, n in counts.items()})
+    expected = {name: math.log1p(count) for name, count in counts.items()}
+    assert {name: row[f"log1p_{name}"] for name in CONTENT} == pytest.approx(expected)
+    assert row["length"] == pytest.approx(np.mean([len(text) for text in texts]) / 50)
+    assert row["repeated"] == pytest.approx(1 / 6)
+    (row,) = measured([[Comment(1.0, "x" * 10_000, "ben")]])
+    assert row["length"] == 4
 
 
 def test_someone_silent_for_twenty_segments_is_gone() -> None:
@@ -75,7 +128,9 @@ def test_comments_without_user_are_no_commenters() -> None:
 def test_comments_outside_their_segment_fall_into_its_ends() -> None:
     """Watching a stream, a late comment is put into the segment under way."""
     (row,) = chat_activity([[Comment(-4.0, "hi"), Comment(31.0, "hi")]], segments_of(30.0))
-    assert row[-6:] == pytest.approx([np.log(2), 0, 0, 0, 0, np.log(2)])
+    first = CHAT_COLUMNS.index("log1p_comments_0s")
+    assert row[first : first + 6] == pytest.approx([np.log(2), 0, 0, 0, 0, np.log(2)])
+    assert np.isfinite(row).all()
 
 
 def test_chat_activity_is_causal() -> None:

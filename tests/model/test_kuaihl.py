@@ -198,3 +198,16 @@ def test_gpu_gives_what_the_cpu_gives(model: KuaiHL) -> None:
     got = model.to("cuda").sweep(features(13))
     model.to("cpu")
     torch.testing.assert_close(got, expected, atol=1e-4, rtol=0, equal_nan=True)
+
+
+def test_only_the_first_chat_columns_are_read() -> None:
+    model = KuaiHL(replace(CONFIG, chat_columns=5)).eval()
+    inputs = features(4)
+    changed = inputs.chat_activity.clone()
+    changed[..., 5:] += 1
+    assert torch.equal(model(inputs).scores, model(replace(inputs, chat_activity=changed)).scores)
+    changed[..., 4] += 1
+    assert not torch.equal(model(inputs).scores, model(replace(inputs, chat_activity=changed)).scores)
+    for columns in (0, len(CHAT_COLUMNS) + 1):
+        with pytest.raises(ValueError, match="chat_columns"):
+            replace(PRESETS["debug"], chat_columns=columns)
