@@ -80,6 +80,14 @@ def test_a_new_visitor_sees_the_example_and_plays_its_moments(example_page):
         expect(card).to_have_class(re.compile("selected"))
 
 
+def test_on_a_phone_the_player_stays_in_sight(example_page):
+    if example_page.viewport_size == PHONE:
+        example_page.evaluate("scrollTo(0, 700)")
+        top = example_page.locator(".stage").evaluate("stage => stage.getBoundingClientRect().top")
+        assert top == pytest.approx(0, abs=1)
+        example_page.evaluate("scrollTo(0, 0)")
+
+
 def test_a_click_on_the_curve_plays_from_there(example_page):
     seek = example_page.locator(".seek")
     box = seek.bounding_box()
