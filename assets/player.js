@@ -345,7 +345,7 @@ function mountKuaiHL(root, send = null) {
       tab.tabIndex = tab.textContent === name ? 0 : -1;
       wraps[i].hidden = tab.textContent !== name;
     });
-    alignment.hidden = name !== 'Data' || !data?.alignment;
+    alignment.hidden = name !== 'Data' || !data?.alignments.length;
     if (data) { if (name === 'Data') drawData(); fillTab(time()); }
   }
   function fillTab(current) {
@@ -432,10 +432,15 @@ function mountKuaiHL(root, send = null) {
     drawAlignment();
   }
   function drawAlignment() {
-    const a = data.alignment;
-    if (!a) return;
+    const minutes = (a) => (a.band * (data.ends_s[0] - data.starts_s[0])) / 60;
+    alignment.replaceChildren(...data.alignments.map((a) => h('div', {class: 'strip'}, ...heatmap(a),
+      h('span', {class: 'top'}, `${a.source} match ${a.other} ${minutes(a)} min later`), h('span', {class: 'bottom'}, `${minutes(a)} min earlier`),
+      h('span', {class: 'lag'}, a.lag ? `${a.source} come ${Math.abs(a.lag)} segment${Math.abs(a.lag) === 1 ? '' : 's'} ${a.lag > 0 ? 'after' : 'before'} ${a.other}` : 'at the same time'))),
+    h('figcaption', {}, 'What belongs together (DTW), over the time of the recording. Dark: similar. Line: the best match.'));
+  }
+  function heatmap(a) {
     const bytes = Uint8Array.from(atob(a.cost), (c) => c.charCodeAt(0)), rows = 2 * a.band + 1, columns = bytes.length / rows;
-    const canvas = h('canvas', {width: columns, height: rows, role: 'img', 'aria-label': 'Cost of matching what was said and written with the pictures before and after it, and the best match'});
+    const canvas = h('canvas', {width: columns, height: rows, role: 'img', 'aria-label': `Cost of matching ${a.source} with ${a.other} before and after, and the best match`});
     const image = new ImageData(columns, rows);
     for (let i = 0; i < columns; i++) for (let k = 0; k < rows; k++) {
       const v = bytes[i * rows + k], p = 4 * ((rows - 1 - k) * columns + i), s = v / 254;
@@ -443,10 +448,8 @@ function mountKuaiHL(root, send = null) {
     }
     canvas.getContext('2d').putImageData(image, 0, 0);
     const path = line('match');
-    path.setAttribute('d', a.path.map(([text, pictures], i) => `${i ? 'L' : 'M'}${((text + 0.5) * 1000) / columns} ${50 - ((pictures - text) * 100) / rows}`).join(''));
-    const minutes = (a.band * (data.ends_s[0] - data.starts_s[0])) / 60;
-    alignment.replaceChildren(h('div', {class: 'strip'}, canvas, layer(path), h('span', {class: 'top'}, `pictures ${minutes} min later`), h('span', {class: 'bottom'}, `${minutes} min earlier`)),
-      h('figcaption', {}, 'Text against pictures (DTW), over the time of the recording. Dark: text and pictures match. Line: the best match.'));
+    path.setAttribute('d', a.path.map(([source, other], i) => `${i ? 'L' : 'M'}${((source + 0.5) * 1000) / columns} ${50 - ((other - source) * 100) / rows}`).join(''));
+    return [canvas, layer(path)];
   }
 
   // --- Live replay: what is shown at a time rests on the time before

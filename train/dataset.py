@@ -2,7 +2,6 @@
 
 import itertools
 import json
-import shutil
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -52,6 +51,8 @@ class DatasetInfo:
         The command, with file names without folders.
     parameters
         Further settings that determine the rooms.
+    ahead
+        1 if the segments before one predict it, a forecast; 0 if it is itself seen, as in PHD.
     """
 
     visual_encoder: str
@@ -63,6 +64,11 @@ class DatasetInfo:
     source: str
     made_by: str = field(compare=False)
     parameters: dict[str, Any] = field(default_factory=dict)
+    ahead: int = 1
+
+    def __post_init__(self) -> None:
+        if self.ahead not in (0, 1):
+            raise ValueError(f"ahead must be 0 or 1, not {self.ahead}")
 
 
 def schema(info: DatasetInfo) -> pa.Schema:
@@ -125,7 +131,7 @@ def copy_encoder(source: Path, out: Path) -> None:
     """Copy those of `ENCODER_FILES` that exist."""
     for name in ENCODER_FILES:
         if (file := source / name).exists():
-            shutil.copyfile(file, out / name)
+            (out / name).write_bytes(file.read_bytes())
 
 
 def write_shard(file: Path, info: DatasetInfo, values: dict[str, object]) -> None:
@@ -243,7 +249,7 @@ class Batch:
     Attributes
     ----------
     label
-        (batch, segments): the label of the segment after each position.
+        (batch, segments): the label that each position predicts, see `DatasetInfo.ahead`.
     label_mask
         (batch, segments) bool: True where there is a label.
     segment_mask
@@ -297,11 +303,16 @@ class Windows(Dataset[Batch]):
         self._streamer_dropout, self._modality_dropout = streamer_dropout, modality_dropout
         index = {name: k + 1 for k, name in enumerate(config.streamers)}
         self._streamer = [index.get(room.streamer, 0) for room in rooms]
-        # A window ends at each segment that has a next one: its label.
-        self._first = np.cumsum([0, *(room.stop - room.start - 1 for room in rooms)])
+        self._ahead = segments.info.ahead
+        # A window ends at each segment that predicts one.
+        self._first = np.cumsum([0, *(room.stop - room.start - self._ahead for room in rooms)])
 
     def __len__(self) -> int:
         return int(self._first[-1])
+
+    def rooms_of(self, indices: Sequence[int]) -> list[Room]:
+        """Return the room of each window."""
+        return [self._rooms[k] for k in np.searchsorted(self._first, indices, side="right") - 1]
 
     def disjoint(self) -> np.ndarray:
         """Return the indices of windows that do not overlap. The last of each ends with its room."""
@@ -332,8 +343,9 @@ class Windows(Dataset[Batch]):
             excluded.append(self._draw_excluded(random, start, stop))
             seeds[row] = random.integers(2**62)
             segment_mask[row, :length] = True
-            label_mask[row, :length] = self._segments.scalar("valid", start + 1, stop + 1)
-            label[row, :length] = np.nan_to_num(self._segments.scalar("label", start + 1, stop + 1))
+            label_mask[row, :length] = self._segments.scalar("valid", start + self._ahead, stop + self._ahead)
+            shifted = self._segments.scalar("label", start + self._ahead, stop + self._ahead)
+            label[row, :length] = np.nan_to_num(shifted)
         tensors = (torch.from_numpy(values) for values in (label, label_mask, segment_mask, seeds))
         features = self._segments.inputs(windows, streamers=streamers, excluded=excluded, length=n)
         return [Batch(features, *tensors, self.target)]

@@ -80,8 +80,7 @@ def evaluate(
     if (dataset / GIFS_FILE).exists():
         gifs, _ = read_gifs(dataset / GIFS_FILE)
         curves = {name: scores.predicted[scores.room == name] for name in np.unique(scores.room)}
-        # The first unit, which has no prediction, gets the mean of the others.
-        report["phd"] = asdict(score_users(gifs, {name: np.r_[c.mean(), c] for name, c in curves.items()}))
+        report["phd"] = asdict(score_users(gifs, curves))
     return report | {"calibration": asdict(calibration(scores.predicted, scores.true))}
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from kuaihl.comments.diagnostics import Report
 from kuaihl.comments.format import Format
-from kuaihl.comments.reader import FORMATS
+from kuaihl.comments.reader import recognise
 from kuaihl.comments.source import open_source
 from kuaihl.errors import CommentLogError, KuaiHLError
 
@@ -140,7 +140,6 @@ def _files(folder: Path) -> list[Path]:
 
 def _is_log(path: Path) -> bool:
     try:
-        head = open_source(path, Report()).head
+        return isinstance(recognise(open_source(path, Report())), Format)
     except CommentLogError:
         return False
-    return isinstance(next((known for known in FORMATS if known.sniff(head)), None), Format)

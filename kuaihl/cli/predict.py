@@ -9,6 +9,7 @@ from tyro.conf import Positional
 
 from kuaihl.cli.console import prediction_text, print_above_bar, print_error, progress_bar, rows
 from kuaihl.cli.options import SWITCH, Log, PredictRequest, check_file, hint
+from kuaihl.engine import EngineOptions
 from kuaihl.errors import KuaiHLError
 
 _SOME_FAILED = 1  # exit code
@@ -20,6 +21,7 @@ def predict(
     comments: Log = None,
     no_comments: Annotated[bool, SWITCH] = False,
     request: PredictRequest,
+    execution: EngineOptions,
     out: Annotated[Path | None, hint("(default: NAME-kuaihl here, for a recording NAME.mp4)", "DIR")] = None,
     skip_done: Annotated[bool, SWITCH] = False,
 ) -> int:
@@ -63,8 +65,9 @@ def predict(
         for option, value in for_one.items():
             if value is not None:
                 raise KuaiHLError(f"{option} is for one recording, not for several: predict it alone.")
-    elif skip_done:
-        raise KuaiHLError("--skip-done is for several recordings, or a folder.")
+    elif skip_done or execution != EngineOptions():
+        option = "--skip-done" if skip_done else "--engine"
+        raise KuaiHLError(f"{option} is for several recordings, or a folder.")
     else:
         check_file(recordings[0])
     if comments is not None and without_log:
@@ -74,7 +77,9 @@ def predict(
     check_file(request.transcript)
     find = (lambda _: None) if without_log else partial(find_log, folder=comments)
     if is_batch:
-        return _predict_all(find_recordings(recordings), out or Path(), request, find, skip_done=skip_done)
+        return _predict_all(
+            find_recordings(recordings), out or Path(), request, find, skip_done=skip_done, execution=execution
+        )
     recording = recordings[0]
     origin = ""
     if log_file is None:
@@ -125,21 +130,23 @@ def _predict_all(
     find: Callable[[Path], Path | None],
     *,
     skip_done: bool,
+    execution: EngineOptions,
 ) -> int:
     """Predict recordings, print a line about each and a table of all, and return the exit code."""
     from kuaihl.cli.batch import predict_all
     from kuaihl.cli.summary import FAILED, Row, step_text, table_text
 
-    done: list[Row] = []
+    options = {"find_log": find, "skip_done": skip_done, "execution": execution}
+    done: dict[int, Row] = {}
     try:
         with progress_bar() as progress:
-            for row in predict_all(recordings, out_dir, request, find_log=find, skip_done=skip_done, progress=progress):
-                done.append(row)
-                print_above_bar(step_text(recordings[len(done) - 1], row, number=len(done), count=len(recordings)))
+            for index, row in predict_all(recordings, out_dir, request, **options, progress=progress):
+                done[index] = row
+                print_above_bar(step_text(recordings[index], row, number=len(done), count=len(recordings)))
     finally:  # also after Ctrl-C
         if done:
-            print_above_bar(table_text(done, out_dir, count=len(recordings)))
-    failed = [recording.name for recording, row in zip(recordings, done, strict=True) if row.status == FAILED]
+            print_above_bar(table_text([done[index] for index in sorted(done)], out_dir, count=len(recordings)))
+    failed = [recording.name for index, recording in enumerate(recordings) if done[index].status == FAILED]
     if failed:
         print_error(f"{len(failed)} of {len(recordings)} recordings failed: {', '.join(failed)}")
     return _SOME_FAILED if failed else 0

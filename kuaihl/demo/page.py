@@ -93,8 +93,7 @@ class Page:
         self.blocks.load(
             self.load, token, [self.tab, known, *self.buttons], js=_TAB_ID, concurrency_limit=None, **HIDDEN
         ).success(
-            self.show_example, self.tab, shown, show_progress_on=[results.status], concurrency_limit=None,
-            api_visibility="private",
+            self.show_example, self.tab, shown, show_progress_on=[results.status], queue=False, api_visibility="private"
         )  # fmt: skip
         restored = known.change(
             self.wait,
@@ -170,9 +169,8 @@ class Page:
             return {self.tab: tab}
         return [tab, True, gr.update(interactive=tab_run.over), gr.update(visible=not tab_run.over)]
 
-    async def show_example(self, tab: str, progress: gr.Progress = gr.Progress()) -> Any:  # noqa: B008
-        """Show the example to a visitor without a run."""
-        progress(0.0, desc="Loading the model and the example")
+    async def show_example(self, tab: str) -> Any:
+        """Show the example to a visitor without a run. Not through the queue, which may be full."""
         example = asyncio.wrap_future(self.service.example)
         if self.service.tab_runs.has_run(tab):
             return gr.skip()

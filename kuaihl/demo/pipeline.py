@@ -201,7 +201,7 @@ def preview(opened: OpenedFiles, request: Request, folder: Path) -> Path:
         ),
         next_score=math.nan,
         highlights=highlights,
-        alignment=None,
+        alignments=(),
         skipped=(),
         timings_s={},
         reaction=reaction and ReactionCurve(BIN_S, tuple(reaction.score.tolist()), None, reaction.too_little),

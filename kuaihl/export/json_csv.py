@@ -15,7 +15,7 @@ SCHEMA_VERSION = 2
 
 def to_json(prediction: Prediction) -> str:
     """Return a prediction as strict JSON; an unknown number (no score, NaN) becomes ``null``."""
-    alignment, reaction = prediction.alignment, prediction.reaction
+    reaction = prediction.reaction
     document = {
         "schema_version": SCHEMA_VERSION,
         "recording": _finite(dataclasses.asdict(prediction.recording)),
@@ -47,12 +47,17 @@ def to_json(prediction: Prediction) -> str:
             "reliability": _number(reaction.reliability),
             "too_little": reaction.too_little,
         },
-        "alignment": alignment
-        and {
-            "path": [[int(text), int(pictures)] for text, pictures in alignment.path],
-            "distance": _number(alignment.distance),
-            "band": int(alignment.band),
-        },
+        "alignments": [
+            {
+                "source": alignment.source,
+                "other": alignment.other,
+                "lag_segments": _number(alignment.lag),
+                "path": [[int(i), int(j)] for i, j in alignment.path],
+                "distance": _number(alignment.distance),
+                "band": int(alignment.band),
+            }
+            for alignment in prediction.alignments
+        ],
         "skipped": [dataclasses.asdict(skipped) for skipped in prediction.skipped],
         "timings_s": _finite(prediction.timings_s),
     }

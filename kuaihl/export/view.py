@@ -85,7 +85,7 @@ def view_of(
         if speech is not None
         else [(s.segment.start_s, s.segment.end_s, s.speech) for s in segments if s.speech],
         "waterfall": waterfall and {name: [_number(v) for v in values] for name, values in waterfall.items()},
-        "alignment": prediction.alignment and _alignment(prediction.alignment),
+        "alignments": [_alignment(alignment) for alignment in prediction.alignments],
         "skipped": [asdict(skipped) for skipped in prediction.skipped],
     }
 
@@ -115,8 +115,11 @@ def _alignment(alignment: Alignment) -> dict[str, Any]:
     low, high = (float(cost[known].min()), float(cost[known].max())) if known.any() else (0.0, 1.0)
     scaled = np.where(known, np.round((np.nan_to_num(cost) - low) / max(high - low, 1e-9) * 254), 255)
     return {
+        "source": alignment.source,
+        "other": alignment.other,
+        "lag": float(alignment.lag),
         "band": int(alignment.band),
-        "path": [(int(text), int(pictures)) for text, pictures in alignment.path],
+        "path": [(int(source), int(other)) for source, other in alignment.path],
         "low": low,
         "high": high,
         "cost": base64.b64encode(scaled.astype(np.uint8).tobytes()).decode(),

@@ -31,11 +31,12 @@ def test_it_has_all_of_the_prediction():
         for name, value in dataclasses.asdict(highlight).items():
             assert card[name] == (pytest.approx(value, abs=1e-5) if isinstance(value, float) else value)
         assert card["still"] == "data:image/jpeg;base64,AA=="
-    alignment = data["alignment"]
-    cost = np.frombuffer(base64.b64decode(alignment["cost"]), np.uint8).reshape(prediction.alignment.cost.shape)
+    (alignment, *_), expected = data["alignments"], prediction.alignments[0]
+    assert (alignment["source"], alignment["other"]) == (expected.source, expected.other)
+    cost = np.frombuffer(base64.b64decode(alignment["cost"]), np.uint8).reshape(expected.cost.shape)
     restored = alignment["low"] + cost / 254 * (alignment["high"] - alignment["low"])
-    np.testing.assert_array_equal(cost == 255, np.isnan(prediction.alignment.cost))
-    np.testing.assert_allclose(restored[cost < 255], prediction.alignment.cost[cost < 255], atol=0.003)
+    np.testing.assert_array_equal(cost == 255, np.isnan(expected.cost))
+    np.testing.assert_allclose(restored[cost < 255], expected.cost[cost < 255], atol=0.003)
     assert prediction.trained_on in page
 
 
@@ -64,7 +65,7 @@ def test_sound_has_no_stills(make_recording):
 def test_usual_is_the_mean_of_what_is_known():
     prediction = made_up()
     assert view_of(prediction)["usual"] == pytest.approx(np.mean(prediction.curve[1:]))
-    single = dataclasses.replace(prediction, segments=prediction.segments[:1], highlights=(), alignment=None)
+    single = dataclasses.replace(prediction, segments=prediction.segments[:1], highlights=(), alignments=())
     assert view_of(single)["usual"] is None
 
 

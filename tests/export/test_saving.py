@@ -48,7 +48,17 @@ def test_json_has_all_of_a_prediction():
         "segments": [segment.pop("segment") | segment for segment in segments],
         "highlights": [dataclasses.asdict(highlight) for highlight in prediction.highlights],
         "skipped": [{"reason": "comments after the end", "count": 3, "where": "line 12"}],
-        "alignment": {"path": [list(pair) for pair in prediction.alignment.path], "distance": 0.41, "band": 20},
+        "alignments": [
+            {
+                "source": shown.source,
+                "other": shown.other,
+                "lag_segments": float(np.median([i - j for i, j in shown.path])),
+                "path": [list(pair) for pair in shown.path],
+                "distance": 0.41,
+                "band": 20,
+            }
+            for shown in prediction.alignments
+        ],
     }
     del expected["streamer"]
     assert document == expected
@@ -65,17 +75,20 @@ def test_json_is_strict_whatever_the_numbers():
         recording=sound,
         segments=(*prediction.segments[:3], odd, other, *prediction.segments[5:]),
         next_score=math.inf,
-        alignment=dataclasses.replace(prediction.alignment, distance=np.float32(math.nan), path=((np.int64(0), 1),)),
+        alignments=(
+            dataclasses.replace(prediction.alignments[0], distance=np.float32(math.nan), path=((np.int64(1), 0),)),
+        ),
         timings_s={"opening": math.nan, "looking": np.float64(2)},
     )
     document = strict(json_csv.to_json(prediction))
     assert [s["score"] for s in document["segments"][3:5]] == [None, 0.25]
     assert document["segments"][3]["comments"] == 4
     assert document["next_score"] is None
-    assert document["alignment"] == {"path": [[0, 1]], "distance": None, "band": 20}
+    (alignment,) = document["alignments"]
+    assert (alignment["path"], alignment["distance"], alignment["lag_segments"]) == ([[1, 0]], None, 1)
     assert document["timings_s"] == {"opening": None, "looking": 2.0}
     assert document["recording"]["width"] is None
-    assert strict(json_csv.to_json(made_up(aligned=False)))["alignment"] is None
+    assert strict(json_csv.to_json(made_up(aligned=False)))["alignments"] == []
 
 
 def test_csv_reads_back():

@@ -26,7 +26,7 @@ from train.simulator.render.room_frames import draw_segment
 from train.simulator.rooms.comment_bank import CommentBank, read_bank
 from train.simulator.rooms.photo_scenes import Scenes, read_scenes
 from train.simulator.rooms.room import Room, room_ids, simulate_room
-from train.simulator.settings import SimulatorConfig, SizeName
+from train.simulator.settings import VERSION, SimulatorConfig, SizeName
 
 MODEL = PRESETS["compact"]
 
@@ -40,7 +40,7 @@ class RoomsConfig:
     seed: int = 0
     """Seed of the simulation."""
     scenes: Path | None = None
-    """Folder or tar of photos, one folder a class, shown in half of the rooms."""
+    """Folder or tar of photos, one folder a class, shown in half of the shots."""
     comment_bank: Path | None = None
     """Parquet file of real chat (columns vod, time_s, text)."""
     checkpoint: Path = DEFAULT_CHECKPOINT
@@ -81,9 +81,9 @@ def prepare_rooms(config: RoomsConfig, simulation: SimulatorConfig | None = None
         MODEL,
         config.checkpoint,
         target="lvtr",
-        source=f"simulated rooms: KLive-Sim {simulation.size}, {count} rooms, {pictures}, {comments}",
+        source=f"simulated rooms: KLive-Sim {VERSION}, {simulation.size}, {count} rooms, {pictures}, {comments}",
         made_by=command_line("python -m train.prepare rooms", config),
-        parameters=asdict(simulation),
+        parameters={"version": VERSION, **asdict(simulation)},
     )
     make = partial(_make_rooms, config, info, simulation, scenes, bank)
     if config.workers == 1:

@@ -19,7 +19,7 @@ from train.simulator.rooms.streamer_speech import simulate_speech
 from train.simulator.rooms.streamers import Streamer, make_streamers, simulate_popularity
 from train.simulator.rooms.viewers import Impressions, simulate_impressions
 from train.simulator.rooms.visuals import Visuals, plan_visuals
-from train.simulator.settings import TEST_DAYS, TRAIN_DAYS, VALIDATION_DAYS, SimulatorConfig, Split
+from train.simulator.settings import TEST_DAYS, TRAIN_DAYS, VALIDATION_DAYS, VERSION, SimulatorConfig, Split
 
 _STREAM_OF_ROOMS = 3
 _STREAM_OF_CASTING = 4
@@ -35,7 +35,7 @@ class SegmentTruth:
     intensity: float
     interaction: float
     fatigue: float
-    hype: float
+    excitement: float
     appeal: float
     impressions: int
     long_views: int
@@ -50,9 +50,9 @@ class SegmentTruth:
 class Room:
     """A live stream: what can be observed (segments, speech, comments, visuals) and its truth.
 
-    ``comments`` follow the hype ``comment_lag`` segments earlier; ``excited_comments`` (segments,) counts the excited
-    ones, ``sentence_counts`` (segments, 6) the `SENTENCE_KINDS` of ``speech``. ``day`` counts from 0; ``known`` says
-    whether the streamer has training rooms.
+    ``comments`` follow the excitement, most of them ``comment_lag`` segments later; ``excited_comments`` (segments,)
+    counts the excited ones, ``sentence_counts`` (segments, 6) the `SENTENCE_KINDS` of ``speech``. ``day`` counts from
+    0; ``known`` says whether the streamer has training rooms.
     """
 
     id: str
@@ -140,7 +140,7 @@ def simulate_room(
     """
     # The size is part of the seed, so that a test room of one size is no training room of another. Size large has the
     # rooms of base.
-    seeds = np.random.SeedSequence([config.seed, _STREAM_OF_ROOMS, config.rooms.train, index]).spawn(6)
+    seeds = np.random.SeedSequence([VERSION, config.seed, _STREAM_OF_ROOMS, config.rooms.train, index]).spawn(6)
     rng, plan_rng, viewers_rng, speech_rng, chat_rng, visuals_rng = (np.random.default_rng(s) for s in seeds)
     names = room_ids(config)
     name = names[index] if index < len(names) else f"train-{index:04d}"
@@ -150,7 +150,7 @@ def simulate_room(
     lag = int(rng.integers(config.max_lag + 1))
     host = make_streamers(config)[_cast(config, index)]
     plan = plan_room(config, host, simulate_popularity(config)[day], rng=plan_rng)
-    segments = tuple(segments_of(len(plan.hype) * SEGMENT_S))
+    segments = tuple(segments_of(len(plan.intensity) * SEGMENT_S))
     appeal = expit(plan.logit)
     impressions = simulate_impressions(config, appeal, rng=viewers_rng)
     count, long_views = impressions.count(len(segments), long_view_s=config.long_view_s)
@@ -173,7 +173,7 @@ def simulate_room(
         excited_comments=excited,
         host=host,
         plan=plan,
-        visuals=plan_visuals(config, plan, split, audience=audience, scenes=scenes, rng=visuals_rng),
+        visuals=plan_visuals(config, plan, split, scenes=scenes, rng=visuals_rng),
         impressions=impressions,
     )
 
@@ -182,7 +182,7 @@ def _collect_truth(
     plan: Plan, appeal: np.ndarray, impressions: np.ndarray, long_views: np.ndarray
 ) -> tuple[SegmentTruth, ...]:
     episodes = [plan.episode_at(i) for i in range(len(appeal))]
-    columns = (plan.intensity, plan.interaction, plan.fatigue, plan.hype, appeal, impressions, long_views)
+    columns = (plan.intensity, plan.interaction, plan.fatigue, plan.excitement, appeal, impressions, long_views)
     rows = zip(episodes, *(column.tolist() for column in columns), strict=True)
     return tuple(SegmentTruth(episode.talent, episode.idle, *values) for episode, *values in rows)
 
