@@ -27,8 +27,8 @@ def predict(
 ) -> int:
     """Predict the curve and the highlights of recordings, or of all recordings in a folder.
 
-    Writes report.html, prediction.json, segments.csv, curve.html, alignment.html, chapters (.txt for YouTube,
-    .ffmetadata, .vtt) and the highlights for players and editors (.srt, .edl, .otio), and prints a summary.
+    Writes report.html, prediction.json, segments.csv, chapters (.txt for YouTube, .ffmetadata, .vtt) and the highlights
+    for players and editors (.srt, .edl, .otio), and prints a summary.
 
     If there are several recordings, each gets a folder, and a table lists them all. A recording that cannot be read
     does not stop the others.
@@ -36,7 +36,7 @@ def predict(
     Parameters
     ----------
     recordings
-        Video or audio files (MP4, MOV, MKV, WebM, FLV, MPEG-TS), or folders of them.
+        Video or audio files (MP4, MOV, MKV, WebM, FLV, MPEG-TS), folders of them, or URLs, which yt-dlp downloads.
     comments
         Comment log of the recording, in any supported format, or a folder with the logs of several recordings. By
         default a log next to the recording: for NAME.mp4, for example NAME.json or NAME.live_chat.json.
@@ -50,7 +50,9 @@ def predict(
         interrupted run.
     """
     from kuaihl.cli.discovery import RESULTS, find_log, find_recordings, sought_text
+    from kuaihl.cli.download import download, url_of
 
+    recordings = tuple(download(url, Path()) if (url := url_of(path)) else path for path in recordings)
     is_batch = len(recordings) != 1 or recordings[0].is_dir()
     log_file = None if comments is None or comments.is_dir() else comments
     without_log = no_comments or "comments" not in request.sources
