@@ -15,7 +15,7 @@ ROOT = Path(__file__).parent.parent
 # Packages and top-level modules from the bottom up. Each may import those above it in this list, never one below.
 LAYERS = [
     {"errors"},
-    {"records", "progress", "devices", "atomic", "dtw", "paths"},
+    {"records", "progress", "devices", "atomic", "dtw", "paths", "engine"},
     {"media", "comments"},
     {"lexicon"},
     {"evidence", "reaction_counts"},

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import tyro
+from upath import UPath
 
 from kuaihl.errors import KuaiHLError
 
@@ -46,7 +47,7 @@ def command_line(program: str, config: Any) -> str:
             continue
         elif option.type is bool:
             words.append(flag if value else flag.replace("--", "--no-", 1))
-        elif markers == _POSITIONAL:
+        elif set(_POSITIONAL) <= set(markers):
             words += values
         elif markers == _REPEATED:
             words += [f"{flag} {item}" for item in values]
@@ -56,6 +57,6 @@ def command_line(program: str, config: Any) -> str:
 
 
 def _short(value: object) -> str:
-    if not isinstance(value, Path):
+    if not isinstance(value, Path | UPath):
         return str(value)
     return "/".join(value.parts[-2:]) if value.suffix == ".safetensors" else value.name

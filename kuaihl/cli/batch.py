@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import cache, partial
+from functools import cached_property, partial
 from hashlib import sha256
 from pathlib import Path
 
@@ -14,7 +14,8 @@ from kuaihl.cli.discovery import name_results
 from kuaihl.cli.options import PredictRequest
 from kuaihl.cli.summary import DONE, DONE_BEFORE, FAILED, Row, read_summary, write_summary
 from kuaihl.comments import reader, timing
-from kuaihl.errors import CommentLogError, NothingToPredictFromError, RecordingError
+from kuaihl.engine import EngineOptions, run_each
+from kuaihl.errors import CommentLogError, KuaiHLError, NothingToPredictFromError, RecordingError
 from kuaihl.export.saving import save_prediction
 from kuaihl.media.clips.writer import Clip, cut_clips
 from kuaihl.media.recording import open_recording
@@ -22,8 +23,10 @@ from kuaihl.model.hub import fetch
 from kuaihl.model.kuaihl import sha256_of
 from kuaihl.model.targets import check_sources
 from kuaihl.predictor import DEFAULT_CHECKPOINT, Predictor
-from kuaihl.progress import Progress
+from kuaihl.progress import SILENT, Progress
 from kuaihl.records import CommentLog, Prediction
+
+_OF_ONE_RECORDING = (RecordingError, CommentLogError, NothingToPredictFromError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +95,10 @@ def predict_all(
     *,
     find_log: Callable[[Path], Path | None],
     skip_done: bool,
+    execution: EngineOptions,
     progress: Progress,
-) -> Iterator[Row]:
-    """Predict recordings into folders in ``out_dir``, and yield the row of each when its results are written.
+) -> Iterator[tuple[int, Row]]:
+    """Predict recordings into folders in ``out_dir``; yield index and row of each when its results are written.
 
     The summary in ``out_dir`` is written with each row. If a recording or its log cannot be read, or there is nothing
     to predict from, its row says why.
@@ -105,6 +109,10 @@ def predict_all(
         Returns the comment log of a recording.
     skip_done
         Keep the results of an earlier run with the same recording, log, options and checkpoint.
+    execution
+        Where to compute. Workers on other machines need the recordings and ``out_dir`` under the same paths.
+    progress
+        Reports the stages of each recording, if they run in this process.
 
     Raises
     ------
@@ -112,37 +120,75 @@ def predict_all(
         An error that would stop the next recording too, such as a missing checkpoint or a full disk.
     """
     check_writable(out_dir)
+    out_dir = out_dir.absolute()
     rows = read_summary(out_dir)
-    absolute = {recording: _absolute(recording) for recording in recordings}
-    folders = name_results(absolute.values(), {path: row.results for path, row in rows.items()})
+    paths = [_absolute(recording) for recording in recordings]
+    folders = name_results(paths, {path: row.results for path, row in rows.items()})
     checkpoint = request.checkpoint or DEFAULT_CHECKPOINT
-    weights = sha256_of(fetch(checkpoint))
-    load = cache(partial(Predictor.from_pretrained, checkpoint))  # when it is first needed
-    for number, (recording, path) in enumerate(absolute.items(), 1):
-        before, results = rows.get(path), out_dir / folders[path]
-        try:
-            log_file = find_log(recording)
-            made_from = _fingerprint(recording, log_file, request, weights)
-            if skip_done and before and before.made_from == made_from:
-                rows[path] = replace(before, status=DONE_BEFORE)
-            else:
-                numbered = Progress(partial(_report, progress, f"[{number}/{len(absolute)}]"))
-                log = log_file and reader.read(log_file, offset_s=request.comment_offset_s)
-                # No variable keeps the prediction in memory during the next one.
-                rows[path] = _row(
-                    path,
-                    log_file,
-                    predict_one(load(), recording, log, results, request, progress=numbered),
-                    results=results.name,
-                    made_from=made_from,
-                )
-        except (RecordingError, CommentLogError, NothingToPredictFromError) as error:
-            reason = " ".join(str(error).split())
+    items = [
+        _Item(f"[{number}/{len(paths)}]", recording, out_dir / folders[path], rows.get(path) if skip_done else None)
+        for number, (recording, path) in enumerate(zip(recordings, paths, strict=True), 1)
+    ]
+    order = dict.fromkeys([*rows, *paths])
+    step = _Predict(
+        request,
+        checkpoint=checkpoint,
+        weights=sha256_of(fetch(checkpoint)),
+        find_log=find_log,
+        progress=progress if execution.engine == "local" else SILENT,
+    )
+    for index, outcome in run_each(step, items, options=execution, expected=_OF_ONE_RECORDING):
+        path = paths[index]
+        if isinstance(outcome, KuaiHLError):
+            before, reason = rows.get(path), " ".join(str(outcome).split())
             rows[path] = Row(
                 recording=str(path), status=FAILED, reason=reason, results=before.results if before else ""
             )
-        write_summary(out_dir, rows.values())
-        yield rows[path]
+        else:
+            rows[path] = outcome
+        write_summary(out_dir, [rows[known] for known in order if known in rows])
+        yield index, rows[path]
+
+
+@dataclass(frozen=True, slots=True)
+class _Item:
+    """A recording, the folder of its results, and its row of an earlier run that may be kept."""
+
+    position: str
+    recording: Path
+    results: Path
+    before: Row | None
+
+
+@dataclass(frozen=True)
+class _Predict:
+    """Predict a recording and return its row. The model is loaded when it is first needed."""
+
+    request: PredictRequest
+    checkpoint: str | Path
+    weights: str
+    find_log: Callable[[Path], Path | None]
+    progress: Progress
+
+    @cached_property
+    def _predictor(self) -> Predictor:
+        return Predictor.from_pretrained(self.checkpoint)
+
+    def __call__(self, item: _Item) -> Row:
+        log_file = self.find_log(item.recording)
+        made_from = _fingerprint(item.recording, log_file, self.request, self.weights)
+        if item.before and item.before.made_from == made_from:
+            return replace(item.before, status=DONE_BEFORE)
+        log = log_file and reader.read(log_file, offset_s=self.request.comment_offset_s)
+        result = predict_one(
+            self._predictor,
+            item.recording,
+            log,
+            item.results,
+            self.request,
+            progress=Progress(partial(_report, self.progress, item.position)),
+        )
+        return _row(_absolute(item.recording), log_file, result, results=item.results.name, made_from=made_from)
 
 
 def _row(recording: Path, log_file: Path | None, result: Result, *, results: str, made_from: str) -> Row:

@@ -9,6 +9,7 @@ from tyro.conf import Positional
 
 from kuaihl.cli.console import prediction_text, print_above_bar, print_error, progress_bar, rows
 from kuaihl.cli.options import SWITCH, Log, PredictRequest, check_file, hint
+from kuaihl.engine import EngineOptions
 from kuaihl.errors import KuaiHLError
 
 _SOME_FAILED = 1  # exit code
@@ -20,13 +21,14 @@ def predict(
     comments: Log = None,
     no_comments: Annotated[bool, SWITCH] = False,
     request: PredictRequest,
+    execution: EngineOptions,
     out: Annotated[Path | None, hint("(default: NAME-kuaihl here, for a recording NAME.mp4)", "DIR")] = None,
     skip_done: Annotated[bool, SWITCH] = False,
 ) -> int:
     """Predict the curve and the highlights of recordings, or of all recordings in a folder.
 
-    Writes report.html, prediction.json, segments.csv, curve.html, alignment.html, chapters (.txt for YouTube,
-    .ffmetadata, .vtt) and the highlights for players and editors (.srt, .edl, .otio), and prints a summary.
+    Writes report.html, prediction.json, segments.csv, chapters (.txt for YouTube, .ffmetadata, .vtt) and the highlights
+    for players and editors (.srt, .edl, .otio), and prints a summary.
 
     If there are several recordings, each gets a folder, and a table lists them all. A recording that cannot be read
     does not stop the others.
@@ -34,7 +36,7 @@ def predict(
     Parameters
     ----------
     recordings
-        Video or audio files (MP4, MOV, MKV, WebM, FLV, MPEG-TS), or folders of them.
+        Video or audio files (MP4, MOV, MKV, WebM, FLV, MPEG-TS), folders of them, or URLs, which yt-dlp downloads.
     comments
         Comment log of the recording, in any supported format, or a folder with the logs of several recordings. By
         default a log next to the recording: for NAME.mp4, for example NAME.json or NAME.live_chat.json.
@@ -47,8 +49,10 @@ def predict(
         With several recordings, skip those with results of the same options in the same folder: continues an
         interrupted run.
     """
-    from kuaihl.cli.discovery import RESULTS, find_log, find_recordings
+    from kuaihl.cli.discovery import RESULTS, find_log, find_recordings, sought_text
+    from kuaihl.cli.download import download, url_of
 
+    recordings = tuple(download(url, Path()) if (url := url_of(path)) else path for path in recordings)
     is_batch = len(recordings) != 1 or recordings[0].is_dir()
     log_file = None if comments is None or comments.is_dir() else comments
     without_log = no_comments or "comments" not in request.sources
@@ -61,8 +65,9 @@ def predict(
         for option, value in for_one.items():
             if value is not None:
                 raise KuaiHLError(f"{option} is for one recording, not for several: predict it alone.")
-    elif skip_done:
-        raise KuaiHLError("--skip-done is for several recordings, or a folder.")
+    elif skip_done or execution != EngineOptions():
+        option = "--skip-done" if skip_done else "--engine"
+        raise KuaiHLError(f"{option} is for several recordings, or a folder.")
     else:
         check_file(recordings[0])
     if comments is not None and without_log:
@@ -72,11 +77,14 @@ def predict(
     check_file(request.transcript)
     find = (lambda _: None) if without_log else partial(find_log, folder=comments)
     if is_batch:
-        return _predict_all(find_recordings(recordings), out or Path(), request, find, skip_done=skip_done)
+        return _predict_all(
+            find_recordings(recordings), out or Path(), request, find, skip_done=skip_done, execution=execution
+        )
     recording = recordings[0]
     origin = ""
-    if log_file is None:
+    if log_file is None and not without_log:
         log_file, origin = find(recording), " next to it" if comments is None else f" in {comments}"
+        origin = origin if log_file else f"{sought_text(recording)}{origin}"
     if request.stream_start is not None and log_file is None:
         raise KuaiHLError("--stream-start needs a comment log: name it with --comments.")
     _predict_one(recording, log_file, out or Path(f"{recording.stem}{RESULTS}"), request, origin=origin)
@@ -86,7 +94,7 @@ def predict(
 def _predict_one(
     recording: Path, log_file: Path | None, out_dir: Path, request: PredictRequest, *, origin: str
 ) -> None:
-    """Predict one recording and describe the result; ``origin`` says where the log was found, if it was not named."""
+    """Predict one recording and describe the result; ``origin`` says where the log was looked for."""
     from kuaihl.atomic import check_writable
     from kuaihl.comments.reader import read
 
@@ -102,7 +110,7 @@ def _predict_one(
         result = predict_one(predictor, recording, log, out_dir, request, progress=progress)
     text = prediction_text(
         result.prediction,
-        log=f"{log_file.name}{origin}, {log.format}" if log_file and log else None,
+        log=f"{log_file.name}{origin}, {log.format}" if log_file and log else origin or None,
         streamer=request.streamer,
         known_streamers=predictor.config.streamers,
         warning=result.warning,
@@ -123,21 +131,23 @@ def _predict_all(
     find: Callable[[Path], Path | None],
     *,
     skip_done: bool,
+    execution: EngineOptions,
 ) -> int:
     """Predict recordings, print a line about each and a table of all, and return the exit code."""
     from kuaihl.cli.batch import predict_all
     from kuaihl.cli.summary import FAILED, Row, step_text, table_text
 
-    done: list[Row] = []
+    options = {"find_log": find, "skip_done": skip_done, "execution": execution}
+    done: dict[int, Row] = {}
     try:
         with progress_bar() as progress:
-            for row in predict_all(recordings, out_dir, request, find_log=find, skip_done=skip_done, progress=progress):
-                done.append(row)
-                print_above_bar(step_text(recordings[len(done) - 1], row, number=len(done), count=len(recordings)))
+            for index, row in predict_all(recordings, out_dir, request, **options, progress=progress):
+                done[index] = row
+                print_above_bar(step_text(recordings[index], row, number=len(done), count=len(recordings)))
     finally:  # also after Ctrl-C
         if done:
-            print_above_bar(table_text(done, out_dir, count=len(recordings)))
-    failed = [recording.name for recording, row in zip(recordings, done, strict=True) if row.status == FAILED]
+            print_above_bar(table_text([done[index] for index in sorted(done)], out_dir, count=len(recordings)))
+    failed = [recording.name for index, recording in enumerate(recordings) if done[index].status == FAILED]
     if failed:
         print_error(f"{len(failed)} of {len(recordings)} recordings failed: {', '.join(failed)}")
     return _SOME_FAILED if failed else 0

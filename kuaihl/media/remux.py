@@ -36,8 +36,7 @@ def make_playable(recording: Recording, out_dir: Path, *, progress: Progress = S
     ``progress`` raises stops the copy and removes it.
     """
     path = recording.path
-    suffixes, videos, audios = _PLAYABLE.get(recording.info.container, (set(), set(), set()))
-    if path.suffix.lower() in suffixes and _has_codecs(recording, videos, audios):
+    if plays_as_is(recording):
         return path
     if not _has_codecs(recording, _VIDEO, _AUDIO):
         return None
@@ -55,6 +54,12 @@ def make_playable(recording: Recording, out_dir: Path, *, progress: Progress = S
     finally:
         partial.unlink(missing_ok=True)
     return target
+
+
+def plays_as_is(recording: Recording) -> bool:
+    """Return whether browsers play the file: container, codecs, and the suffix by which a server names its type."""
+    suffixes, videos, audios = _PLAYABLE.get(recording.info.container, (set(), set(), set()))
+    return recording.path.suffix.lower() in suffixes and _has_codecs(recording, videos, audios)
 
 
 def _has_codecs(recording: Recording, videos: set[str], audios: set[str]) -> bool:

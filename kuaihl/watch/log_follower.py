@@ -10,7 +10,7 @@ from pathlib import Path
 
 from kuaihl.comments import reader
 from kuaihl.comments.diagnostics import Report
-from kuaihl.comments.wall_clock import read_start
+from kuaihl.comments.fields import read_start
 from kuaihl.errors import CommentLogError
 from kuaihl.records import Comment, Segment, Skipped
 from kuaihl.watch.log_readers import Reader, WholeReader, has_content, open_reader

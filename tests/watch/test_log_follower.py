@@ -233,7 +233,7 @@ def test_a_document_grown_too_large_is_left_as_it_was(tmp_path: Path, monkeypatc
     ("content", "message"),
     [
         ("words that are no log\n" * 1000, "is not a comment log of a known format"),
-        ("2024-05-01T18:00:07Z\tAnn\thi\n", "tell when the recording starts"),
+        ("2024-05-01T18:00:07Z\tAnn\thi\n", "when the recording starts"),
         ("WEBVTT\n\n00:00.000 --> 00:01.000\nhello\n", "use it as the transcript"),
     ],
 )

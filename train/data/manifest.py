@@ -9,10 +9,11 @@ from datetime import date, datetime
 from pathlib import Path
 
 from kuaihl.comments.diagnostics import Report
-from kuaihl.comments.wall_clock import read_start
+from kuaihl.comments.fields import read_start
 from kuaihl.errors import CommentLogError, LabelError
 from train.data.labels import KINDS, Kind, find_kind
 from train.data.tables import open_table
+from train.files import local_copy, open_path
 from train.splits import SPLITS, split_by_date
 
 _REQUIRED = ("recording", "streamer", "date")
@@ -48,26 +49,27 @@ class Manifest:
 def read_manifest(file: Path) -> Manifest:
     """Read a manifest: a table with the columns recording, streamer and date.
 
-    Optional columns are log, labels, kind, transcript, split, stream_start and comment_offset_s. Paths are relative to
-    the folder of the manifest. The files are not opened.
+    Optional columns are log, labels, kind, transcript, split, stream_start and comment_offset_s. Paths are URLs, or
+    relative to the folder of the manifest. The files are not opened.
 
     Raises
     ------
     LabelError
         The table cannot be read, lacks a column or a value, or has an invalid value.
     """
-    table, report = open_table(file), Report()
-    if missing := [name for name in _REQUIRED if name not in table.columns]:
-        raise LabelError(
-            f"{file} has no column {' and no column '.join(missing)}. A manifest has {', '.join(_REQUIRED)}, and may"
-            f" have {', '.join(_OPTIONAL)}."
-        )
-    names = [name for name in (*_REQUIRED, *_OPTIONAL) if name in table.columns]
-    entries = []
-    for where, values in table.rows(*names, report=report):
-        cells = dict.fromkeys((*_REQUIRED, *_OPTIONAL), "")
-        cells |= {name: "" if value is None else str(value) for name, value in zip(names, values, strict=True)}
-        entries.append(_parse(file, where, cells))
+    report, entries = Report(), []
+    with local_copy(file) as copy:
+        table = open_table(copy)
+        if missing := [name for name in _REQUIRED if name not in table.columns]:
+            raise LabelError(
+                f"{file} has no column {' and no column '.join(missing)}. A manifest has {', '.join(_REQUIRED)}, and"
+                f" may have {', '.join(_OPTIONAL)}."
+            )
+        names = [name for name in (*_REQUIRED, *_OPTIONAL) if name in table.columns]
+        for where, values in table.rows(*names, report=report):
+            cells = dict.fromkeys((*_REQUIRED, *_OPTIONAL), "")
+            cells |= {name: "" if value is None else str(value) for name, value in zip(names, values, strict=True)}
+            entries.append(_parse(file, where, cells))
     for damaged in report.skipped():
         raise LabelError(f"{file}, {damaged.where}: {damaged.reason}. Put cells with commas in quotation marks.")
     if not entries:
@@ -115,11 +117,16 @@ def _determine_kind(entry: Entry) -> Entry | str:
     if entry.labels is None and entry.kind not in (None, "participation"):
         return f"{entry.where}: the kind is {entry.kind}, but the column labels is empty."
     try:
-        kind = entry.kind or ("participation" if entry.labels is None else find_kind(entry.labels))
+        kind = entry.kind or ("participation" if entry.labels is None else _find_kind(entry.labels))
     except LabelError as error:
         return f"{entry.where}: {error}"
     # Participation is computed from the log, even if there are labels of another kind.
     return replace(entry, kind=kind, labels=None if kind == "participation" and entry.log else entry.labels)
+
+
+def _find_kind(labels: Path) -> Kind:
+    with local_copy(labels) as copy:
+        return find_kind(copy)
 
 
 def _parse(file: Path, where: str, cells: dict[str, str]) -> Entry:
@@ -148,7 +155,7 @@ def _parse(file: Path, where: str, cells: dict[str, str]) -> Entry:
         raise LabelError(f"{place}, column comment_offset_s: {cells['comment_offset_s']!r} is not a number of seconds.")
 
     paths = {
-        name: file.parent / Path(cells[name]).expanduser() if cells[name] else None
+        name: _locate(cells[name], file.parent) if cells[name] else None
         for name in ("recording", "log", "labels", "transcript")
     }
     folders = [part for part in Path(cells["recording"]).with_suffix("").parts if re.search(r"\w", part)]
@@ -163,3 +170,7 @@ def _parse(file: Path, where: str, cells: dict[str, str]) -> Entry:
         stream_start=start,
         comment_offset_s=offset_s,
     )
+
+
+def _locate(cell: str, folder: Path) -> Path:
+    return open_path(cell) if "://" in cell else folder / str(Path(cell).expanduser())

@@ -2,9 +2,11 @@
 
 import json
 import sys
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import date
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -13,8 +15,10 @@ import tyro
 from tqdm import tqdm
 
 from kuaihl.comments import reader, selection, timing
+from kuaihl.engine import EngineOptions, run_each
 from kuaihl.errors import KuaiHLError, LabelError
 from kuaihl.media.recording import open_recording
+from kuaihl.model.kuaihl import load
 from kuaihl.predictor import DEFAULT_CHECKPOINT, Predictor
 from kuaihl.progress import Progress
 from kuaihl.records import CommentLog, Segment, Skipped, segments_of
@@ -23,7 +27,7 @@ from train.data.labels import TARGETS, LabelOptions, SegmentLabels, read_labels
 from train.data.manifest import Entry, assign_kinds, assign_splits, read_manifest
 from train.data.shards import build_columns, label_columns, open_dataset
 from train.dataset import DatasetInfo, write_info, write_shard
-from train.files import write_json
+from train.files import AnyPath, local_copy, write_json
 
 Outcome = Literal["encoded", "labelled", "unchanged"]
 _EPOCH = date(1970, 1, 1)
@@ -39,13 +43,14 @@ _MEASURED_BY = {
 class RecordingsConfig:
     """Make a dataset of your own recordings and what you know of their audience."""
 
-    manifest: tyro.conf.Positional[Path]
+    manifest: tyro.conf.Positional[AnyPath]
     """Table with a row for each recording; see train/README.md."""
-    out: Path
+    out: AnyPath
     """Folder for the dataset. An interrupted run continues, and only what has changed is made again."""
     checkpoint: Path = DEFAULT_CHECKPOINT
     """Checkpoint whose encoders to use: the one that training will start from."""
     labels: Annotated[LabelOptions, tyro.conf.arg(name="")] = field(default_factory=LabelOptions)
+    execution: Annotated[EngineOptions, tyro.conf.arg(name="")] = field(default_factory=EngineOptions)
 
     def run(self) -> None:
         """Prepare; exit with code 1 if a recording was skipped."""
@@ -73,42 +78,46 @@ def prepare_recordings(config: RecordingsConfig, *, report: Callable[[str], None
     CheckpointError
         The checkpoint or one of its encoders is missing.
     """
-    manifest, out, options = config.manifest, config.out, config.labels
+    manifest, out, options = config.manifest, config.out.absolute(), config.labels
     listed = read_manifest(manifest)
     if listed.unused:
         report(f"unused columns of {manifest.name}: {', '.join(listed.unused)}")
     entries, failed = assign_kinds(listed.entries, manifest)
     for name, reason in failed.items():
         report(f"{name}: skipped: {reason}")
-    predictor = Predictor.from_pretrained(config.checkpoint)
+    model, checkpoint = load(config.checkpoint)
     kind = entries[0].kind
     info = open_dataset(
         out,
-        predictor.config,
-        config.checkpoint,
+        model.config,
+        checkpoint,
         changeable=("source", "options"),
         target=TARGETS[kind],
         source=_describe(entries, options),
-        made_by=command_line("python -m train.prepare recordings", config),
-        parameters={"labels": kind, "speech_model": predictor.config.speech_model, "options": asdict(options)},
+        made_by=command_line("python -m train.prepare recordings", replace(config, execution=EngineOptions())),
+        parameters={"labels": kind, "speech_model": model.config.speech_model, "options": asdict(options)},
     )
     for name in _retire_shards(out, keep={entry.name for entry in entries}):
         report(f"{name}: renamed, since it is not in the manifest or failed")
     done: dict[str, Outcome] = {}
-    for number, entry in enumerate(assign_splits(entries), 1):
-        try:
-            done[entry.name], line = _update(entry, out, info, predictor, options)
-        except KuaiHLError as error:
-            failed[entry.name] = f"{entry.where}: {error}"
+    update = _Update(out, info, checkpoint.absolute(), options)
+    planned = assign_splits(entries)
+    for number, (index, outcome) in enumerate(run_each(update, planned, options=config.execution), 1):
+        entry = entries[index]
+        if isinstance(outcome, KuaiHLError):
+            failed[entry.name] = f"{entry.where}: {outcome}"
             line = f"skipped: {failed[entry.name]}"
+        else:
+            done[entry.name], line = outcome
         report(f"[{number}/{len(entries)}] {entry.name}: {line}")
     usable = [entry for entry in entries if entry.name in done]
     if not usable:
         raise LabelError(f"{manifest}: none of its recordings can be used.")
     _retire_shards(out, keep=done)
-    for entry in assign_splits(usable):  # again, without those that failed
-        _update(entry, out, info, predictor, options)
-    if missing := {"train", "validation"} - {entry.split for entry in assign_splits(usable)}:
+    final = assign_splits(usable)  # again, without those that failed
+    for entry in set(final) - set(planned):
+        update(entry)
+    if missing := {"train", "validation"} - {entry.split for entry in final}:
         report(f"no recording is left for {' and '.join(sorted(missing))}: train.fit needs at least two.")
     write_info(out, replace(info, source=_describe(usable, options)))
     return Summary(done, failed)
@@ -124,44 +133,65 @@ def _describe(entries: Sequence[Entry], options: LabelOptions) -> str:
     )
 
 
-def _update(
-    entry: Entry, out: Path, info: DatasetInfo, predictor: Predictor, options: LabelOptions
-) -> tuple[Outcome, str]:
+@dataclass(frozen=True)
+class _Update:
     """Bring a recording's shard up to date; return what was done, and a line for people.
 
     It is encoded if the recording, its log or its transcript has changed, and otherwise only labelled again if
-    labels, streamer, date or split have.
+    labels, streamer, date or split have. The encoders are loaded when they are first needed.
     """
-    shard, inputs = out / "rooms" / f"{entry.name}.parquet", out / "inputs" / f"{entry.name}.json"
-    if not shard.exists() and (retired := _retired(shard)).exists():
-        retired.replace(shard)
-    encoded_from = {
-        **{name: _fingerprint(getattr(entry, name)) for name in ("recording", "log", "transcript")},
-        "stream_start": None if entry.stream_start is None else entry.stream_start.isoformat(),
-        "comment_offset_s": entry.comment_offset_s,
-    }
-    labelled_from = {
-        "labels": _fingerprint(entry.labels),
-        "kind": entry.kind,
-        "options": asdict(options),
-        **{name: str(getattr(entry, name)) for name in ("streamer", "date", "split")},
-    }
-    known = _read_inputs(inputs) if shard.exists() else {}
-    if known.get("encoded_from") != encoded_from:
-        outcome = "encoded"
-        duration_s, columns, line = _encode(entry, predictor, options)
-    elif known.get("labelled_from") != labelled_from:
-        outcome, duration_s = "labelled", known["duration_s"]
-        labels = _read_labels(entry, segments_of(duration_s), options)
-        table = pq.read_table(shard)
-        columns = {name: table[name] for name in table.column_names}
-        columns |= label_columns(len(table), labels=labels, **_attributes(entry))
-        line = f"labelled again: {_describe_labels(labels)}"
-    else:
-        return "unchanged", "unchanged"
-    write_shard(shard, info, columns)
-    write_json(inputs, {"encoded_from": encoded_from, "labelled_from": labelled_from, "duration_s": duration_s})
-    return outcome, line
+
+    out: Path
+    info: DatasetInfo
+    checkpoint: Path
+    options: LabelOptions
+
+    @cached_property
+    def _predictor(self) -> Predictor:
+        return Predictor.from_pretrained(self.checkpoint)
+
+    def __call__(self, entry: Entry) -> tuple[Outcome, str]:
+        shard, inputs = self.out / "rooms" / f"{entry.name}.parquet", self.out / "inputs" / f"{entry.name}.json"
+        if not shard.exists() and (retired := _retired(shard)).exists():
+            retired.rename(shard)
+        encoded_from = {
+            **{name: _fingerprint(getattr(entry, name)) for name in ("recording", "log", "transcript")},
+            "stream_start": None if entry.stream_start is None else entry.stream_start.isoformat(),
+            "comment_offset_s": entry.comment_offset_s,
+        }
+        labelled_from = {
+            "labels": _fingerprint(entry.labels),
+            "kind": entry.kind,
+            "options": asdict(self.options),
+            **{name: str(getattr(entry, name)) for name in ("streamer", "date", "split")},
+        }
+        known = _read_inputs(inputs) if shard.exists() else {}
+        if known.get("encoded_from") != encoded_from:
+            outcome = "encoded"
+            with _local_files(entry, "recording", "log", "labels", "transcript") as local:
+                duration_s, columns, line = _encode(local, self._predictor, self.options)
+        elif known.get("labelled_from") != labelled_from:
+            outcome, duration_s = "labelled", known["duration_s"]
+            with _local_files(entry, "log", "labels") as local:
+                labels = _read_labels(local, segments_of(duration_s), self.options)
+            with shard.open("rb") as file:
+                table = pq.read_table(file)
+            columns = {name: table[name] for name in table.column_names}
+            columns |= label_columns(len(table), labels=labels, **_attributes(entry))
+            line = f"labelled again: {_describe_labels(labels)}"
+        else:
+            return "unchanged", "unchanged"
+        write_shard(shard, self.info, columns)
+        write_json(inputs, {"encoded_from": encoded_from, "labelled_from": labelled_from, "duration_s": duration_s})
+        return outcome, line
+
+
+@contextmanager
+def _local_files(entry: Entry, *names: str) -> Iterator[Entry]:
+    """Yield the entry with local copies of those of its files that are remote."""
+    with ExitStack() as stack:
+        files = {name: file for name in names if (file := getattr(entry, name)) is not None}
+        yield replace(entry, **{name: stack.enter_context(local_copy(file)) for name, file in files.items()})
 
 
 def _encode(entry: Entry, predictor: Predictor, options: LabelOptions) -> tuple[float, dict[str, object], str]:
@@ -216,7 +246,7 @@ def _retire_shards(out: Path, *, keep: Collection[str]) -> list[str]:
     """Rename the shards of other recordings, so that the dataset does not have them; return their names."""
     others = [shard for shard in sorted((out / "rooms").glob("*.parquet")) if shard.stem not in keep]
     for shard in others:
-        shard.replace(_retired(shard))
+        shard.rename(_retired(shard))
     return [shard.stem for shard in others]
 
 
