@@ -92,7 +92,7 @@ def prepare_m3(config: M3Config) -> None:
             with replacing(file) as part:
                 _benchmark_columns(labels).to_parquet(part, index=False)
         info = DatasetInfo(
-            visual_encoder="kuailive-m3",
+            visual_encoder="kuailive_m3",
             picture_dim=PICTURE_DIM,
             picture_tokens=1,
             text_encoder=model.text_encoder,
