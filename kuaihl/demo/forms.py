@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
 _DEFAULTS = Request()
-_PAGE_WORDS = {"--stream-start ": "“Stream start” under “Comments”, as in ", " (in Python stream_start=)": ""}
+_PAGE_WORDS = {"--stream-start ": "“Stream start” under “Settings”, as in ", " (in Python stream_start=)": ""}
 """What the command line and Python call a field, and what the page calls it."""
 
 
@@ -81,7 +81,7 @@ def recording_path(upload: str | None, path: str, *, local_paths: bool) -> Path:
     if path:
         return Path(path).expanduser().resolve()
     if not upload:
-        raise user_error("Choose a recording first, or click the example.")
+        raise user_error("Choose a recording first.")
     return Path(upload)
 
 
