@@ -1,4 +1,4 @@
-# make demo | test | lint | bench | setup | clean. Each installs what it needs into .venv, once.
+# make demo | test | lint | bench | soak | setup | clean. Each installs what it needs into .venv, once.
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(BIN)/pip install -c constraints.txt
@@ -7,7 +7,7 @@ WORKERS ?= 2
 # Recording that the benchmarks read
 RECORDING ?= assets/example/recording.mp4
 
-.PHONY: demo setup test lint bench clean
+.PHONY: demo setup test lint bench soak clean
 
 demo: .venv/setup.done
 	$(BIN)/python app.py --local-paths
@@ -21,6 +21,9 @@ lint: .venv/test.done
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/basedpyright
+
+soak: .venv/test.done
+	$(BIN)/python -m pytest -m soak
 
 bench: .venv/bench.done
 	$(BIN)/python -m tests.benchmarks.bench_alignment

@@ -4,6 +4,7 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from math import factorial
 from typing import Any
 
 import numpy as np
@@ -83,6 +84,42 @@ def contributions(
     }
     scores = [np.nan if score is None else score for score in (*prediction.curve, prediction.next_score)]
     return Contributions(np.array(scores, dtype=np.float32), scores_without)
+
+
+def waterfall(
+    predictor: Predictor, embeddings: Embeddings, prediction: Prediction, *, progress: Progress = SILENT
+) -> dict[str, np.ndarray]:
+    """Return what each source adds to the mean score, so that mean and additions sum to the score of every segment.
+
+    The additions are Shapley values (Shapley, 1953) less their mean. "other" is what is left without any source, such
+    as how much of the past is known.
+
+    Returns
+    -------
+    (segments + 1,) for each source that was used, for "streamer" if the checkpoint knows the streamer, and for "other".
+    The last entry is that of the next score; the first segment has no score, and NaN.
+    """
+    target = predictor.config.target_index(prediction.target)
+    names: list[str] = [*_used(prediction)]
+    if predictor.model.streamer_index(prediction.streamer):
+        names.append("streamer")
+    subsets = [frozenset(names[i] for i in range(len(names)) if code >> i & 1) for code in range(2 ** len(names))]
+    value = {
+        hidden: predictor.model.sweep(
+            predictor.inputs_of(embeddings, prediction, excluded=hidden), target=target, progress=part
+        ).numpy()
+        for hidden, part in zip(subsets, progress.split(len(subsets)), strict=True)
+    }
+    count = len(names)
+    added = {}
+    for name in names:
+        with_name = [hidden for hidden in subsets if name not in hidden]
+        weights = [factorial(len(hidden)) * factorial(count - len(hidden) - 1) for hidden in with_name]
+        gains = [value[hidden] - value[hidden | {name}] for hidden in with_name]
+        added[name] = sum(w * gain for w, gain in zip(weights, gains, strict=True)) / factorial(count)
+    added["other"] = value[frozenset(names)]
+    usual = slice(1, -1 if len(prediction.segments) > 1 else None)
+    return {name: values - values[usual].mean() for name, values in added.items()}
 
 
 @torch.inference_mode()

@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -54,7 +55,13 @@ DEFAULT_CHECKPOINT = assets_folder() / "checkpoint"
 """The checkpoint that comes with the project."""
 STAGES = ("opening", "listening", "looking", "reading", "predicting")
 ALIGNMENT_BAND = 20
-"""Segments before and after its own that a text may be matched with."""
+"""Segments before and after its own that a segment may be matched with."""
+ALIGNED: tuple[tuple[Literal["comments", "speech"], Literal["pictures", "speech"]], ...] = (
+    ("comments", "pictures"),
+    ("comments", "speech"),
+    ("speech", "pictures"),
+)
+"""Sources that are aligned."""
 _SEGMENTS_PER_STEP = 16
 
 
@@ -331,7 +338,7 @@ class Predictor:
             inputs = self.build_inputs(embeddings, streamer=streamer, target=target, excluded=hidden)
             scores = self.model.sweep(inputs, target=row, progress=stage).tolist()
             curve = [None, *scores[1:-1]]
-            alignment = self._align(inputs)
+            alignments = self._align(embeddings, used, target=target)
         by_segment = [None] * len(curve) if reaction is None else reaction.by_segment(embeddings.segments).tolist()
         sentence_ends_s = [u.end_s for utterances in embeddings.speech or () for u in utterances]
         speech = embeddings.speech if "speech" in used else None
@@ -365,7 +372,7 @@ class Predictor:
             highlights_by=choose_source(reaction, options.by),
             reaction=reaction
             and ReactionCurve(BIN_S, tuple(reaction.score.tolist()), reaction.reliability, reaction.too_little),
-            alignment=alignment,
+            alignments=alignments,
             skipped=embeddings.skipped,
             timings_s=timings,
         )
@@ -423,16 +430,38 @@ class Predictor:
         )
 
     @torch.inference_mode()
-    def _align(self, inputs: ModelInputs) -> Alignment | None:
-        """Align text with pictures over the whole recording; None if either is missing."""
-        if not (inputs.mask("pictures").all() and inputs.mask("text").all()):
-            return None
-        tokens = self.model.tokenize(inputs.to(self.device))
-        text, pictures = (x[0].float().cpu().numpy() for x in (tokens.text, tokens.pictures))
-        cost = banded_cost(text, pictures, band=ALIGNMENT_BAND)
-        path = banded_path(cost)
-        distance = float(sum(cost[i, j - i + ALIGNMENT_BAND] for i, j in path))
-        return Alignment(path=tuple(path), distance=distance, band=ALIGNMENT_BAND, cost=cost)
+    def _align(self, embeddings: Embeddings, used: Collection[Source], *, target: str | None) -> tuple[Alignment, ...]:
+        """Align comments, speech and pictures in pairs, each as the model reads it alone."""
+        tokens: dict[Source, np.ndarray] = {}
+        for source in used:
+            others = [other for other in SOURCES if other != source]
+            inputs = self.build_inputs(embeddings, target=target, excluded=others)
+            name = "pictures" if source == "pictures" else "text"
+            if inputs.mask(name).all():
+                tokens[source] = getattr(self.model.tokenize(inputs.to(self.device)), name)[0].float().cpu().numpy()
+        return tuple(
+            align(tokens[source], tokens[other], source=source, other=other)
+            for source, other in ALIGNED
+            if source in tokens and other in tokens
+        )
+
+
+def align(
+    tokens: np.ndarray,
+    other_tokens: np.ndarray,
+    *,
+    source: Literal["comments", "speech"],
+    other: Literal["pictures", "speech"],
+) -> Alignment:
+    """Align the tokens (segments, dim) of two sources.
+
+    The steps are those of Eq. 4. With a weight of 2 for the diagonal (Sakoe and Chiba, 1978) a path costs nothing for
+    a detour, and wanders: see train.experiments.comment_lag.
+    """
+    cost = banded_cost(tokens, other_tokens, band=ALIGNMENT_BAND)
+    path = banded_path(cost)
+    distance = float(sum(cost[i, j - i + ALIGNMENT_BAND] for i, j in path))
+    return Alignment(source, other, path=tuple(path), distance=distance, band=ALIGNMENT_BAND, cost=cost)
 
 
 def _checked(sources: Collection[Source]) -> Collection[Source]:

@@ -134,22 +134,31 @@ class SegmentPrediction:
 
 @dataclass(frozen=True, slots=True)
 class Alignment:
-    """Text aligned with pictures over the whole recording.
+    """Two sources of a whole recording, aligned by dynamic time warping.
 
     Attributes
     ----------
+    source, other
+        What is aligned with what: comments with pictures, comments with speech, or speech with pictures.
     path
-        Pairs (text segment, picture segment).
+        Pairs (segment of the source, segment of the other).
     distance
         Summed cost along the path (Eq. 5).
     band, cost
-        (segments, 2 * band + 1): row i, column k is the cost of text i against picture i - band + k, NaN outside.
+        (segments, 2 * band + 1): row i, column k is the cost of source i against other i - band + k, NaN outside.
     """
 
+    source: Literal["comments", "speech"]
+    other: Literal["pictures", "speech"]
     path: tuple[tuple[int, int], ...]
     distance: float
     band: int
     cost: np.ndarray = field(repr=False, compare=False)
+
+    @property
+    def lag(self) -> float:
+        """Median lag along the path, in segments: above 0 if the source comes after what it matches."""
+        return float(np.median(np.subtract(*np.array(self.path).T)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,8 +232,8 @@ class Prediction:
         Empty if nothing stands out; the curve that they come from.
     reaction
         None without a comment log.
-    alignment
-        None unless the recording has text and pictures throughout.
+    alignments
+        Of comments with pictures, comments with speech and speech with pictures, where the recording has both.
     timings_s
         Duration of each stage of the work.
     """
@@ -238,7 +247,7 @@ class Prediction:
     segments: tuple[SegmentPrediction, ...]
     next_score: float
     highlights: tuple[Highlight, ...]
-    alignment: Alignment | None
+    alignments: tuple[Alignment, ...]
     skipped: tuple[Skipped, ...]
     timings_s: dict[str, float]
     reaction: ReactionCurve | None = None

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser
 
 from tests.fixtures.serving import ROOT, browse, find_chromium, serve
 
@@ -17,46 +17,35 @@ RUN_MS = 600_000
 
 @dataclass(frozen=True)
 class Picture:
-    """A screenshot: its file in assets, the window size, and light or dark."""
+    """A screenshot: its file in assets, the window size, light or dark, and the open tab."""
 
     name: str
     width: int
     height: int
     theme: str
+    tab: str
 
 
 PICTURES = [
-    Picture("app.png", 1440, 900, "light"),
-    Picture("app-dark.png", 1440, 900, "dark"),
-    Picture("app-phone.png", 390, 844, "light"),
+    Picture("app.png", 1440, 900, "light", "Chat"),
+    Picture("app-dark.png", 1440, 900, "dark", "Why"),
+    Picture("app-phone.png", 390, 844, "light", "Chat"),
 ]
 
 
-def run_example(page: Page) -> None:
-    page.locator("#head .model b").wait_for(timeout=RUN_MS)
-    page.get_by_text("A simulated stream and its chat").click()
-    page.locator("#comments", has_text="comments").wait_for()
-    page.locator("#run").click()
-    page.locator("#highlights button").first.wait_for(timeout=RUN_MS)
-    page.locator("#curve .js-plotly-plot").wait_for()
-    page.wait_for_function("document.querySelector('#player video').readyState >= 3")
-    page.wait_for_timeout(1000)  # the curve has an animation
-
-
-def edge(page: Page, part: str, side: str) -> float:
-    return page.locator(part).evaluate(f"element => element.getBoundingClientRect().{side} + scrollY")
-
-
 def take(browser: Browser, url: str, wanted: Picture) -> Image.Image:
-    """Capture the page down to the end of the highlights; on a phone, from the result on."""
+    """Capture one window of the page, with the example at its best moment."""
     context = browser.new_context(viewport={"width": wanted.width, "height": wanted.height})
     page = context.new_page()
     page.goto(f"{url}/?__theme={wanted.theme}")
-    run_example(page)
-    top = edge(page, "#status", "top") if wanted.width < 640 else 12
-    bottom = edge(page, "#result", "bottom")
-    area = {"x": 0, "y": top - 12, "width": wanted.width, "height": bottom - top + 24}
-    picture = page.screenshot(full_page=True, clip=area)
+    page.locator(".cards li[data-rank]").first.wait_for(timeout=RUN_MS)
+    page.locator(".cards .play").first.click()
+    page.wait_for_function("document.querySelector('.stage video').currentTime > 80", timeout=RUN_MS)
+    page.evaluate("document.querySelector('.stage video').pause()")
+    page.get_by_role("tab", name=wanted.tab).click()
+    page.evaluate("scrollTo(0, 0)")
+    page.wait_for_timeout(4000)  # the controls of the player fade
+    picture = page.screenshot()
     context.close()
     return Image.open(io.BytesIO(picture)).convert("RGB")
 

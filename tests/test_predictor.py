@@ -74,12 +74,20 @@ def test_the_example_is_predicted_as_before(predictor: Predictor, example: Path)
 
 
 def test_the_alignment_is_a_path_through_its_band(predictor: Predictor, encoded: Embeddings) -> None:
-    alignment = predictor.score(encoded).alignment
-    assert alignment.path[0] == (0, 0)
-    assert alignment.path[-1] == (4, 4)
-    assert alignment.cost.shape == (5, 2 * ALIGNMENT_BAND + 1)
-    along = [alignment.cost[i, j - i + ALIGNMENT_BAND] for i, j in alignment.path]
-    assert alignment.distance == pytest.approx(sum(along), rel=1e-5)
+    alignments = predictor.score(encoded).alignments
+    assert [(a.source, a.other) for a in alignments] == [
+        ("comments", "pictures"),
+        ("comments", "speech"),
+        ("speech", "pictures"),
+    ]
+    for alignment in alignments:
+        assert alignment.path[0] == (0, 0)
+        assert alignment.path[-1] == (4, 4)
+        assert alignment.cost.shape == (5, 2 * ALIGNMENT_BAND + 1)
+        along = [alignment.cost[i, j - i + ALIGNMENT_BAND] for i, j in alignment.path]
+        assert alignment.distance == pytest.approx(sum(along), rel=1e-5)
+    (alone,) = predictor.score(encoded, sources=("comments", "pictures")).alignments
+    np.testing.assert_array_equal(alone.cost, alignments[0].cost)
 
 
 def test_nothing_knows_what_comes_later(
@@ -107,7 +115,7 @@ def test_what_a_recording_lacks_is_masked_and_said(predictor: Predictor, short_l
         modalities = found.modalities
         assert (modalities.pictures, modalities.speech, modalities.comments) == expected
         assert np.isfinite(values(found.curve[1:])).all()
-        assert (found.alignment is None) == (path == dark or log is None)
+        assert len(found.alignments) == (sum(expected) == 2)
 
 
 def test_a_transcript_stands_for_speech_recognition(
@@ -230,7 +238,7 @@ def test_each_target_rests_on_what_its_head_has_seen(predictor: Predictor, encod
     assert (lvtr.target, lvtr.trained_on) == ("lvtr", "simulated rooms")
     assert (chat.target, chat.trained_on) == ("participation", "real chat")
     assert (chat.modalities.pictures, chat.modalities.speech, chat.modalities.comments) == (False, False, True)
-    assert (lvtr.alignment is not None, chat.alignment) == (True, None)
+    assert (len(lvtr.alignments), chat.alignments) == (3, ())
     blind = both.score(changed(encoded, pictures=None, speech=None), target="participation")
     assert (blind.curve, blind.next_score) == (chat.curve, chat.next_score)
     with pytest.raises(KuaiHLError, match="nothing to predict participation from, which takes comments"):

@@ -122,7 +122,7 @@ def test_moments_are_found_where_the_chat_reacts() -> None:
 def test_strength_in_words() -> None:
     scores = np.zeros(400)
     scores[1::2] = 1.0  # median .5, a standard deviation of 1 / 1.35
-    scores[[51, 101, 151, 201]] = 0.5 + (1 / 1.35 + 0.05) * np.array([4.6, 4.4, 3.4, 2.4])
+    scores[[51, 101, 151, 201]] = 0.5 + (1 / 1.35 + 0.05) * np.array([4.6, 4.4, 3.4, 2.9])
     assert [m.strength for m in with_scores(scores).moments()] == ["strong", "medium", "weak"]
     assert with_scores(np.full(100, 2.0)).moments() == ()
 

@@ -51,6 +51,10 @@ class DatasetInfo:
         The command, with file names without folders.
     parameters
         Further settings that determine the rooms.
+    ahead
+        1 if the segments before one predict it, a forecast; 0 if it is itself seen, as in PHD.
+    picture_tokens
+        Picture vectors of a segment, each ``picture_dim`` wide.
     """
 
     visual_encoder: str
@@ -62,6 +66,12 @@ class DatasetInfo:
     source: str
     made_by: str = field(compare=False)
     parameters: dict[str, Any] = field(default_factory=dict)
+    ahead: int = 1
+    picture_tokens: int = PICTURES_PER_SEGMENT
+
+    def __post_init__(self) -> None:
+        if self.ahead not in (0, 1):
+            raise ValueError(f"ahead must be 0 or 1, not {self.ahead}")
 
 
 def schema(info: DatasetInfo) -> pa.Schema:
@@ -75,7 +85,7 @@ def schema(info: DatasetInfo) -> pa.Schema:
             "split": pa.string(),
             "index": pa.int32(),
             "start_s": pa.float32(),
-            "pictures": pa.list_(half, PICTURES_PER_SEGMENT * info.picture_dim),
+            "pictures": pa.list_(half, info.picture_tokens * info.picture_dim),
             "text_speech": pa.list_(half, info.text_dim),
             "text_comments": pa.list_(half, info.text_dim),
             "text_both": pa.list_(half, info.text_dim),
@@ -206,8 +216,15 @@ class Segments:
         length: int | None = None,
     ) -> ModelInputs:
         """Build the model's inputs of windows; see `build_inputs`."""
-        sizes = {"picture_dim": self.info.picture_dim, "text_dim": self.info.text_dim}
-        return build_inputs(windows, **sizes, streamers=streamers, excluded=excluded, length=length)
+        return build_inputs(
+            windows,
+            picture_dim=self.info.picture_dim,
+            text_dim=self.info.text_dim,
+            picture_tokens=self.info.picture_tokens,
+            streamers=streamers,
+            excluded=excluded,
+            length=length,
+        )
 
     def window(self, start: int, stop: int) -> SegmentFeatures:
         """Return the features of rows ``start`` to ``stop``."""
@@ -215,7 +232,7 @@ class Segments:
         texts = (self.array(f"text_{kind}", start, stop) for kind in ("speech", "comments", "both"))
         masks = {f"{source}_mask": self.scalar(f"has_{source}", start, stop) for source in SOURCES}
         return SegmentFeatures(
-            pictures=self.array("pictures", start, stop).reshape(-1, PICTURES_PER_SEGMENT, self.info.picture_dim),
+            pictures=self.array("pictures", start, stop).reshape(-1, self.info.picture_tokens, self.info.picture_dim),
             text=TextFeatures(*texts),
             chat_activity=activity[:, : len(CHAT_COLUMNS)],
             speech_activity=activity[:, len(CHAT_COLUMNS) :],
@@ -242,7 +259,7 @@ class Batch:
     Attributes
     ----------
     label
-        (batch, segments): the label of the segment after each position.
+        (batch, segments): the label that each position predicts, see `DatasetInfo.ahead`.
     label_mask
         (batch, segments) bool: True where there is a label.
     segment_mask
@@ -296,11 +313,16 @@ class Windows(Dataset[Batch]):
         self._streamer_dropout, self._modality_dropout = streamer_dropout, modality_dropout
         index = {name: k + 1 for k, name in enumerate(config.streamers)}
         self._streamer = [index.get(room.streamer, 0) for room in rooms]
-        # A window ends at each segment that has a next one: its label.
-        self._first = np.cumsum([0, *(room.stop - room.start - 1 for room in rooms)])
+        self._ahead = segments.info.ahead
+        # A window ends at each segment that predicts one.
+        self._first = np.cumsum([0, *(room.stop - room.start - self._ahead for room in rooms)])
 
     def __len__(self) -> int:
         return int(self._first[-1])
+
+    def rooms_of(self, indices: Sequence[int]) -> list[Room]:
+        """Return the room of each window."""
+        return [self._rooms[k] for k in np.searchsorted(self._first, indices, side="right") - 1]
 
     def disjoint(self) -> np.ndarray:
         """Return the indices of windows that do not overlap. The last of each ends with its room."""
@@ -331,8 +353,9 @@ class Windows(Dataset[Batch]):
             excluded.append(self._draw_excluded(random, start, stop))
             seeds[row] = random.integers(2**62)
             segment_mask[row, :length] = True
-            label_mask[row, :length] = self._segments.scalar("valid", start + 1, stop + 1)
-            label[row, :length] = np.nan_to_num(self._segments.scalar("label", start + 1, stop + 1))
+            label_mask[row, :length] = self._segments.scalar("valid", start + self._ahead, stop + self._ahead)
+            shifted = self._segments.scalar("label", start + self._ahead, stop + self._ahead)
+            label[row, :length] = np.nan_to_num(shifted)
         tensors = (torch.from_numpy(values) for values in (label, label_mask, segment_mask, seeds))
         features = self._segments.inputs(windows, streamers=streamers, excluded=excluded, length=n)
         return [Batch(features, *tensors, self.target)]

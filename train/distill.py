@@ -69,7 +69,7 @@ class DistillConfig:
     drawings: int = 0
     """Frames of simulated training rooms to add to the photos."""
     scenes: Path | None = None
-    """Photos that half of those rooms show, as train.prepare rooms takes them: one of ``images``."""
+    """Photos that half of their shots show, as train.prepare rooms takes them: one of ``images``."""
     variants: int = 4
     """Views of every picture alone."""
     blends: int = 0

@@ -47,7 +47,7 @@ class Scores:
 
 
 def score(model: KuaiHL, segments: Segments, rooms: Sequence[Room], *, without: Collection[Source] = ()) -> Scores:
-    """Predict each labelled segment, but not the first of a room, from the window before it.
+    """Predict each labelled segment from its window, which ends before it; see `DatasetInfo.ahead` for the exception.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ def score(model: KuaiHL, segments: Segments, rooms: Sequence[Room], *, without: 
     CheckpointError
         The model does not predict the dataset's target.
     """
-    target = model.config.target_index(segments.info.target)
+    target, ahead = model.config.target_index(segments.info.target), segments.info.ahead
     excluded = {*without, *model.config.targets[target].excluded_inputs}
     columns: dict[str, list[np.ndarray]] = {name: [] for name in Scores.__slots__}
     for room in rooms:
@@ -72,7 +72,7 @@ def score(model: KuaiHL, segments: Segments, rooms: Sequence[Room], *, without: 
         valid = segments.scalar("valid", room.start, room.stop)
         appeal = segments.column("appeal", room).astype(np.float64)
         values = {
-            "predicted": model.sweep(features, target=target).numpy()[:-1],
+            "predicted": model.sweep(features, target=target).numpy()[1 - ahead :][: len(true)],
             "true": true,
             "room": np.full(len(true), room.name),
             "known": np.full(len(true), index > 0),
@@ -81,7 +81,7 @@ def score(model: KuaiHL, segments: Segments, rooms: Sequence[Room], *, without: 
             "last": np.r_[np.nan, np.where(valid, true, np.nan)[:-1]],
         }
         for name, value in values.items():
-            columns[name].append(value[1:][valid[1:]])
+            columns[name].append(value[ahead:][valid[ahead:]])
     return Scores(**{name: np.concatenate(parts) for name, parts in columns.items()})
 
 

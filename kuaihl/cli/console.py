@@ -12,7 +12,7 @@ from kuaihl.progress import Progress
 
 if TYPE_CHECKING:
     from kuaihl.comments.timing import Mismatch
-    from kuaihl.records import Highlight, Prediction, Skipped
+    from kuaihl.records import Prediction, Skipped
 
 LABEL_WIDTH = 15
 
@@ -53,8 +53,11 @@ def skipped_rows(skipped: Iterable["Skipped"]) -> list[tuple[str, str]]:
 
 
 def warning_text(mismatch: "Mismatch | None", *, offset_s: float) -> str | None:
-    """Describe how a log does not fit its recording, and name the offset that fits; ``offset_s`` is the current one."""
-    if mismatch is None or mismatch.offset_s is None:
+    """Describe how a log does not fit its recording, and an offset if one is supported.
+
+    ``offset_s`` is the current offset.
+    """
+    if mismatch is None or mismatch.offset_s is None or not mismatch.is_supported:
         return mismatch and mismatch.message
     return f"{mismatch.message} Try --comment-offset-s {offset_s + mismatch.offset_s:g}."
 
@@ -96,6 +99,8 @@ def prediction_text(
     warning: str | None,
 ) -> str:
     """Describe a prediction; ``log`` describes the comment log."""
+    from kuaihl.export.cards import cards_of
+
     target = target_label(prediction.target)
     duration_s, time_s = prediction.recording.duration_s, sum(prediction.timings_s.values())
     lines = [
@@ -109,11 +114,11 @@ def prediction_text(
         "",
         *([f"Highlights by {prediction.highlights_by}:"] if prediction.highlights else []),
     ]
-    for highlight in prediction.highlights:
+    for card in cards_of(prediction):
+        highlight, width = card.highlight, max(columns() - 4, 20)
         span = span_text(highlight.start_s, highlight.end_s)
-        width = max(columns() - 4, 20)
-        lines.append(f"{highlight.rank:>2}  {span}  {highlight.strength}: {printable(highlight.why)}")
-        if speech := _speech(prediction, highlight):
+        lines.append(f"{highlight.rank:>2}  {span}  {highlight.strength}: {printable(card.why)}")
+        if speech := printable(card.speech):
             lines.append("    " + textwrap.shorten(f"“{speech}”", width, placeholder=" …"))
     if not prediction.highlights:
         lines.append(f"No highlights: nothing stands out by {prediction.highlights_by}.")
@@ -158,14 +163,3 @@ def _input_rows(
             f"{prediction.checkpoint.name}: {target_label(prediction.target)}, trained on {prediction.trained_on}",
         ),
     ]
-
-
-def _speech(prediction: "Prediction", highlight: "Highlight") -> str:
-    """Return what was said during a highlight."""
-    return printable(
-        " ".join(
-            predicted.speech
-            for predicted in prediction.segments
-            if predicted.segment.start_s < highlight.end_s and predicted.segment.end_s > highlight.start_s
-        )
-    )

@@ -27,8 +27,8 @@ def predict(
 ) -> int:
     """Predict the curve and the highlights of recordings, or of all recordings in a folder.
 
-    Writes report.html, prediction.json, segments.csv, curve.html, alignment.html, chapters (.txt for YouTube,
-    .ffmetadata, .vtt) and the highlights for players and editors (.srt, .edl, .otio), and prints a summary.
+    Writes report.html, prediction.json, segments.csv, chapters (.txt for YouTube, .ffmetadata, .vtt) and the highlights
+    for players and editors (.srt, .edl, .otio), and prints a summary.
 
     If there are several recordings, each gets a folder, and a table lists them all. A recording that cannot be read
     does not stop the others.
@@ -36,7 +36,7 @@ def predict(
     Parameters
     ----------
     recordings
-        Video or audio files (MP4, MOV, MKV, WebM, FLV, MPEG-TS), or folders of them.
+        Video or audio files (MP4, MOV, MKV, WebM, FLV, MPEG-TS), folders of them, or URLs, which yt-dlp downloads.
     comments
         Comment log of the recording, in any supported format, or a folder with the logs of several recordings. By
         default a log next to the recording: for NAME.mp4, for example NAME.json or NAME.live_chat.json.
@@ -49,8 +49,10 @@ def predict(
         With several recordings, skip those with results of the same options in the same folder: continues an
         interrupted run.
     """
-    from kuaihl.cli.discovery import RESULTS, find_log, find_recordings
+    from kuaihl.cli.discovery import RESULTS, find_log, find_recordings, sought_text
+    from kuaihl.cli.download import download, url_of
 
+    recordings = tuple(download(url, Path()) if (url := url_of(path)) else path for path in recordings)
     is_batch = len(recordings) != 1 or recordings[0].is_dir()
     log_file = None if comments is None or comments.is_dir() else comments
     without_log = no_comments or "comments" not in request.sources
@@ -80,8 +82,9 @@ def predict(
         )
     recording = recordings[0]
     origin = ""
-    if log_file is None:
+    if log_file is None and not without_log:
         log_file, origin = find(recording), " next to it" if comments is None else f" in {comments}"
+        origin = origin if log_file else f"{sought_text(recording)}{origin}"
     if request.stream_start is not None and log_file is None:
         raise KuaiHLError("--stream-start needs a comment log: name it with --comments.")
     _predict_one(recording, log_file, out or Path(f"{recording.stem}{RESULTS}"), request, origin=origin)
@@ -91,7 +94,7 @@ def predict(
 def _predict_one(
     recording: Path, log_file: Path | None, out_dir: Path, request: PredictRequest, *, origin: str
 ) -> None:
-    """Predict one recording and describe the result; ``origin`` says where the log was found, if it was not named."""
+    """Predict one recording and describe the result; ``origin`` says where the log was looked for."""
     from kuaihl.atomic import check_writable
     from kuaihl.comments.reader import read
 
@@ -107,7 +110,7 @@ def _predict_one(
         result = predict_one(predictor, recording, log, out_dir, request, progress=progress)
     text = prediction_text(
         result.prediction,
-        log=f"{log_file.name}{origin}, {log.format}" if log_file and log else None,
+        log=f"{log_file.name}{origin}, {log.format}" if log_file and log else origin or None,
         streamer=request.streamer,
         known_streamers=predictor.config.streamers,
         warning=result.warning,

@@ -15,7 +15,7 @@ from kuaihl.request import StreamRequest
 
 if TYPE_CHECKING:
     from kuaihl.predictor import Predictor
-    from kuaihl.watch.watcher import Watch, WatchedSegment
+    from kuaihl.watch.watcher import Watch, WatchedMoment, WatchedSegment
 
 
 def watch(
@@ -29,10 +29,10 @@ def watch(
     out: Annotated[Path | None, hint("", "LINES.jsonl")] = None,
     state: Annotated[Path | None, hint("", "FILE")] = None,
 ) -> None:
-    """Watch a recording in progress, and announce highlights before they begin.
+    """Watch a recording in progress: print moments that the audience reacts to, and announce highlights.
 
-    Prints a line for each segment of 30 s when it has ended, with the forecast for the next. Use kuaihl predict for a
-    finished recording.
+    Prints a line for each segment of 30 s when it has ended, with the forecast for the next, and from the comments
+    after their first 10 min a line for each moment, 15 s after its middle. Use kuaihl predict for a finished recording.
 
     Parameters
     ----------
@@ -68,6 +68,7 @@ def watch(
         out=out,
         state=state,
         warn=print_error,
+        on_moment=lambda moment: _print(moment_text(moment)),
     )
     from kuaihl.predictor import DEFAULT_CHECKPOINT, Predictor
 
@@ -95,6 +96,7 @@ def introduction(
             "checkpoint",
             f"{predictor.checkpoint.name}: {target_label(predicted.name)}, trained on {predicted.trained_on}",
         ),
+        ("moments", "none without comments" if watching.log is None else "from the reaction of the audience"),
         (
             "highlights",
             "above 90 % of the forecasts of the last 2 h, after 10 min"
@@ -124,11 +126,17 @@ def segment_text(watched: "WatchedSegment") -> str:
     return "\n".join(lines)
 
 
+def moment_text(moment: "WatchedMoment") -> str:
+    """Return a line for a moment."""
+    return printable(f"{span_text(moment.start_s, moment.end_s)}  MOMENT, {moment.strength}: {moment.why}")
+
+
 def summary(watching: "Watch") -> str:
     """Describe what was watched, and why it ended."""
     return rows(
         [
             ("segments", f"{watching.segments:,}"),
+            ("moments", f"{watching.moments:,}"),
             ("highlights", f"{watching.highlights:,}"),
             ("ended", watching.ended or "before the recording"),
             *skipped_rows(watching.skipped),

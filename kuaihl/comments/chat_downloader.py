@@ -1,25 +1,16 @@
-"""chat-downloader: JSON, JSON lines, CSV and text, with the field names of old and new versions."""
+"""chat-downloader JSON, JSON lines and CSV of YouTube, Twitch and others, with old and new field names."""
 
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from kuaihl.comments import csv_table, json_stream
-from kuaihl.comments.announcements import words_of
-from kuaihl.comments.dated_text import most_lines
+from kuaihl.comments import csv_table
 from kuaihl.comments.diagnostics import Report
-from kuaihl.comments.fields import clean, clock_s, is_bot, is_date, seconds
+from kuaihl.comments.fields import clean, clock_s, seconds
 from kuaihl.comments.format import Format
+from kuaihl.comments.json_exports import json_format
 from kuaihl.comments.source import Source
-from kuaihl.comments.wall_clock import DATE_TIME
 from kuaihl.records import Comment
 
-_LIST = re.compile(r"\s*\[")
-_KEYS = re.compile(r'"(?:time_in_seconds|time_text|timestamp)"\s*:')
-_LINE = re.compile(
-    rf"\s*(?P<time>-?(?:\d[\d,]*:)?\d+:\d\d|{DATE_TIME}) \| (?:\([^()]{{1,200}}\) )?(?:\*(?P<money>[^*]{{1,40}})\* )?"
-    r"(?:(?P<user>[^:]{1,100}): )?(?P<text>.*)"
-)
 _LEFT_OUT = {
     "viewer_engagement_message", "placeholder_item", "ban_user", "deleted_message", "delete_message", "clear_chat",
     "banner", "banner_header", "remove_banner", "room_state", "user_state", "reconnect", "successful_login",
@@ -37,103 +28,50 @@ _NOTICES = {
 }  # fmt: skip
 
 
-def _sniff_list(head: str) -> bool:
-    return head.lstrip().startswith("[") and bool(_KEYS.search(head)) and '"message"' in head
-
-
-def _sniff_lines(head: str) -> bool:
-    first = head.lstrip().partition("\n")[0]
-    return first.startswith("{") and bool(_KEYS.search(first)) and '"message"' in first
+def _is_entry(entry: Mapping[str, Any]) -> bool:
+    return "message" in entry and not {"time_in_seconds", "timestamp", "time_text"}.isdisjoint(entry)
 
 
 def _sniff_csv(head: str) -> bool:
-    names = csv_table.names_of(head)
-    # A live capture has only epochs.
-    timed = "time_in_seconds" in names or ("timestamp" in names and not {"time_text", "message_type"}.isdisjoint(names))
-    return timed and "message" in names and any(name.startswith("author") for name in names)
-
-
-def _parse_list(source: Source, report: Report) -> Iterator[Comment]:
-    for where, row in json_stream.entries(source, report, begins=_LIST, is_entry=_is_entry):
-        yield from _comment(row, report, where)
-
-
-def _parse_lines(source: Source, report: Report) -> Iterator[Comment]:
-    for where, row in json_stream.lines(source, report):
-        yield from _comment(row, report, where)
+    _, names = csv_table.header_of(head)
+    # Live captures have only epochs.
+    is_live = "timestamp" in names and not {"time_text", "message_type"}.isdisjoint(names)
+    return (
+        ("time_in_seconds" in names or is_live)
+        and "message" in names
+        and any(name.startswith("author") for name in names)
+    )
 
 
 def _parse_csv(source: Source, report: Report) -> Iterator[Comment]:
-    names = csv_table.names_of(source.head)
-    for where, fields in csv_table.body(source, report, last=names.index("message")):
-        yield from _comment(dict(zip(names, fields, strict=True)), report, where)
+    _, names = csv_table.header_of(source.head)
+    for where, fields in csv_table.rows(source, report, text_at=names.index("message")):
+        yield from _read_entry(dict(zip(names, fields, strict=True)), report, where)
 
 
-def _sniff_text(head: str) -> bool:
-    return most_lines(head, _LINE)
-
-
-def _parse_text(source: Source, report: Report) -> Iterator[Comment]:
-    for number, line in source.lines(report):
-        where = f"line {number}"
-        found = _LINE.fullmatch(line)
-        if not found:
-            report.damage("lines that do not begin with a time and a bar", where)
-            continue
-        clock = found["time"]
-        time_s = report.date(clock, where) if is_date(clock) else report.time(clock_s(clock), where)
-        if time_s is not None:
-            yield from _said(time_s, found, report, where)
-
-
-def _said(time_s: float, found: re.Match[str], report: Report, where: str) -> Iterator[Comment]:
-    user, text, money = clean(found["user"]), clean(found["text"]), found["money"]
-    if money and not found["user"]:  # paid for without a word
-        user, text, kind = text, money, "gift"
-    elif found["user"]:
-        kind, text = words_of(user, text)
-        kind = "paid" if money else kind
-    else:
-        kind = "notice"
-    if text:
-        yield Comment(time_s, text, user or None, "bot" if is_bot(user) else kind)
-    else:
-        report.skip("comments without text", where)
-
-
-def _is_entry(row: dict[str, Any]) -> bool:
-    return "message" in row and ("time_in_seconds" in row or "timestamp" in row or "time_text" in row)
-
-
-def _comment(row: Mapping[str, Any], report: Report, where: str) -> Iterator[Comment]:
+def _read_entry(row: Mapping[str, Any], report: Report, where: str) -> tuple[Comment, ...]:
     event = str(row.get("message_type") or "")
-    if event.startswith("ticker_"):
-        report.skip("ticker items, which repeat what was paid for", where)
-        return
+    if event.startswith("ticker_") or row.get("ticker_duration") not in (None, ""):
+        report.skip("ticker items, which repeat paid messages", where)
+        return ()
     if event in _LEFT_OUT:
         report.skip("entries other than comments (deletions, banners, notes by the platform)", where)
-        return
+        return ()
     time_s = _time_s(row, report, where)
-    if time_s is None:
-        return
     text = clean(row.get("message")) or clean(row.get("system_message"))
-    user = _user(row)
     kind = _kind(row, event)
     if not text and kind in ("paid", "gift"):
         kind, text = "gift", _money(row)
-    if not text:
-        report.skip("comments without text", where)
-        return
-    yield Comment(time_s, text, user, "bot" if kind == "message" and is_bot(user) else kind)
+    return report.comment(time_s, _user(row), text, where, kind)
 
 
 def _time_s(row: Mapping[str, Any], report: Report, where: str) -> float | None:
     time_s = seconds(row.get("time_in_seconds"))
     shown = row.get("time_text")
-    told_s = clock_s(shown) if isinstance(shown, str) else None
-    if time_s is None or (time_s == 0 and told_s is not None and told_s < 0):
+    shown_s = clock_s(shown) if isinstance(shown, str) else None
+    if time_s is None or (time_s == 0 and shown_s is not None and shown_s < 0):
         # Old versions put everything before the stream at 0; the true time is only in the text.
-        time_s = told_s
+        time_s = shown_s
     stamp = row.get("timestamp")
     if time_s is None and stamp not in (None, "") and row.get("time_in_seconds") in (None, ""):
         return report.epoch(seconds(stamp), where, shown=stamp)
@@ -153,19 +91,17 @@ def _money(row: Mapping[str, Any]) -> str:
     return clean(money.get("text") if isinstance(money, dict) else row.get("money.text") or row.get("amount"))
 
 
-def _user(row: Mapping[str, Any]) -> str | None:
+def _user(row: Mapping[str, Any]) -> str:
     """Return the name of the author: text in old versions, an object in new ones, flattened columns in CSV."""
     author = row.get("author")
     names = [row.get("author.display_name"), row.get("author.name"), row.get("author_name"), author]
     if isinstance(author, dict):
         names = [author.get("display_name"), author.get("name")]
-    return next((name for n in names if (name := clean(n))), None)
+    return next((name for n in names if (name := clean(n))), "")
 
 
 _ENTRY = "time_in_seconds, author and message"
 FORMATS = (
-    Format("chat-downloader JSON", _ENTRY, _sniff_list, _parse_list),
-    Format("chat-downloader JSON lines", _ENTRY, _sniff_lines, _parse_lines),
+    json_format("chat-downloader JSON", _ENTRY, _is_entry, _read_entry),
     Format("chat-downloader CSV", _ENTRY, _sniff_csv, _parse_csv),
-    Format("chat-downloader text", "h:mm:ss | user: text", _sniff_text, _parse_text),
 )

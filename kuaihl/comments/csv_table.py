@@ -3,20 +3,19 @@
 import csv
 import re
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
-from kuaihl.comments.announcements import words_of
 from kuaihl.comments.diagnostics import Report
-from kuaihl.comments.fields import clean, is_bot, is_date, seconds
+from kuaihl.comments.fields import classify, clean, has_date, scaled, seconds
 from kuaihl.comments.format import Format
 from kuaihl.comments.source import Source
 from kuaihl.records import Comment
 
 _DELIMITERS = ("\t", ",", ";", "|")
-_MAX_ROW_LINES = 50
-"""Quoted text that spans more lines is a stray quotation mark."""
+_MAX_ROW_LINES, _MAX_ROW_CHARS = 50, 2**20
+"""Quoted text that spans more is a stray quotation mark."""
 
-_EMOTE = re.compile(r"\[emote:\d+:([^\]\s]+)\]")  # as Kick writes them
+_EMOTE = re.compile(r"\[emote:\d+:([^\[\]\s]+)\]")  # as Kick writes them
 
 # In order of preference: times from the start before possible dates.
 TIMES = (
@@ -30,42 +29,29 @@ USERS = (
     "author_name", "nickname", "nick", "name", "unique_id", "uniqueid", "sender", "commenter", "login",
 )  # fmt: skip
 MESSAGE_IDS = ("msgid", "msg_id", "message_id")
-TEXTS = ("text", "message", "comment", "body", "content", "msg", "chat", "danmaku")
+TEXTS = ("text", "message", "displaymessage", "comment", "body", "content", "msg", "chat", "danmaku")
 
 
-def names_of(head: str) -> list[str]:
-    """Return the column names in lower case if the first line is a header with time and text, else nothing."""
-    header = _first_line(head)
-    delimiter = _delimiter_of(header)
-    return _names(header, delimiter) if delimiter else []
+def header_of(head: str) -> tuple[str, list[str]]:
+    """Return delimiter and column names in lower case if the first line names time and text, else nothing."""
+    first = next((line for line in head.splitlines() if line.strip()), "").replace("\0", "")  # Python 3.10 refuses NUL
+    for delimiter in _DELIMITERS:
+        columns = next(csv.reader([first], delimiter=delimiter))
+        names = [re.sub(r"[\s-]+", "_", name.strip("\ufeff \t\"'#").lower()) for name in columns]
+        if not {*TIMES}.isdisjoint(names) and not {*TEXTS}.isdisjoint(names):
+            return delimiter, names
+    return "", []
 
 
-def body(source: Source, report: Report, *, last: int) -> Iterator[tuple[str, list[str]]]:
+def rows(source: Source, report: Report, *, text_at: int) -> Iterator[tuple[str, list[str]]]:
     """Yield place and fields of every row below a header.
 
-    ``last`` is the column of the text; if it is the last one, unquoted delimiters belong to the text.
+    If the column of the text is the last one, unquoted delimiters belong to it.
     """
-    header = _first_line(source.head)
-    width = len(names_of(source.head))
-    yield from _rows(source, report, _delimiter_of(header), width=width, joined=last == width - 1, header=True)
-
-
-def _first_line(head: str) -> str:
-    return next((line for line in head.splitlines() if line.strip()), "")
-
-
-def _names(header: str, delimiter: str) -> list[str]:
-    fields = next(csv.reader([header.replace("\0", "")], delimiter=delimiter))  # Python 3.10 refuses NUL
-    return [re.sub(r"[\s-]+", "_", f.strip("\ufeff \t\"'#").lower()) for f in fields]
-
-
-def _delimiter_of(header: str) -> str:
-    """Return the delimiter of a header; empty if the line is not a header of a log."""
-    for delimiter in _DELIMITERS:
-        names = set(_names(header, delimiter))
-        if names.intersection(TIMES) and names.intersection(TEXTS):
-            return delimiter
-    return ""
+    delimiter, names = header_of(source.head)
+    lines = _Lines(source.lines(report))
+    lines.take()
+    yield from _rows(lines, report, delimiter, width=len(names), is_joined=text_at == len(names) - 1)
 
 
 class _Lines:
@@ -81,26 +67,24 @@ class _Lines:
     def ahead(self, index: int) -> str | None:
         """Return the line ``index`` places ahead; None after the end."""
         while len(self._ahead) <= index:
-            more = next(self._lines, None)
-            if not more:
+            line = next(self._lines, None)
+            if not line:
                 return None
-            self._ahead.append(more)
+            self._ahead.append(line)
         return self._ahead[index][1]
 
 
 def _rows(
-    source: Source, report: Report, delimiter: str, *, width: int, joined: bool, header: bool
+    lines: _Lines, report: Report, delimiter: str, *, width: int, is_joined: bool
 ) -> Iterator[tuple[str, list[str]]]:
-    """Yield place and fields of every row with ``width`` columns; ``joined`` merges surplus ones into the last."""
-    lines = _Lines(source.lines(report))
-    opens = re.compile(rf'(?:^|{re.escape(delimiter)})"')
-    if header:
-        lines.take()
-    while entry := lines.take():
-        number, line = entry
+    """Yield place and fields of every row with ``width`` columns; ``is_joined`` merges surplus ones into the last."""
+    opening = f'{delimiter}"'
+    while numbered := lines.take():
+        number, line = numbered
         where = f"line {number}"
-        fields = _quoted(line, lines, delimiter) if opens.search(line) else line.split(delimiter)
-        if len(fields) > width and joined:
+        is_quoted = line.startswith('"') or opening in line
+        fields = _quoted(line, lines, delimiter) if is_quoted else line.split(delimiter)
+        if len(fields) > width and is_joined:
             fields = [*fields[: width - 1], delimiter.join(fields[width - 1 :])]
         if len(fields) == width:
             yield where, fields
@@ -113,12 +97,14 @@ def _quoted(line: str, lines: _Lines, delimiter: str) -> list[str]:
 
     Quotation marks that cannot be quotes are part of the text.
     """
-    row = [line]
-    while sum(part.count('"') for part in row) % 2 and len(row) < _MAX_ROW_LINES:
-        more = lines.ahead(len(row) - 1)
-        if more is None:
+    row, size, is_open = [line], len(line), line.count('"') % 2 == 1
+    while is_open and len(row) < _MAX_ROW_LINES and size < _MAX_ROW_CHARS:
+        following = lines.ahead(len(row) - 1)
+        if following is None:
             break
-        row.append(more)
+        row.append(following)
+        size += len(following)
+        is_open ^= following.count('"') % 2 == 1
     reader = csv.reader([part + "\n" for part in row], delimiter=delimiter, strict=True)
     try:
         fields = next(reader)
@@ -129,93 +115,80 @@ def _quoted(line: str, lines: _Lines, delimiter: str) -> list[str]:
     return fields
 
 
-def _sniff_header(head: str) -> bool:
-    return bool(names_of(head))
-
-
 def _parse_header(source: Source, report: Report) -> Iterator[Comment]:
-    names = names_of(source.head)
+    _, names = header_of(source.head)
     time_at, text_at = _column(names, TIMES), _column(names, TEXTS)
-    if time_at is None or text_at is None:
-        raise ValueError("not a header of a log")
-    user_at = _column(names, [n for n in USERS if n not in (names[time_at], names[text_at])])
+    user_at = _column(["" if i in (time_at, text_at) else name for i, name in enumerate(names)], USERS)
     id_at = _column(names, MESSAGE_IDS)
     repeats = Repeats()
-    for where, fields in body(source, report, last=text_at):
+    for where, fields in rows(source, report, text_at=text_at):
         time, text = fields[time_at], fields[text_at]
-        user = fields[user_at] if user_at is not None else ""
-        if repeats.seen(names[time_at], time, user, text, name=None if id_at is None else fields[id_at]):
+        user = fields[user_at] if user_at >= 0 else ""
+        if repeats.seen(names[time_at], time, user, text, identifier=fields[id_at] if id_at >= 0 else None):
             report.skip("repeats of a comment", where)
         else:
-            yield from comment(time, user, text, report, where, name=names[time_at])
+            yield from comment(time, user, text, report, where, column=names[time_at])
 
 
-def _column(names: list[str], wanted: tuple[str, ...] | list[str]) -> int | None:
-    return next((names.index(w) for w in wanted if w in names), None)
+def _column(names: list[str], wanted: Iterable[str]) -> int:
+    """Return the index of the first wanted column, -1 if there is none."""
+    return next((names.index(name) for name in wanted if name in names), -1)
 
 
 def _shape(head: str) -> tuple[str, int]:
     """Return delimiter and number of columns (2 or 3) of a table without a header; an empty delimiter if none."""
     lines = [line for line in head.splitlines()[:40] if line.strip()]
     for delimiter in _DELIMITERS:
-        rows = [fields for line in lines if len(fields := line.split(delimiter)) > 1]
-        timed = [f for f in rows if is_date(f[0]) or seconds(f[0].strip(' "')) is not None]
-        if timed and len(timed) * 2 > len(lines):
+        table = [fields for line in lines if len(fields := line.split(delimiter)) > 1]
+        timed = [f for f in table if has_date(f[0][:40]) or seconds(f[0].strip(' "')) is not None]
+        if len(timed) * 2 > len(lines):
             # With a user, most rows have at least three columns; two columns are time and text.
             return delimiter, 3 if sum(len(f) > 2 for f in timed) * 2 > len(timed) else 2
     return "", 0
 
 
-def _sniff_plain(head: str) -> bool:
-    return bool(_shape(head)[0])
-
-
 def _parse_plain(source: Source, report: Report) -> Iterator[Comment]:
     delimiter, width = _shape(source.head)
-    for where, fields in _rows(source, report, delimiter, width=width, joined=True, header=False):
-        yield from comment(fields[0], fields[1] if width == 3 else "", fields[-1], report, where, name="time")
+    for where, fields in _rows(_Lines(source.lines(report)), report, delimiter, width=width, is_joined=True):
+        yield from comment(fields[0], fields[1] if width == 3 else "", fields[-1], report, where, column="time")
 
 
 class Repeats:
     """Detects repeated comments: TikTok sends the last ones again after a reconnect.
 
-    Compares ids (``name``), or all fields if the time is TikTok's ``create_time`` in ms.
+    Compares ids, or all fields if the time is TikTok's ``create_time`` in ms.
     """
 
     def __init__(self) -> None:
         self._seen: set[int] = set()  # hashes, since ids and texts take more memory than the comments
 
-    def seen(self, column: str, *said: str, name: object = None) -> bool:
+    def seen(self, column: str, *fields: str, identifier: object = None) -> bool:
         """Return whether the same comment came before, and remember it."""
-        if isinstance(name, str | int) and name:
-            key = hash(str(name))
+        if isinstance(identifier, str | int) and identifier:
+            key = hash(str(identifier))
         elif column in ("create_time", "createtime"):
-            key = hash(said)
+            key = hash(fields)
         else:
             return False
-        known = key in self._seen
+        is_known = key in self._seen
         self._seen.add(key)
-        return known
+        return is_known
 
 
-def comment(time: str, user: str, text: str, report: Report, where: str, *, name: str) -> Iterator[Comment]:
+def comment(time: str, user: str, text: str, report: Report, where: str, *, column: str) -> tuple[Comment, ...]:
     """Read a comment with its time (seconds, a clock, an epoch or a date) in the named column."""
-    if is_date(time):
+    if has_date(time[:40]):
         time_s = report.date(time, where)
     else:
-        time_s = seconds(time.strip())
-        scale = 1e-3 if name.endswith(("_ms", "_msec")) else 1.0
-        time_s = report.time(None if time_s is None else time_s * scale, where, shown=time)
-    if time_s is None:
-        return
-    text = _EMOTE.sub(r"\1", clean(text))
-    if not text:
-        report.skip("comments without text", where)
-        return
-    author = clean(user) or None
-    kind, text = words_of(author, text)
-    yield Comment(time_s, text, author, "bot" if is_bot(author) else kind)
+        time_s = report.time(scaled(time, 1e-3 if column.endswith(("_ms", "_msec")) else 1.0), where, shown=time)
+    author = clean(user)
+    kind, text = classify(author, _EMOTE.sub(r"\1", clean(text)))
+    return report.comment(time_s, author, text, where, kind)
 
 
-WITH_HEADER = Format("CSV or TSV", "a header with time, user and text", _sniff_header, _parse_header)
-WITHOUT_HEADER = Format("CSV or TSV without header", "time, user, text", _sniff_plain, _parse_plain)
+WITH_HEADER = Format(
+    "CSV or TSV", "a header with time, user and text", lambda head: bool(header_of(head)[0]), _parse_header
+)
+WITHOUT_HEADER = Format(
+    "CSV or TSV without header", "time, user, text", lambda head: bool(_shape(head)[0]), _parse_plain
+)

@@ -3,8 +3,6 @@
 import re
 from collections.abc import Iterator
 
-import pysubs2
-
 from kuaihl.comments.diagnostics import Report
 from kuaihl.comments.fields import clean, clock_s
 from kuaihl.comments.format import Format
@@ -12,24 +10,27 @@ from kuaihl.comments.source import Source
 from kuaihl.records import Comment
 
 _HEADER = re.compile(r"\s*\[Script Info\]", re.IGNORECASE)
-# Transcripts are ASS as well, but do not move.
-_MOVES = re.compile(r"^Dialogue:[^\n]*\\move\(", re.MULTILINE)
-_DRAWING = re.compile(r"\{[^}]*\\p[1-9]")  # faster than pysubs2, which parses all tags
+DRAWING = re.compile(r"\\p[1-9]")
+"""In the tags of an event: its words are a drawing."""
 _COLUMNS = ("layer", "start", "end", "style", "name", "marginl", "marginr", "marginv", "effect", "text")
 
 
 def _sniff(head: str) -> bool:
-    return bool(_HEADER.match(head)) and bool(_MOVES.search(head))
+    """Check that most subtitles move or have a place of their own, and some move: transcripts do not."""
+    events = [line for line in head.splitlines() if line.startswith("Dialogue:")]
+    moving = sum("\\move(" in line for line in events)
+    placed = sum("\\move(" in line or "\\pos(" in line for line in events)
+    return bool(_HEADER.match(head)) and moving > 0 and placed * 2 >= len(events)
 
 
 def _parse(source: Source, report: Report) -> Iterator[Comment]:
-    columns, events = _COLUMNS, False
+    columns, is_inside = _COLUMNS, False
     for number, line in source.lines(report):
         where = f"line {number}"
         if line.lstrip().startswith("["):
-            events = line.strip().lower() == "[events]"
+            is_inside = line.strip().lower() == "[events]"
         name, _, content = line.partition(":")
-        if not events or name not in ("Format", "Dialogue"):
+        if not is_inside or name not in ("Format", "Dialogue"):
             continue
         if name == "Format":
             names = tuple(c.strip().lower() for c in content.split(","))
@@ -40,19 +41,24 @@ def _parse(source: Source, report: Report) -> Iterator[Comment]:
             report.damage(f"events that do not have {len(columns)} columns", where)
             continue
         time_s = report.time(clock_s(fields[columns.index("start")]), where)
-        if time_s is not None:
-            yield from _comment(time_s, fields[-1], report, where)
+        text, tags = split_tags(fields[-1])
+        if time_s is not None and DRAWING.search(tags):
+            report.skip("drawings", where)
+        else:
+            yield from report.comment(time_s, "", clean(text), where)
 
 
-def _comment(time_s: float, written: str, report: Report, where: str) -> Iterator[Comment]:
-    if _DRAWING.search(written):
-        report.skip("drawings", where)
-        return
-    text = clean(pysubs2.SSAEvent(text=written).plaintext)
-    if text:
-        yield Comment(time_s, text)
-    else:
-        report.skip("comments without text", where)
+def split_tags(text: str) -> tuple[str, str]:
+    """Return the words and the tags of an ASS event, in time linear in its length."""
+    words, tags = [], []
+    *blocks, rest = text.split("}")
+    for block in blocks:
+        before, opening, inside = block.partition("{")
+        words.append(before if opening else f"{block}}}")
+        tags.append(inside)
+    words.append(rest)  # an opening brace that is never closed is part of the words
+    joined = "".join(words).replace("\\h", " ").replace("\\N", "\n").replace("\\n", "\n")
+    return joined, "\\".join(tags)
 
 
 SUBTITLES = Format("Danmaku ASS", "Dialogue: ...,h:mm:ss.cc,...,{\\move(...)}text", _sniff, _parse)

@@ -1,4 +1,4 @@
-"""Read JSON of any size, one entry at a time: entries of a list in a document, or one entry per line.
+"""Read JSON of any size, one entry at a time: entries of lists in a document, or one or more entries per line.
 
 The standard decoder is faster here than an event parser, accepts NaN and control characters, and allows resuming after
 a damaged entry.
@@ -7,26 +7,30 @@ a damaged entry.
 import json
 import re
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from typing import Any, TextIO
 
 from kuaihl.comments.diagnostics import Report
 from kuaihl.comments.source import CHUNK, MAX_LINE_CHARS, Source
 
+Entry = dict[str, Any]
+IsEntry = Callable[[Entry], bool]
+
 _DECODER = json.JSONDecoder(strict=False)
 _GAP = re.compile(r"[\s,]*")
 _BOUNDARY = re.compile(r"\}(?:\s*,\s*|\s+)(?=\{)")
+_LIST = re.compile(r"\[\s*(?=\{)")
 _LONGEST_KEY = 256
-_MAX_ATTEMPTS = 2000
-"""How often to look for the next sound entry: each look may take long in a file that is made to be slow."""
-
-_MOST_SNIFFED = 20
+_MAX_ATTEMPTS, _MAX_WASTED_CHARS = 2000, 2**25
+"""Limits of the search for the next intact entry, which can take long in a file that is made to be slow."""
+_MAX_SNIFFED = 200
 
 
 class _Window:
     """A window of a text that grows at its end and forgets what was read."""
 
     def __init__(self, stream: TextIO) -> None:
-        self.stream, self.text, self.at = stream, "", 0
+        self.stream, self.text, self.at, self.wasted = stream, "", 0, 0
 
     def grow(self) -> bool:
         """Double the window, so that an entry of any length takes linear time."""
@@ -46,19 +50,20 @@ class _Window:
 
     def find(self, pattern: re.Pattern[str]) -> bool:
         """Advance past the next match of ``pattern``."""
-        while not (found := pattern.search(self.text, self.at)):
+        while not (match := pattern.search(self.text, self.at)):
             self.at = max(self.at, len(self.text) - _LONGEST_KEY)
             if not self.grow():
                 return False
-        self.at = found.end()
+        self.at = match.end()
         return True
 
     def decode(self) -> Any:
         """Return the value here and advance past it; ValueError if there is none, EOFError if it is cut off."""
-        while not (found := self._whole()):
+        while not (decoded := self._whole()):
             if len(self.text) - self.at > MAX_LINE_CHARS or not self.grow():
+                self.wasted += len(self.text) - self.at
                 raise EOFError
-        value, self.at = found
+        value, self.at = decoded
         return value
 
     def _whole(self) -> tuple[Any, int] | None:
@@ -67,24 +72,54 @@ class _Window:
         except json.JSONDecodeError as error:
             if error.msg.startswith("Unterminated") or error.pos >= len(self.text) - 16:
                 return None
+            self.wasted += error.pos - self.at
             raise
         except RecursionError as error:
+            self.wasted += len(self.text) - self.at
             raise ValueError("nested too deeply") from error
 
 
-def first_objects(text: str) -> Iterator[dict[str, Any]]:
-    """Yield the intact objects at the beginning of a text, for sniffers."""
-    at = text.find("{")
-    for _ in range(_MOST_SNIFFED):
+def walk(value: Any, is_entry: IsEntry) -> Iterator[Entry]:
+    """Yield the entries in a value, and all objects in a list with them; what is inside an entry is not looked at."""
+    waiting = [value]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            if is_entry(value):
+                yield value
+            else:
+                waiting.extend(reversed(value.values()))
+        elif isinstance(value, list):
+            objects = [item for item in value if isinstance(item, dict)]
+            if any(map(is_entry, objects)):
+                yield from objects
+            else:
+                waiting.extend(reversed(value))
+
+
+@lru_cache(maxsize=1)
+def _objects(head: str) -> tuple[tuple[int, Entry], ...]:
+    """Return the first intact objects of a text with their places; of a document that is cut off, those inside it."""
+    objects, at = [], head.find("{")
+    for _ in range(_MAX_SNIFFED):
         if at < 0:
-            return
+            break
         try:
-            found, behind = _DECODER.raw_decode(text, at)
+            value, behind = _DECODER.raw_decode(head, at)
+            objects.append((at, value))
         except (ValueError, RecursionError):
             behind = at + 1
-        else:
-            yield found
-        at = text.find("{", behind)
+        at = head.find("{", behind)
+    return tuple(objects)
+
+
+def sniffer(is_entry: IsEntry) -> Callable[[str], bool]:
+    """Return a check whether a text begins like JSON and holds an entry at its beginning."""
+
+    def sniff(head: str) -> bool:
+        return head.lstrip()[:1] in ("[", "{") and any(any(walk(value, is_entry)) for _, value in _objects(head))
+
+    return sniff
 
 
 def value_of(source: Source, key: str) -> Any:
@@ -99,15 +134,70 @@ def value_of(source: Source, key: str) -> Any:
             return None
 
 
-def entries(
-    source: Source,
-    report: Report,
-    *,
-    begins: re.Pattern[str],
-    is_entry: Callable[[dict[str, Any]], bool],
-    closed_by: str = "]",
-) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield place and content of every object in the list that opens where ``begins`` matches.
+def entries(source: Source, report: Report, is_entry: IsEntry) -> Iterator[tuple[str, Entry]]:
+    """Yield place and content of every entry, wherever it is: one or more per line, or in lists of a document."""
+    head = source.head.lstrip()
+    first_line, _, rest = head.partition("\n")
+    if head.startswith("{") and _is_object(first_line) and (rest.strip() or is_entry(_DECODER.decode(first_line))):
+        yield from _from_lines(source, report, is_entry)
+    elif head.startswith("["):
+        yield from entries_of_list(source, report, re.compile(r"\s*\["), is_entry)
+    else:
+        yield from _from_document(source, report, is_entry)
+
+
+def _is_object(line: str) -> bool:
+    try:
+        return isinstance(_DECODER.decode(line), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
+def _from_lines(source: Source, report: Report, is_entry: IsEntry) -> Iterator[tuple[str, Entry]]:
+    for number, line in source.lines(report):
+        where = f"line {number}"
+        try:
+            value = _DECODER.decode(line)
+        except (ValueError, RecursionError):
+            value = None
+        entries = _within(value, is_entry)
+        if not entries:
+            report.damage("lines that are not a JSON object", where)
+        for entry in entries:
+            yield where, entry
+
+
+def _within(value: Any, is_entry: IsEntry) -> list[Entry]:
+    """Return an entry, the entries in a page of them, or an object that is neither."""
+    if isinstance(value, dict) and is_entry(value):
+        return [value]
+    return list(walk(value, is_entry)) or ([value] if isinstance(value, dict) else [])
+
+
+def _from_document(source: Source, report: Report, is_entry: IsEntry) -> Iterator[tuple[str, Entry]]:
+    """Yield the entries of every list in a document, or of a few documents in a row."""
+    first = next((at for at, value in _objects(source.head) if any(walk(value, is_entry))), 0)
+    before = source.head[:first].rstrip()
+    if not before.endswith("["):
+        yield from entries_of_list(source, report, re.compile(r"\s*(?=\{)"), is_entry, closed_by="")
+        return
+    with source.open() as stream:
+        window, number, is_first = _Window(stream), 0, True
+        window.grow()
+        window.at = len(before)
+        while True:
+            for number, where, entry in _list(window, report, is_entry, number):  # noqa: B007, B020 (counts on)
+                if is_first or is_entry(entry):
+                    yield where, entry
+            is_first = False
+            if window.wasted > _MAX_WASTED_CHARS or not window.find(_LIST):
+                return
+
+
+def entries_of_list(
+    source: Source, report: Report, begins: re.Pattern[str], is_entry: IsEntry, *, closed_by: str = "]"
+) -> Iterator[tuple[str, Entry]]:
+    """Yield place and content of every entry in the list that opens where ``begins`` matches.
 
     ``is_entry`` distinguishes an entry from objects inside it, to find the next one after damage. ``closed_by`` is
     empty if the objects are not in a list and end with the file.
@@ -117,38 +207,41 @@ def entries(
         if not window.find(begins):
             report.damage("no list of comments", "the document")
             return
-        number, lost, ended, attempts = 0, "", False, 0
-        while (attempts < _MAX_ATTEMPTS and window.find(_BOUNDARY)) if lost else window.pass_gap() != closed_by:
-            number += not lost
-            try:
-                entry = window.decode()
-            except (ValueError, EOFError) as error:
-                lost, ended = lost or f"comment {number}", isinstance(error, EOFError)
-                window.at += 1
-                attempts += 1
-                continue
-            if not isinstance(entry, dict) or (lost and not is_entry(entry)):
-                if not lost:
-                    report.damage("list elements that are not objects", f"comment {number}")
-                continue
-            if lost:
-                report.damage("damaged parts of JSON", lost)
-                number, lost = number + 1, ""
-            yield f"comment {number}", entry
-        if lost and attempts >= _MAX_ATTEMPTS:
-            report.damage("too much damage, the rest of the list is left out", lost)
-        elif lost:
-            report.damage("the file ends in the middle of its list" if ended else "damaged parts of JSON", lost)
+        for _, where, entry in _list(window, report, is_entry, 0, closed_by=closed_by):
+            yield where, entry
 
 
-def lines(source: Source, report: Report) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield place and content of every line that is an object."""
-    for number, line in source.lines(report):
+def _list(
+    window: _Window, report: Report, is_entry: IsEntry, number: int, *, closed_by: str = "]"
+) -> Iterator[tuple[int, str, Entry]]:
+    """Yield number, place and content of every entry in the list at a window, counted on from ``number``."""
+    lost, is_cut_off, attempts, wasted = "", False, 0, window.wasted
+
+    def may_search() -> bool:
+        return attempts < _MAX_ATTEMPTS and window.wasted - wasted < _MAX_WASTED_CHARS
+
+    while (may_search() and window.find(_BOUNDARY)) if lost else window.pass_gap() != closed_by:
+        number += not lost
         try:
-            entry = _DECODER.decode(line)
-        except (ValueError, RecursionError):
-            entry = None
-        if isinstance(entry, dict):
-            yield f"line {number}", entry
-        else:
-            report.damage("lines that are not a JSON object", f"line {number}")
+            value = window.decode()
+        except (ValueError, EOFError) as error:
+            lost, is_cut_off = lost or f"comment {number}", isinstance(error, EOFError)
+            window.at += 1
+            attempts += 1
+            continue
+        if lost:
+            if not isinstance(value, dict) or not is_entry(value):
+                continue
+            report.damage("damaged parts of JSON", lost)
+            number, lost = number + 1, ""
+        entries = _within(value, is_entry)
+        if not entries:
+            report.damage("list elements that are not objects", f"comment {number}")
+        for number, entry in enumerate(entries, number):  # noqa: B020 (counts on)
+            yield number, f"comment {number}", entry
+    if lost and not may_search():
+        report.damage("too much damage, the rest of the list is left out", lost)
+    elif lost and is_cut_off:
+        report.flaw("the file ends in the middle of its list", lost)
+    elif lost:
+        report.damage("damaged parts of JSON", lost)

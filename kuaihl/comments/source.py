@@ -7,8 +7,9 @@ import re
 import zlib
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO, TextIO
 
 from kuaihl.comments.diagnostics import Report
 from kuaihl.errors import CommentLogError
@@ -34,8 +35,7 @@ _NOT_LOGS = (
     (b"\x1aE\xdf\xa3", "a Matroska or WebM recording: are recording and comment log swapped?"),
     (b"FLV\x01", "an FLV recording: are recording and comment log swapped?"),
 )
-_MP4 = re.compile(rb"....ftyp", re.DOTALL)
-_BOMS = (
+BOMS = (
     # UTF-32 first: its little-endian mark begins with that of UTF-16.
     (codecs.BOM_UTF32_LE, "utf-32"),
     (codecs.BOM_UTF32_BE, "utf-32"),
@@ -67,7 +67,7 @@ class _Chunks(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: memoryview) -> int:
+    def readinto(self, buffer: Any) -> int:
         while not self._rest:
             chunk = next(self._chunks, None)
             if chunk is None:
@@ -100,7 +100,7 @@ class Source:
         """File name, for messages."""
         return self.path.name
 
-    def open(self) -> io.TextIOWrapper:
+    def open(self) -> TextIO:
         """Open the text from the beginning; characters that cannot be decoded become U+FFFD."""
         binary = io.BufferedReader(_Chunks(_unpacked(self.path, Report(), self.progress)), CHUNK)
         return io.TextIOWrapper(binary, encoding=self.encoding, errors="replace")
@@ -119,6 +119,17 @@ class Source:
                 long = not whole
 
 
+class Beginning(Source):
+    """The first characters of a log, up to the end of a line, as a source."""
+
+    __slots__ = ()
+
+    def open(self) -> TextIO:
+        """Open the first characters."""
+        end = self.head.rfind("\n") + 1 if len(self.head) == HEAD_CHARS else 0
+        return io.StringIO(self.head[: end or None])
+
+
 def open_source(path: str | Path, report: Report, progress: Progress | None = None) -> Source:
     """Check that a file is text and detect its encoding; what cannot be decoded goes into ``report``.
 
@@ -132,8 +143,7 @@ def open_source(path: str | Path, report: Report, progress: Progress | None = No
     path = Path(path)
     try:
         encoding = _find_encoding(path, report, progress and (lambda share: progress(share / 2)))
-        source = Source(path, encoding, "")
-        with source.open() as stream:
+        with Source(path, encoding, "").open() as stream:
             head = stream.read(HEAD_CHARS)
     except OSError as error:
         reason = error.strerror or str(error)
@@ -164,7 +174,7 @@ def _gunzip(file: BinaryIO, name: str, report: Report) -> Iterator[bytes]:
         try:
             chunk = member.decompress(packed, CHUNK)
         except zlib.error as error:
-            report.damage(f"damaged gzip data, the rest is lost ({error})", f"byte {size} of the text")
+            report.flaw(f"damaged gzip data, the rest is lost ({error})", f"byte {size} of the text")
             return
         size += len(chunk)
         if size > MAX_UNPACKED_BYTES:
@@ -182,7 +192,7 @@ def _gunzip(file: BinaryIO, name: str, report: Report) -> Iterator[bytes]:
         if not packed and not chunk:
             packed = file.read(_PACKED_CHUNK)
             if not packed:
-                report.damage("the gzip file is cut off, its end is missing", f"byte {size} of the text")
+                report.flaw("the gzip file is cut off, its end is missing", f"byte {size} of the text")
                 return
 
 
@@ -192,17 +202,17 @@ def _find_encoding(path: Path, report: Report, progress: Progress | None) -> str
     for magic, what in _NOT_LOGS:
         if first.startswith(magic):
             raise CommentLogError(f"{path.name}: not a comment log, but {what}.")
-    if _MP4.match(first):
+    if first[4:8] == b"ftyp":
         raise CommentLogError(
             f"{path.name}: not a comment log, but an MP4 recording: are recording and comment log swapped?"
         )
-    encoding = next((name for mark, name in _BOMS if first.startswith(mark)), None)
+    encoding = next((name for mark, name in BOMS if first.startswith(mark)), None)
     encoding = encoding or next((name for zeros, name in _UNMARKED if zeros.match(first)), "utf-8")
     if encoding == "utf-8" and len(_CONTROL.findall(first[:HEAD_CHARS])) > len(first[:HEAD_CHARS]) // 20:
         raise CommentLogError(f"{path.name}: not a comment log, but binary data.")
     position, bad, where, window = 0, 0, "", b""
     decoder = codecs.getincrementaldecoder(encoding)("strict")
-    for chunk in _with_end(first, chunks):
+    for chunk in chain([first], chunks, [b""]):
         try:
             text = decoder.decode(chunk, final=not chunk)
         except UnicodeDecodeError as error:
@@ -214,32 +224,31 @@ def _find_encoding(path: Path, report: Report, progress: Progress | None) -> str
         position += len(chunk)
     if not where:
         return encoding
-    if encoding == "utf-8" and (other := _guess(first, window)):
+    if encoding == "utf-8" and (other := guess_encoding(first, window)):
         report.add_note(f"read as {other}")
         return other
-    report.damage(f"characters that are not {encoding.upper()}, shown as \ufffd", where, count=bad)
+    report.flaw(f"characters that are not {encoding.upper()}, shown as \ufffd", where, count=bad)
     return encoding
 
 
-def _with_end(first: bytes, chunks: Iterator[bytes]) -> Iterator[bytes]:
-    yield first
-    yield from chunks
-    yield b""
+def guess_encoding(first: bytes, window: bytes) -> str | None:
+    """Guess the encoding of text that is not UTF-8; None if it is UTF-8 with a few errors.
 
-
-def _guess(first: bytes, window: bytes) -> str | None:
-    """Return another encoding for bytes that are not UTF-8; None if they are UTF-8 with a few errors."""
-    read = window.decode("utf-8", "replace")
-    foreign = len(re.findall("[^\x00-\x7f]", read))
-    bad = read.count("\ufffd")
+    ``first`` are the first bytes, which may declare it; ``window`` are bytes around the first error.
+    """
+    text = window.decode("utf-8", "replace")
+    foreign = len(re.findall("[^\x00-\x7f]", text))
+    bad = text.count("\ufffd")
     if bad < 3 or bad * 5 < foreign:
         return None
-    declared = _DECLARED.match(first)
-    if declared:
+    if declared := _DECLARED.match(first):
         try:
-            return codecs.lookup(declared[1].decode()).name
-        except LookupError:
-            pass
+            name = codecs.lookup(declared[1].decode()).name
+            window.decode(name, "replace")
+        except (LookupError, ValueError):
+            pass  # none, or one of bytes such as hex
+        else:
+            return name
     from charset_normalizer import from_bytes
 
     best = from_bytes(window).best()

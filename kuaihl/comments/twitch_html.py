@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from lxml import etree, html
 
 from kuaihl.comments.diagnostics import Report
-from kuaihl.comments.fields import clean, clock_s, is_date
+from kuaihl.comments.fields import clean, clock_s, has_date
 from kuaihl.comments.format import Format
 from kuaihl.comments.source import CHUNK, MAX_LINE_CHARS, Source
-from kuaihl.comments.twitch import said
+from kuaihl.comments.text_lines import by_colon, said
 from kuaihl.records import Comment
 
 # The style sheet with its emotes may be longer than what a sniffer sees.
@@ -22,7 +22,6 @@ _UNSEEN = ("invis-text", "text-hide", "th")
 """Classes of an emote's name in letters, for copying; the picture's title tells it as well."""
 _HERE = "\ue000"
 """Stands for the author; a character that no text has."""
-_DOUBLE_NAME = re.compile(r"(?P<shown>.+) \((?P<login>\w+)\)")
 
 
 def _sniff(head: str) -> bool:
@@ -56,26 +55,26 @@ def _pieces(source: Source, report: Report) -> Iterator[str]:
             else:
                 buffer = buffer[opening:]
     if _OPENING.match(buffer):
-        report.damage("the file ends in the middle of a comment", "the end")
+        report.flaw("the file ends in the middle of a comment", "the end")
 
 
-def _comment(piece: str, report: Report, where: str) -> Iterator[Comment]:
+def _comment(piece: str, report: Report, where: str) -> tuple[Comment, ...]:
     try:
         root = html.fragment_fromstring(piece)
     except (etree.LxmlError, ValueError, AssertionError):
         report.damage("broken elements", where)
-        return
+        return ()
     before, user, after = _parts(root)
     time = _TIME.match(before)
     if not time:
         report.damage("comments that do not begin with [h:mm:ss]", where)
-        return
-    time_s = report.date(time[1], where) if is_date(time[1]) else report.time(clock_s(time[1]), where)
-    if time_s is None:
-        return
-    double = _DOUBLE_NAME.fullmatch(user)
-    line = f"{double['shown'] if double else user}: {after.removeprefix(':').lstrip()}"
-    yield from said(time_s, line if user else before[time.end() :].strip(), report, where)
+        return ()
+    time_s = report.date(time[1], where) if has_date(time[1]) else report.time(clock_s(time[1]), where)
+    if not user:
+        return said(time_s, *by_colon(before[time.end() :].strip()), report, where)
+    shown, _, login = user.rpartition(" (")
+    name = shown if shown and login.endswith(")") else user
+    return said(time_s, clean(name), clean(after.removeprefix(":")), report, where)
 
 
 def _parts(root: html.HtmlElement) -> tuple[str, str, str]:

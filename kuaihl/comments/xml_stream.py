@@ -4,7 +4,6 @@ The file is read in pieces of whole elements, each with a strict parser: recorde
 broken elements, after which a recovering parser over the whole file would lose the rest.
 """
 
-import html
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from dataclasses import dataclass
 from lxml import etree
 
 from kuaihl.comments.diagnostics import Report
+from kuaihl.comments.fields import unescape
 from kuaihl.comments.source import CHUNK, MAX_LINE_CHARS, Source
 
 _CONTROL = re.compile(
@@ -40,7 +40,7 @@ def elements(source: Source, report: Report, tags: tuple[str, ...]) -> Iterator[
 def head_text(head: str, tag: str) -> str:
     """Return the text of the first element with this name at the beginning of a log; empty if there is none."""
     found = re.search(rf"<{tag}>([^<]{{0,200}})</{tag}>", head)
-    return html.unescape(found[1]).strip() if found else ""
+    return unescape(found[1]).strip() if found else ""
 
 
 def _contents(source: Source, report: Report, tags: tuple[str, ...]) -> Iterator[tuple[str, Mapping[str, str], str]]:
@@ -68,7 +68,7 @@ def _pieces(source: Source, report: Report, opening: re.Pattern[str]) -> Iterato
         while chunk := stream.read(CHUNK):
             sound, removed = _CONTROL.subn("", chunk)
             if removed:
-                report.damage("control characters, removed", f"line {line}", count=removed)
+                report.flaw("control characters, removed", f"line {line}", count=removed)
             buffer += sound
             starts = [found.start() for found in opening.finditer(buffer)]
             if starts and starts[-1]:
@@ -92,8 +92,8 @@ def _repaired(
         found = whole.match(piece[start:end])
         if found:
             names = ((name, double or single) for name, double, single in _ATTRIBUTE.findall(found["attributes"]))
-            attributes = {name: html.unescape(value) for name, value in names}
-            yield found["tag"], attributes, html.unescape(found["text"] or "")
+            attributes = {name: unescape(value) for name, value in names}
+            yield found["tag"], attributes, unescape(found["text"] or "")
         else:
             report.damage("broken elements", f"line {line}")
         line += piece.count("\n", start, end)

@@ -1,12 +1,15 @@
-"""YouTube: .live_chat.json of yt-dlp, one JSON object per line."""
+"""YouTube live chat: the .live_chat.json of yt-dlp, and responses of YouTube as other programs save them."""
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 from kuaihl.comments import json_stream
 from kuaihl.comments.diagnostics import Report
-from kuaihl.comments.fields import clean, clock_s, is_bot, seconds
+from kuaihl.comments.fields import clean, clock_s, scaled, seconds
 from kuaihl.comments.format import Format
+from kuaihl.comments.json_exports import inner
+from kuaihl.comments.json_stream import Entry
 from kuaihl.comments.source import Source
 from kuaihl.records import Comment
 
@@ -28,44 +31,48 @@ _LEFT_OUT = {
     "liveChatPlaceholderItemRenderer": "placeholders",
     "liveChatViewerEngagementMessageRenderer": "notes by YouTube",
 }
+_ACTIONS = {"addChatItemAction", "replaceChatItemAction", "addLiveChatTickerItemAction"}
 
 
-def _sniff(head: str) -> bool:
-    return head.lstrip().startswith("{") and '"replayChatItemAction"' in head
+def _is_replay(entry: Entry) -> bool:
+    return "replayChatItemAction" in entry
+
+
+def _is_entry(entry: Entry) -> bool:
+    return _is_replay(entry) or not _ACTIONS.isdisjoint(entry)
+
+
+def _sniff_lines(head: str) -> bool:
+    return head.lstrip().startswith("{") and '"replayChatItemAction"' in head.lstrip().partition("\n")[0]
 
 
 def _parse(source: Source, report: Report) -> Iterator[Comment]:
     seen: set[int] = set()  # hashes, since the ids take more memory than the comments
-    for where, line in json_stream.lines(source, report):
-        replay = line.get("replayChatItemAction")
-        actions = replay.get("actions") if isinstance(replay, dict) else None
-        if not isinstance(replay, dict) or not isinstance(actions, list):
-            report.skip("lines that are not chat actions", where)
+    for where, entry in json_stream.entries(source, report, _is_entry):
+        replay = inner(entry, "replayChatItemAction")
+        actions = replay.get("actions") if replay else [entry] if _is_entry(entry) else None
+        if not isinstance(actions, list):
+            report.skip("lines other than chat actions", where)
             continue
-        live = bool(line.get("isLive"))
-        if live and not report.start:
-            report.add_note("live capture: times count from its start unless the stream start is given")
-        offset = replay.get("videoOffsetTimeMsec", line.get("videoOffsetTimeMsec"))
-        for action in actions:
-            found = _item(action, report, where)
-            if not found:
-                continue
-            kind, item = found
-            name = item.get("id")
-            if isinstance(name, str):
-                if hash(name) in seen:
+        is_live = bool(entry.get("isLive")) or not replay
+        if is_live and not report.start and replay:
+            report.add_note("live capture: times count from the start of the capture unless the stream start is given")
+        offset = replay.get("videoOffsetTimeMsec", entry.get("videoOffsetTimeMsec"))
+        for name, item in filter(None, map(partial(_item, report=report, where=where), actions)):
+            if isinstance(item.get("id"), str):
+                if hash(item["id"]) in seen:
                     report.skip("repeats of a comment", where)
                     continue
-                seen.add(hash(name))
-            if live and report.start:  # the capture need not start with the stream
+                seen.add(hash(item["id"]))
+            # Live, only the epoch does not depend on when the capture started.
+            if is_live and (report.start or not replay):
                 time_s = report.epoch(seconds(item.get("timestampUsec")), where)
             else:
                 time_s = report.time(_time_s(item, offset), where)
-            if time_s is not None:
-                yield from _comment(time_s, kind, item, report, where)
+            yield from _comment(time_s, name, item, report, where)
 
 
-def _item(action: object, report: Report, where: str) -> tuple[str, dict[str, Any]] | None:
+def _item(action: object, report: Report, where: str) -> tuple[str, Entry] | None:
     """Return the item that an action adds to the chat: renderer name and content."""
     if not isinstance(action, dict):
         report.damage("actions that are not objects", where)
@@ -93,35 +100,27 @@ def _item(action: object, report: Report, where: str) -> tuple[str, dict[str, An
     return None
 
 
-def _time_s(item: dict[str, Any], offset_ms: object) -> float | None:
+def _time_s(item: Entry, offset_ms: object) -> float | None:
     """Return the seconds from the start of the stream.
 
     A replay puts everything before the stream at 0; the true time is only in ``timestampText``.
     """
-    time_s = seconds(offset_ms)
-    shown = item.get("timestampText")
-    shown = shown.get("simpleText") if isinstance(shown, dict) else None
-    told_s = clock_s(shown) if isinstance(shown, str) else None
-    if told_s is not None and (time_s is None or (time_s == 0 and told_s < 0)):
-        return told_s
-    return None if time_s is None else time_s / 1000
+    time_s = scaled(offset_ms, 1e-3)
+    shown = inner(item, "timestampText").get("simpleText")
+    shown_s = clock_s(shown) if isinstance(shown, str) else None
+    return shown_s if shown_s is not None and (time_s is None or (time_s == 0 and shown_s < 0)) else time_s
 
 
-def _comment(time_s: float, name: str, item: dict[str, Any], report: Report, where: str) -> Iterator[Comment]:
+def _comment(time_s: float | None, name: str, item: Entry, report: Report, where: str) -> tuple[Comment, ...]:
     kind = _KINDS[name]
-    header = item.get("header")
-    header = header.get("liveChatSponsorshipsHeaderRenderer") if isinstance(header, dict) else None
-    parts = [item, header] if isinstance(header, dict) else [item]
-    user = next((t for p in parts if (t := _text(p.get("authorName")))), None)
+    parts = [item, inner(inner(item, "header"), "liveChatSponsorshipsHeaderRenderer")]
+    user = next((t for p in parts if (t := _text(p.get("authorName")))), "")
     text = _text(item.get("message"))
     if not text:
         kind = _WITHOUT_WORDS.get(kind, kind)
         text = next((t for p in parts for key in _TEXTS if (t := _text(p.get(key)))), "")
         text = text or _text(item.get("purchaseAmountText"))
-    if not text:
-        report.skip("comments without text", where)
-        return
-    yield Comment(time_s, text, user, "bot" if kind == "message" and is_bot(user) else kind)
+    return report.comment(time_s, user, text, where, kind)
 
 
 def _text(value: object) -> str:
@@ -146,5 +145,11 @@ def _run(run: dict[str, Any]) -> str:
 
 
 FORMATS = (
-    Format("YouTube live chat (yt-dlp)", "a line with replayChatItemAction and videoOffsetTimeMsec", _sniff, _parse),
+    Format("YouTube live chat (yt-dlp)", "a line with replayChatItemAction", _sniff_lines, _parse),
+    Format(
+        "YouTube live chat",
+        "actions such as addChatItemAction",
+        json_stream.sniffer(_is_entry),
+        _parse,
+    ),
 )

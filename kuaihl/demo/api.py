@@ -16,7 +16,7 @@ from gradio.components import Component
 from gradio.data_classes import FileData
 from gradio.utils import get_function_description
 
-from kuaihl.demo.forms import Upload, report_errors, request_from, user_error
+from kuaihl.demo.forms import report_errors, request_from, upload, user_error
 from kuaihl.demo.jobs import Job
 from kuaihl.demo.layout import DOWNLOADS
 from kuaihl.demo.service import Service
@@ -203,7 +203,7 @@ def _components(endpoint: Callable[..., Any]) -> dict[str, Any]:
 
 def _component(name: str, default: Any, description: str) -> Component:
     if name in _FILES:
-        component = Upload(label=name)
+        component = upload(label=name)
     elif name == "at":
         component = gr.JSON([], label=name)
     elif name in _CHOICES and isinstance(default, tuple):

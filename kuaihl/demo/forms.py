@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Mapping
+from functools import partial
 from html import escape
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,30 +17,32 @@ logger = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
 _DEFAULTS = Request()
-_PAGE_WORDS = {"--stream-start ": "“Stream start” under “Comments”, as in ", " (in Python stream_start=)": ""}
+_PAGE_WORDS = {"--stream-start ": "“Stream start” under “Settings”, as in ", " (in Python stream_start=)": ""}
 """What the command line and Python call a field, and what the page calls it."""
 
 
-class Upload(gr.File):
-    """A file of a visitor. Other than Gradio's component, it downloads nothing."""
+def upload(**options: Any) -> gr.File:
+    """Create a component for a file of a visitor. Other than plain gr.File, it downloads nothing."""
+    component = gr.File(**options)
+    component.async_move_resource_to_block_cache = partial(_accept, component)
+    return component
 
-    is_template = True  # shown as gr.File
 
-    async def async_move_resource_to_block_cache(self, url_or_file_path: str | Path | None) -> str | None:
-        """Return the path of an upload; the URL of an upload to this server stands for its path.
+async def _accept(component: gr.File, url_or_file_path: str | Path | None) -> str | None:
+    """Return the path of an upload; the URL of an upload to this server stands for its path.
 
-        Raises
-        ------
-        gr.Error
-            It is another URL.
-        """
-        url = urlsplit(str(url_or_file_path or ""))
-        if url.scheme in {"http", "https"}:
-            file = Path(unquote(url.path.partition("/gradio_api/file=")[2])).resolve()
-            if Path(self.GRADIO_CACHE).resolve() not in file.parents or not file.is_file():
-                raise user_error("This server downloads nothing. Upload the file instead of passing a URL.")
-            url_or_file_path = str(file)
-        return await super().async_move_resource_to_block_cache(url_or_file_path)
+    Raises
+    ------
+    gr.Error
+        It is another URL.
+    """
+    url = urlsplit(str(url_or_file_path or ""))
+    if url.scheme in {"http", "https"}:
+        file = Path(unquote(url.path.partition("/gradio_api/file=")[2])).resolve()
+        if Path(component.GRADIO_CACHE).resolve() not in file.parents or not file.is_file():
+            raise user_error("This server downloads nothing. Upload the file instead of passing a URL.")
+        url_or_file_path = str(file)
+    return await gr.File.async_move_resource_to_block_cache(component, url_or_file_path)
 
 
 def user_error(message: str) -> gr.Error:
@@ -78,7 +81,7 @@ def recording_path(upload: str | None, path: str, *, local_paths: bool) -> Path:
     if path:
         return Path(path).expanduser().resolve()
     if not upload:
-        raise user_error("Choose a recording first, or click the example.")
+        raise user_error("Choose a recording first.")
     return Path(upload)
 
 

@@ -27,6 +27,10 @@ STAGES = {
 }
 """Stages of a run, in order, with the texts that the page shows."""
 _OTHER_STAGES = {"cutting": "Cutting clips", "comparing": "Comparing with the sound", "explaining": "Explaining"}
+_SHARES = dict(zip(STAGES, (0.03, 0.5, 0.33, 0.06, 0.04, 0.04), strict=True))
+"""About how much of the time of a run each stage takes."""
+_MIN_SHARE, _MIN_ELAPSED_S = 0.03, 3.0
+"""From then on the time left is estimated."""
 _REPORT_EVERY_S = 0.2
 _RELEASE_AFTER_S = 0.5
 """By then nothing refers to the data of a finished job, or to the frames of its exception."""
@@ -63,9 +67,13 @@ class Job:
     _stage: str = ""
     _reported_s: float = 0.0
     _touched_s: float = field(default_factory=time.monotonic)
+    _began_s: float = field(default_factory=time.monotonic)
 
     def __call__(self, stage: str, fraction: float) -> None:
-        """Report which fraction of a stage is done, at most a few times per second."""
+        """Report which fraction of a stage is done, at most a few times per second.
+
+        What is shown is the fraction of the whole run, and the time left.
+        """
         if self._stop_file.exists():
             raise Stopped
         now_s = time.monotonic()
@@ -74,8 +82,14 @@ class Job:
         if now_s - self._touched_s > self.keep_s / _TOUCHES:
             self.touch_uploads()
         self._stage, self._reported_s = stage, now_s
-        number = f" ({list(STAGES).index(stage) + 1} of {len(STAGES)})" if stage in STAGES else ""
-        self.report(fraction, (STAGES | _OTHER_STAGES)[stage] + number)
+        text = (STAGES | _OTHER_STAGES)[stage]
+        if stage in STAGES:
+            before = list(STAGES)[: list(STAGES).index(stage)]
+            fraction = sum(_SHARES[name] for name in before) + _SHARES[stage] * fraction
+        elapsed_s = now_s - self._began_s
+        if fraction >= _MIN_SHARE and elapsed_s >= _MIN_ELAPSED_S:
+            text += f", about {_duration(elapsed_s * (1 - fraction) / fraction)} left"
+        self.report(fraction, text)
 
     @property
     def _stop_file(self) -> Path:
@@ -210,6 +224,11 @@ class Jobs:
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
+
+
+def _duration(seconds: float) -> str:
+    """Format a duration in words: whole minutes, or seconds below two minutes."""
+    return f"{max(round(seconds), 1)} s" if seconds < 120 else f"{round(seconds / 60)} min"
 
 
 def disk_usage(folder: Path) -> int:

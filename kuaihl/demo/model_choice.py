@@ -56,7 +56,7 @@ class ModelChoice:
         without_log = [t for t in config.targets if not comments and sources_of(t) == ("comments",)]
         offered = [t for t in config.targets if t not in without_log] or list(config.targets)
         chosen = next((t for t in offered if t.name == target), offered[0])
-        streamers = streamers_of(config, chosen.name)
+        streamers = panels.streamer_names(chosen, streamers_of(config, chosen.name))
         return {
             self._about: panels.model_html(checkpoint and predictor.checkpoint.name, config.targets, chosen),
             self._form.target: gr.update(
@@ -66,7 +66,7 @@ class ModelChoice:
                 visible=len(config.targets) > 1,
             ),
             self._form.streamer: gr.update(
-                choices=[UNKNOWN_STREAMER, *((panels.streamer_name(name), name) for name in streamers)],
+                choices=[UNKNOWN_STREAMER, *((name, name) for name in streamers)],
                 value=streamer if streamer in streamers else "",
                 visible=bool(streamers),
             ),
@@ -78,6 +78,6 @@ class ModelChoice:
             return gr.skip()
         values = request_values(run.request)
         del values["transcript"], values["stream_start"]  # they belong to the files, which the form has lost
-        updates = {getattr(self._form, name): value for name, value in values.items()}
+        updates = {part: values[name] for name, part in self._form.request.items() if name in values}
         target = run.request.target or run.prediction.target
         return updates | self.offer(run.request.checkpoint, target, run.request.streamer, run.encoded.log and "log")

@@ -1,8 +1,8 @@
 """The page: its components, and what happens on each event."""
 
+import asyncio
 import shutil
-import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from kuaihl.demo import api
-from kuaihl.demo.explanations import Explanations
 from kuaihl.demo.forms import from_kuaihl, recording_path, report_errors, request_from, user_error
-from kuaihl.demo.layout import ASSETS, HIDDEN, QUIET, REPLAY_HINT, Form, Results
+from kuaihl.demo.layout import ASSETS, DOWNLOADS, HIDDEN, QUIET, Form, Results, file_url
 from kuaihl.demo.model_choice import ModelChoice
 from kuaihl.demo.service import Service
 from kuaihl.demo.timing_check import TimingCheck
@@ -26,12 +25,9 @@ if TYPE_CHECKING:
 
 JOB_QUEUE = "job"
 """Runs of visitors and of programs share this queue, one at a time."""
-MAX_REPLAYS = 8
+EXPIRED = "This result has expired. Press Run again."
 
 _SET_DARK = "(...values) => [...values.slice(0, -1), document.body.classList.contains('dark')]"
-_SCROLL_ON_PHONE = "() => { if (innerWidth <= 640) document.querySelector('#run').scrollIntoView(); }"
-_RESIZE_FIGURES = "() => setTimeout(() => dispatchEvent(new Event('resize')))"
-"""Figures on a hidden tab do not follow the window."""
 _TAB_ID = """() => {
     try {
         const bytes = [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, '0'));
@@ -41,6 +37,11 @@ _TAB_ID = """() => {
 """128 random bits that the tab keeps, so that nobody else can ask for its run."""
 _OFFER_CANCEL = "() => [{__type__: 'update', interactive: false}, {__type__: 'update', visible: true}]"
 """What gr.update returns. In the browser, since a run that fails at once could answer before the server does."""
+_DOWNLOAD = """(file) => {
+    const link = document.createElement('a');
+    Object.assign(link, {href: file.url, download: file.orig_name});
+    link.click();
+}"""
 
 
 class Page:
@@ -58,21 +59,15 @@ class Page:
         with gr.Blocks(
             title="KuaiHL", analytics_enabled=False, fill_width=True, delete_cache=(max(1, keep_s // 6), keep_s)
         ) as self.blocks:
-            self.run = gr.State(
-                time_to_live=keep_s, delete_callback=lambda run: run and shutil.rmtree(run.folder, ignore_errors=True)
-            )
+            self.run = gr.State(time_to_live=keep_s, delete_callback=self._delete)
             self.dark = gr.Checkbox(visible=False)
             self.tab = gr.State("")
             with gr.Row(elem_id="head"):
                 gr.HTML((ASSETS / "header.html").read_text("utf-8"))
-                about = gr.HTML('<p class="model">Loading the model …</p>')
-            with gr.Row():
-                with gr.Column(scale=1, min_width=300, elem_id="inputs"):
-                    self.form = Form(list(service.models.folders), local_paths=service.local_paths)
-                with gr.Column(scale=3, min_width=320):
-                    self.results = Results()
+                about = gr.HTML("<p>Loading the model …</p>", elem_id="about", scale=0, min_width=200)
+            self.form = Form(list(service.models.folders), local_paths=service.local_paths)
+            self.results = Results()
             self.choice = ModelChoice(service, self.form, about)
-            self.explanations = Explanations(self.results, service.predictor)
             self.timing = TimingCheck(service, self.form)
             self._connect()
             api.lay_out(service, queue=JOB_QUEUE)
@@ -81,24 +76,29 @@ class Page:
     @property
     def buttons(self) -> list[Any]:
         """Run and Cancel."""
-        return [self.form.start, self.form.cancel]
+        return [self.form.start, self.results.cancel]
 
     def _connect(self) -> None:
         form, results = self.form, self.results
         # First, since events of one click are handled in the order in which they are connected.
-        starts = [form.start.click, results.cut.click, form.check_timing.click]
-        gr.on(starts, None, None, self.buttons, js=_OFFER_CANCEL, **QUIET)
+        for start in (form.start.click, results.view.export, form.check_timing.click):
+            start(None, None, self.buttons, js=_OFFER_CANCEL, **QUIET)
+        for uploaded in (form.recording.upload, form.comments.upload):
+            uploaded(None, None, None, js="() => kuaihlStart()")
+        form.path.submit(None, None, None, js="() => document.querySelector('#run').click()")
 
-        run_outputs = [self.run, *results.downloads.values()]
+        shown = [self.run, results.view]
         token, known = gr.Textbox(visible=False), gr.State(False)  # noqa: FBT003 - its value
         # Through the queue: outside it, Gradio does not notice the change of a state.
         self.blocks.load(
             self.load, token, [self.tab, known, *self.buttons], js=_TAB_ID, concurrency_limit=None, **HIDDEN
-        )
+        ).success(
+            self.show_example, self.tab, shown, show_progress_on=[results.status], queue=False, api_visibility="private"
+        )  # fmt: skip
         restored = known.change(
             self.wait,
             self.tab,
-            run_outputs,
+            shown,
             show_progress_on=[results.status],
             concurrency_limit=None,
             api_visibility="private",
@@ -109,7 +109,7 @@ class Page:
         submitted = form.start.click(
             self.submit,
             None,
-            run_outputs,
+            shown,
             inputs_kwargs={
                 "previous": self.run,
                 "recording": form.recording,
@@ -123,8 +123,7 @@ class Page:
             concurrency_id=JOB_QUEUE,
             concurrency_limit=1,
         )
-        form.start.click(None, None, None, js=_SCROLL_ON_PHONE)
-        results.tabs.select(None, None, None, js=_RESIZE_FIGURES)
+        form.start.click(None, None, None, js="() => kuaihlStarted()")
 
         checked, applied = self.timing.connect(self.dark, js=_SET_DARK)
         chosen = self.choice.connect(self.blocks)
@@ -132,45 +131,36 @@ class Page:
         # The event is "input" for sliders too: with a keyboard there is no "release".
         others = {"transcript", "stream_start", "checkpoint", "target"}
         changes = [part.input for name, part in form.request.items() if name not in others]
-        changed = gr.on(
-            changes, self.change, None, self.run, inputs_kwargs=settings, trigger_mode="always_last", **HIDDEN
+        gr.on(changes, self.change, None, shown, inputs_kwargs=settings, trigger_mode="always_last", **HIDDEN)
+        for event in (applied, chosen):
+            event.success(self.change, None, shown, inputs_kwargs=settings, **HIDDEN)
+        exported = results.view.export(
+            self.export, self.run, results.download, show_progress_on=[results.status], api_visibility="private"
         )
-        updates = [
-            event.success(self.change, None, self.run, inputs_kwargs=settings, **HIDDEN) for event in (applied, chosen)
-        ]
-        shown = [
-            results.status, results.body, results.highlights, results.curve, results.table, results.live_curve,
-            results.live_text, results.clips, *self.explanations.outputs,
-        ]  # fmt: skip
-        for event in (submitted, restored, changed, *updates):
-            event.success(self.show, [self.run, self.dark], shown, js=_SET_DARK, **QUIET)
-        self.explanations.connect(self.run, self.dark, js=_SET_DARK)
-        replaying = results.replay.click(
-            self.replay,
-            [self.run, results.pause_s, self.dark],
-            [results.live_curve, results.live_text],
-            js=_SET_DARK,
-            concurrency_limit=MAX_REPLAYS,
-            **HIDDEN,
-        )
-        results.stop.click(None, None, None, cancels=replaying)
-        cutting = results.cut.click(
-            self.cut, self.run, results.clips, show_progress_on=[results.cut], api_visibility="private"
-        )
-        jobs: list[Any] = [submitted, restored, cutting, checked]
+        exported.success(None, results.download, None, js=_DOWNLOAD)
+        jobs: list[Any] = [submitted, restored, exported, checked]
         for job in jobs:
             job.then(self.idle, None, self.buttons, **QUIET)
             job.failure(self.idle, None, self.buttons, **QUIET)  # "then" is skipped after an error
-        form.cancel.click(self.cancel, self.tab, self.buttons, cancels=jobs, **QUIET)
+        results.cancel.click(self.cancel, [self.tab, self.run], [*self.buttons, results.view], cancels=jobs, **QUIET)
+
+    def _delete(self, run: "Run | None") -> None:
+        """Remove the files of a run whose visitor has left. Those of the example are everybody's."""
+        if run is not None and not self._is_example(run):
+            shutil.rmtree(run.folder, ignore_errors=True)
+
+    def _is_example(self, run: "Run") -> bool:
+        example = self.service.example
+        return example.done() and not example.exception() and run.folder == example.result().folder
 
     def idle(self) -> list[Any]:
         """Enable Run, and hide Cancel."""
         return [gr.update(interactive=True), gr.update(visible=False)]
 
-    def cancel(self, tab: str) -> list[Any]:
-        """Cancel the run of a tab that was reloaded; other jobs are cancelled by Gradio."""
+    def cancel(self, tab: str, run: Any) -> list[Any]:
+        """Cancel the run of a tab that was reloaded; other jobs are cancelled by Gradio. Show the earlier result."""
         self.service.tab_runs.cancel(tab)
-        return self.idle()
+        return [*self.idle(), gr.skip() if run is None else file_url(run.view)]
 
     def load(self, tab: str) -> Any:
         """Look for the last run of a tab whose page was loaded."""
@@ -179,14 +169,26 @@ class Page:
             return {self.tab: tab}
         return [tab, True, gr.update(interactive=tab_run.over), gr.update(visible=not tab_run.over)]
 
-    async def wait(self, tab: str, progress: gr.Progress = gr.Progress()) -> Any:  # noqa: B008 - how Gradio passes it
-        """Wait for the run of a tab whose page was reloaded."""
-        run = await self.service.tab_runs.wait(tab, progress)
-        return gr.skip() if run is None else self._run_updates(run)
+    async def show_example(self, tab: str) -> Any:
+        """Show the example to a visitor without a run. Not through the queue, which may be full."""
+        example = asyncio.wrap_future(self.service.example)
+        if self.service.tab_runs.has_run(tab):
+            return gr.skip()
+        try:
+            run = await asyncio.shield(example)
+        except Exception:  # noqa: BLE001 - "about" says why the model cannot be loaded
+            return gr.skip()
+        return gr.skip() if self.service.tab_runs.has_run(tab) else self._shown(run)
 
-    def _run_updates(self, run: "Run") -> dict[Any, Any]:
-        downloads = {button: str(run.folder / name) for name, button in self.results.downloads.items()}
-        return {self.run: run, **downloads}
+    async def wait(self, tab: str, progress: gr.Progress = gr.Progress()) -> AsyncIterator[Any]:  # noqa: B008
+        """Wait for the run of a tab whose page was reloaded."""
+        if preview := self.service.tab_runs.preview(tab):
+            yield {self.results.view: file_url(preview)}
+        run = await self.service.tab_runs.wait(tab, progress)
+        yield gr.skip() if run is None else self._shown(run)
+
+    def _shown(self, run: "Run") -> dict[Any, Any]:
+        return {self.run: run, self.results.view: file_url(run.view)}
 
     async def submit(
         self,
@@ -197,8 +199,8 @@ class Page:
         tab: str = "",
         progress: gr.Progress = gr.Progress(),  # noqa: B008 - how Gradio passes the progress bar
         **values: Any,
-    ) -> dict[Any, Any]:
-        """Predict a recording. ``values`` are those of `Form.request`."""
+    ) -> AsyncIterator[dict[Any, Any]]:
+        """Predict a recording, and show before what is known of it at once. ``values`` are those of `Form.request`."""
         from kuaihl.demo import pipeline
 
         file = recording_path(recording, path, local_paths=self.service.local_paths)
@@ -206,17 +208,41 @@ class Page:
         self.service.check_allowed(request.checkpoint)
         files = pipeline.Files(file, Path(comments) if comments else None)
         job = self.service.begin(progress, files, request)
+        tab_run = self.service.tab_runs.begin(tab, job)
+        previewed = asyncio.Event()
+        loop = asyncio.get_running_loop()
+
+        def show_early(opened: "OpenedFiles") -> None:
+            if path:
+                gr.set_static_paths([file])  # played from where it is: hours of video are not copied
+            tab_run.preview = pipeline.preview(opened, request, job.folder)
+            loop.call_soon_threadsafe(previewed.set)
 
         def finish(predictor: "Predictor", opened: "OpenedFiles", encoded: "Encoded") -> "Run":
             return pipeline.start_run(predictor, opened.recording, encoded, request, job.folder, progress=Progress(job))
 
         work = self.service.run(
-            job, files, request, finish, previous=previous and previous.encoded, encode_all=True, keep=True
+            job,
+            files,
+            request,
+            finish,
+            previous=previous and previous.encoded,
+            encode_all=True,
+            keep=True,
+            on_open=show_early,
         )
-        run = await self.service.tab_runs.begin(tab, job).follow(work)
-        if path and run.player == file:
-            gr.set_static_paths([file])  # played from where it is: hours of video are not copied
-        return self._run_updates(run)
+        running = asyncio.ensure_future(tab_run.follow(work))
+        early = asyncio.ensure_future(previewed.wait())
+        try:
+            await asyncio.wait({running, early}, return_when=asyncio.FIRST_COMPLETED)
+            if tab_run.preview and not running.done():
+                yield {self.results.view: file_url(tab_run.preview)}
+            run = await running
+        finally:
+            early.cancel()
+            running.cancel()
+            await asyncio.wait({running})
+        yield self._shown(run)
 
     def change(self, run: Any = None, **values: Any) -> Any:
         """Predict a run again with other settings; its pictures and speech are not encoded again."""
@@ -237,55 +263,35 @@ class Page:
         except KuaiHLError as error:
             raise from_kuaihl(error) from error
         self.service.tab_runs.update(run)
-        return run
+        return self._shown(run)
 
-    def show(self, run: Any, dark: bool) -> Any:  # noqa: FBT001 - a checkbox's value
-        """Show a run, its best highlight explained."""
-        if run is None:
-            return gr.skip()
-        from kuaihl.demo import panels, pipeline
-        from kuaihl.export.cards import summary_html
-        from kuaihl.plots.curves import plot_curve
-        from kuaihl.plots.style import clock, percent, target_name
-
-        prediction, results = run.prediction, self.results
-        rows = [[clock(s.segment.start_s), percent(s.score), s.comments, s.speech] for s in prediction.segments]
-        true = pipeline.true_scores(run.recording.path, target=prediction.target)
-        return {
-            results.status: summary_html(prediction),
-            results.body: gr.update(visible=True),
-            results.highlights: panels.highlights_html(prediction, run.stills),
-            results.curve: plot_curve(prediction, dark=dark, true=true),
-            results.table: gr.update(
-                value=rows, headers=["Time", target_name(prediction.target), "Comments", "Speech"]
-            ),
-            results.live_curve: None,
-            results.live_text: REPLAY_HINT,
-            results.clips: gr.update(visible=False),
-            **self.explanations.explain_best(run, dark),
-        }
-
-    def replay(self, run: Any, pause_s: float, dark: bool) -> Iterator[Any]:  # noqa: FBT001 - a checkbox's value
-        """Replay a run as if it were live, segment by segment."""
-        if run is None:
-            return
-        from kuaihl.demo import panels, pipeline
-        from kuaihl.plots.curves import plot_curve
-
-        for prediction in pipeline.replay_predictions(self.service.predictor(run.request.checkpoint), run):
-            yield {
-                self.results.live_curve: plot_curve(prediction, dark=dark, live=True),
-                self.results.live_text: panels.live_html(prediction),
-            }
-            time.sleep(pause_s)
-
-    async def cut(self, run: Any, progress: gr.Progress = gr.Progress()) -> Any:  # noqa: B008 - how Gradio passes it
-        """Cut the highlights of a run out of its recording, into a zip file to download."""
-        if run is None or not run.prediction.highlights:
-            raise user_error("There is no highlight to cut out.")
+    async def export(
+        self,
+        run: Any,
+        event: gr.EventData,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008 - how Gradio passes it
+    ) -> str:
+        """Return a file of the moments that the visitor kept: their clips, or one of `DOWNLOADS`."""
+        if run is None or not run.folder.exists():
+            raise user_error(EXPIRED)
         from kuaihl.demo import pipeline
 
         job = self.service.jobs.begin(progress, run.recording.path)
-        work = partial(pipeline.cut_clips, run, progress=Progress(job))
-        file = await self.service.jobs.run(job, partial(report_errors, work, run.recording.path, run.folder))
-        return gr.update(value=str(file), visible=True)
+        if event.name == "clips":
+            work = partial(
+                pipeline.export_clips,
+                run,
+                event.clips,
+                job.folder,
+                vertical=bool(event.vertical),
+                crop=min(max(float(event.crop), 0.0), 1.0),
+                captions=event.captions,
+            )
+        elif event.name in DOWNLOADS:
+            work = partial(pipeline.export_file, run, event.name, event.clips, job.folder)
+        else:
+            raise user_error("There is no such file.")
+        work = partial(work, progress=Progress(job))
+        return str(
+            await self.service.jobs.run(job, partial(report_errors, work, run.recording.path, job.folder), keep=True)
+        )

@@ -2,23 +2,42 @@
 
 import hashlib
 import json
-from collections.abc import Collection, Iterator
+import math
+import tempfile
+import zipfile
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from kuaihl import attribution
-from kuaihl.comments import reader, selection
-from kuaihl.errors import CheckpointError, RecordingError
-from kuaihl.export.report import still
+from kuaihl.comments import reader, selection, timing
+from kuaihl.demo.layout import EXAMPLE, file_url
+from kuaihl.errors import CheckpointError, KuaiHLError, RecordingError
+from kuaihl.export.chapters import to_cues
+from kuaihl.export.reframe import reframe
 from kuaihl.export.saving import save_prediction, stills_of
+from kuaihl.export.view import view_of
 from kuaihl.features.embeddings import SOURCES, Embeddings, Footage, Source
-from kuaihl.media.clips.writer import zip_clips
+from kuaihl.highlights import choose_source, select
+from kuaihl.media.clips.writer import cut_clips
 from kuaihl.media.recording import Recording, open_recording, playable
+from kuaihl.media.remux import plays_as_is
 from kuaihl.predictor import Predictor
 from kuaihl.progress import SILENT, Progress
-from kuaihl.records import CommentLog, Prediction
+from kuaihl.reaction import measure
+from kuaihl.reaction_counts import BIN_S
+from kuaihl.records import (
+    CheckpointInfo,
+    Comment,
+    CommentLog,
+    Highlight,
+    Modalities,
+    Prediction,
+    ReactionCurve,
+    SegmentPrediction,
+)
 from kuaihl.request import Request
-from kuaihl.session import replay
 
 _BLOCK_BYTES = 2**24
 
@@ -65,6 +84,8 @@ class Run:
         Holds the files of the prediction.
     player
         A file that browsers can play, if any.
+    view
+        What assets/player.js draws: a JSON file.
     stills
         Pictures of the highlights as data URIs, "" without pictures.
     """
@@ -74,8 +95,8 @@ class Run:
     encoded: Encoded = field(repr=False)
     request: Request
     prediction: Prediction = field(repr=False)
-    contributions: attribution.Contributions = field(repr=False)
     player: Path | None
+    view: Path
     stills: tuple[str, ...] = field(repr=False)
 
 
@@ -119,6 +140,13 @@ def encode(
     return Encoded(opened.key, encoders, footage, log, embeddings)
 
 
+def example_run(predictor: Predictor, folder: Path, request: Request) -> Run:
+    """Predict the example."""
+    folder.mkdir(parents=True, exist_ok=True)
+    opened = open_files(Files(*EXAMPLE), request)
+    return start_run(predictor, opened.recording, encode(predictor, opened, request), request, folder)
+
+
 def start_run(
     predictor: Predictor,
     recording: Recording,
@@ -150,37 +178,118 @@ def update_run(predictor: Predictor, run: Run, request: Request) -> Run:
     return _predict(predictor, run.recording, encoded, request, run.folder, player=run.player)
 
 
-def still_at(run: Run, time_s: float) -> str:
-    """Return a picture of a recording that browsers cannot play as a data URI, "" if they can."""
-    return still(run.recording, time_s) if run.player is None else ""
+def preview(opened: OpenedFiles, request: Request, folder: Path) -> Path:
+    """Write what is known of a recording before it is encoded, for assets/player.js: player, chat and reaction."""
+    recording, log = opened.recording, _selected(opened.log, request)
+    reaction = log and measure(log.comments, duration_s=recording.info.duration_s)
+    by = choose_source(reaction, request.by)
+    highlights: tuple[Highlight, ...] = ()
+    if reaction is not None and by == "reaction":
+        highlights = select(segments=recording.segments, reaction=reaction, options=request.highlight_options)
+    comments = log and selection.by_segment(log.comments, recording.segments)
+    values = [None] * len(recording.segments) if reaction is None else reaction.by_segment(recording.segments).tolist()
+    prediction = Prediction(
+        recording=recording.info,
+        checkpoint=CheckpointInfo("", "", "", "", ""),
+        target=request.target or "lvtr",
+        trained_on="",
+        streamer=None,
+        modalities=Modalities(pictures=False, speech=False, comments=log is not None),
+        segments=tuple(
+            SegmentPrediction(segment, None, "", len(comments[i]) if comments else 0, values[i])
+            for i, segment in enumerate(recording.segments)
+        ),
+        next_score=math.nan,
+        highlights=highlights,
+        alignments=(),
+        skipped=(),
+        timings_s={},
+        reaction=reaction and ReactionCurve(BIN_S, tuple(reaction.score.tolist()), None, reaction.too_little),
+        highlights_by=by,
+    )
+    player = recording.path if plays_as_is(recording.path, recording.kind) else None
+    return _write_view(folder, view_of(prediction) | {"partial": True}, recording, player, comments)
 
 
-def replay_predictions(predictor: Predictor, run: Run) -> Iterator[Prediction]:
-    """Replay a run as if it were live: yield the prediction after every segment. Earlier scores never change."""
-    segments = []
-    for step in replay(predictor, run.encoded.embeddings, run.prediction):
-        segments.append(step.segment)
-        yield replace(
-            run.prediction, segments=tuple(segments), next_score=step.next_score, highlights=(), alignment=None
-        )
+def kept(run: Run, clips: Any) -> Prediction:
+    """Return the prediction of a run with the moments that a visitor kept, of which the player sends rank and times.
 
-
-def cut_clips(run: Run, *, progress: Progress = SILENT) -> Path:
-    """Cut the highlights of a run into a zip file in its folder."""
-    path = run.folder / "clips.zip"
-    zip_clips(run.recording, run.prediction.highlights, path, progress=progress)
-    return path
-
-
-def true_scores(recording: Path, *, target: str) -> tuple[float, ...] | None:
-    """Return the true LVTR of each segment from truth.json beside a simulated recording; None if there is none."""
-    if target != "lvtr":
-        return None
-    file = recording.with_name("truth.json")
+    Raises
+    ------
+    KuaiHLError
+        A time lies outside the recording, or a moment is unknown.
+    """
+    by_rank = {highlight.rank: highlight for highlight in run.prediction.highlights}
+    highlights = []
     try:
-        return tuple(float(segment["lvtr"]) for segment in json.loads(file.read_text(encoding="utf-8"))["segments"])
-    except (OSError, ValueError, KeyError, TypeError):  # none, or a file of another program
-        return None
+        for clip in clips:
+            start_s, end_s = float(clip["start_s"]), float(clip["end_s"])
+            if not 0 <= start_s < end_s <= run.recording.info.duration_s + 1:
+                raise KuaiHLError(f"There is no clip from {start_s:g} to {end_s:g} s.")
+            original = by_rank[clip["rank"]]
+            peak_s = min(max(original.peak_s, start_s), end_s)
+            highlights.append(replace(original, start_s=start_s, end_s=end_s, peak_s=peak_s))
+    except (KeyError, TypeError, ValueError) as error:
+        raise KuaiHLError("These moments are not of this result.") from error
+    return replace(run.prediction, highlights=tuple(highlights))
+
+
+def export_file(run: Run, name: str, clips: Any, folder: Path, *, progress: Progress = SILENT) -> Path:
+    """Write the kept moments as one of the files of `save_prediction` into ``folder``, and return it."""
+    prediction = kept(run, clips)
+    ranks = {highlight.rank: still for highlight, still in zip(run.prediction.highlights, run.stills, strict=True)}
+    stills = [ranks[highlight.rank] for highlight in prediction.highlights]
+    files = save_prediction(
+        prediction,
+        folder,
+        recording=run.recording,
+        stills=stills,
+        embeddings=run.encoded.embeddings,
+        progress=progress.stage("writing"),
+    )
+    return next(file for file in files if file.name == name)
+
+
+def export_clips(
+    run: Run,
+    clips: Any,
+    folder: Path,
+    *,
+    vertical: bool = False,
+    crop: float = 0.5,
+    captions: str = "none",
+    progress: Progress = SILENT,
+) -> Path:
+    """Cut the kept moments out of the recording, into a zip file in ``folder``.
+
+    Parameters
+    ----------
+    vertical, crop
+        As for `kuaihl.export.reframe.reframe`.
+    captions
+        Speech as "srt" files beside the clips, or "burnt" into their pictures.
+    """
+    utterances = [u for said in run.encoded.embeddings.speech or () for u in said]
+    reframing = progress.stage("cutting")
+    new = run.recording.has_pictures and (vertical or captions == "burnt")
+    path = folder / "clips.zip"
+    with tempfile.TemporaryDirectory(dir=folder) as scratch, zipfile.ZipFile(path, "w") as archive:
+        cut = cut_clips(run.recording, kept(run, clips).highlights, Path(scratch, "cut"), exact=new, progress=progress)
+        for clip, part in zip(cut, reframing.split(len(cut)), strict=True):
+            file = Path(scratch, "cut", clip.file)
+            said = [
+                (max(u.start_s - clip.start_s, 0.0), min(u.end_s, clip.end_s) - clip.start_s, u.text)
+                for u in utterances
+                if u.start_s < clip.end_s and u.end_s > clip.start_s
+            ]
+            if new:
+                source, file = file, Path(scratch, clip.file)
+                burnt = said if captions == "burnt" else ()
+                reframe(source, file, vertical=vertical, crop=crop, captions=burnt, progress=part)
+            archive.write(file, clip.file)
+            if captions == "srt":
+                archive.writestr(str(Path(clip.file).with_suffix(".srt")), to_cues(said))
+    return path
 
 
 def encoders_of(predictor: Predictor) -> str:
@@ -234,17 +343,65 @@ def _predict(
         options=request.highlight_options,
         progress=progress,
     )
-    contributions = attribution.contributions(predictor, embeddings, prediction, progress=progress.stage("predicting"))
-    taking_stills, saving = progress.stage("writing").split(2)
-    stills = stills_of(recording, prediction, progress=taking_stills)
-    save_prediction(prediction, folder, recording=recording, stills=stills, progress=saving)
+    stage = progress.stage("writing")
+    waterfall = attribution.waterfall(predictor, embeddings, prediction, progress=stage.part(0.0, 0.3))
+    influences = []
+    for highlight in prediction.highlights:
+        stage(0.3)
+        index = next(s.segment.index for s in prediction.segments if s.segment.end_s > highlight.peak_s)
+        influences.append(attribution.influential_segments(predictor, embeddings, prediction, index) if index else ())
+    stills = stills_of(recording, prediction, progress=stage.part(0.5, 1.0))
+    view = view_of(prediction, stills=stills, embeddings=embeddings, waterfall=waterfall, influences=influences)
+    view |= {"warning": _warning(encoded.log, request, recording)}
     return Run(
         folder=folder,
         recording=recording,
         encoded=encoded,
         request=request,
         prediction=prediction,
-        contributions=contributions,
         player=player,
+        view=_write_view(folder, view | {"files": True}, recording, player, embeddings.comments),
         stills=stills,
     )
+
+
+def _write_view(
+    folder: Path,
+    view: dict[str, Any],
+    recording: Recording,
+    player: Path | None,
+    comments: Sequence[Sequence[Comment]] | None,
+) -> Path:
+    """Add player and chat to a view, and write it under a name that depends on its content."""
+    if comments is not None:
+        rows = [(round(c.time_s, 2), c.user, c.text) for written in comments for c in written]
+        view |= {"chat_url": file_url(_write_json(folder, "chat", rows))}
+    info = recording.info
+    codec = f"{info.video_codec or info.audio_codec} in {info.container}"
+    view |= {
+        "player": player and file_url(player),
+        "player_note": ""
+        if player or view.get("partial")
+        else f"Browsers cannot play {codec}. Stills replace the player.",
+        "has_pictures": recording.has_pictures,
+    }
+    if recording.path == EXAMPLE[0]:
+        view |= {"banner": "Example: a simulated stream. Drop your recording and its chat log anywhere on this page."}
+    view["id"] = hashlib.sha256(json.dumps([str(folder), view["cards"]]).encode(errors="replace")).hexdigest()[:16]
+    return _write_json(folder, "view", view)
+
+
+def _write_json(folder: Path, name: str, value: Any) -> Path:
+    # Names and words of damaged files may not be Unicode.
+    content = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode(errors="replace")
+    path = folder / f"{name}-{hashlib.sha256(content).hexdigest()[:16]}.json"
+    path.write_bytes(content)
+    return path
+
+
+def _warning(log: CommentLog | None, request: Request, recording: Recording) -> str | None:
+    if log is None:
+        return None
+    comments = log.shifted(request.comment_offset_s).comments
+    mismatch = timing.mismatch(comments, recording.info.duration_s)
+    return mismatch and mismatch.message

@@ -71,11 +71,12 @@ def serve(*, mcp: bool = False, local_paths: bool = False) -> None:
                 font=["system-ui", "sans-serif"],  # the page loads nothing from other hosts
                 font_mono=["ui-monospace", "monospace"],
             ),
-            css_paths=ASSETS / "app.css",
+            # Not as css_paths, whose selectors Gradio changes.
+            head="".join(f"<style>{(ASSETS / name).read_text('utf-8')}</style>" for name in ("player.css", "app.css")),
             footer_links=["api", "settings"],
         )
         with suppress(KuaiHLError):  # the page shows it
-            models.get()  # after the launch, since the model takes longer to load than the page
+            service.run_example()  # after the launch, since the model takes longer to load than the page
         page.block_thread()
 
 

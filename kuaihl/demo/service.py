@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Collection
+from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -10,13 +11,14 @@ import gradio as gr
 
 from kuaihl.demo.forms import report_errors, user_error
 from kuaihl.demo.jobs import Job, Jobs
+from kuaihl.demo.layout import OFFERED
 from kuaihl.demo.model_cache import ModelCache
 from kuaihl.demo.sessions import Limits, TabRuns
 from kuaihl.progress import Progress
 from kuaihl.request import Request, Source
 
 if TYPE_CHECKING:
-    from kuaihl.demo.pipeline import Encoded, Files, OpenedFiles
+    from kuaihl.demo.pipeline import Encoded, Files, OpenedFiles, Run
     from kuaihl.predictor import Predictor
 
     Encoder = Callable[[Job, OpenedFiles, Request, Encoded | None, Collection[Source]], Encoded]
@@ -46,6 +48,19 @@ class Service:
         self.jobs = Jobs(
             cache, keep_s=self.limits.keep_s, max_bytes=self.limits.max_disk, on_sweep=self.tab_runs.forget
         )
+        self.example: Future[Run] = Future()
+        """The result that a new visitor sees."""
+
+    def run_example(self) -> None:
+        """Load the model and predict the example. An error is that of the future."""
+        from kuaihl.demo import pipeline
+
+        try:
+            folder = self.jobs.folder / "example"
+            self.example.set_result(pipeline.example_run(self.predictor(None), folder, Request(highlights=OFFERED)))
+        except Exception as error:
+            self.example.set_exception(error)
+            raise
 
     def check_allowed(self, checkpoint: str | None) -> None:
         """Raise `gr.Error` if a visitor may not use a checkpoint: only offered ones, with ``local_paths`` any."""
@@ -75,6 +90,7 @@ class Service:
         previous: "Encoded | None" = None,
         encode_all: bool = False,
         keep: bool = False,
+        on_open: "Callable[[OpenedFiles], object]" = lambda _: None,
     ) -> _T:
         """Encode files in a thread, and return what ``finish`` makes of them.
 
@@ -86,6 +102,8 @@ class Service:
             Encode also the sources that the request does not use, so that it can be changed later.
         keep
             Keep the folder of the job.
+        on_open
+            Called from the thread when the files are open.
         """
 
         def work() -> _T:
@@ -97,6 +115,7 @@ class Service:
             available = [source for source in request.sources if source != "comments" or files.comments]
             used = check_sources(predictor.config, request.target, available)
             opened = pipeline.open_files(files, request, progress=Progress(job))
+            on_open(opened)
             return finish(
                 predictor, opened, self._encode(job, opened, request, previous, SOURCES if encode_all else used)
             )

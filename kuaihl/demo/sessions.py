@@ -4,6 +4,7 @@ import asyncio
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
@@ -72,15 +73,18 @@ class TabRun:
     """A run that a tab started, and its result or error."""
 
     job: Job
-    task: "asyncio.Task[Any] | None" = field(repr=False)
+    task: "asyncio.Task[Any] | None" = field(default=None, repr=False)
     run: "Run | None" = field(default=None, repr=False)
+    preview: Path | None = None
+    """What can be shown before the result: a JSON file for the player."""
     error: str = ""
     over: bool = False
     reloaded: bool = False
     """Whether the page was reloaded since. Gradio's own Cancel then no longer reaches the task."""
 
     async def follow(self, work: "Awaitable[Run]") -> "Run":
-        """Wait for the run, and record its result or error."""
+        """Wait for the run in the current task, and record its result or error."""
+        self.task = asyncio.current_task()
         try:
             self.run = await work
         except gr.Error as error:
@@ -98,9 +102,9 @@ class TabRuns:
         self._by_tab: dict[str, TabRun] = {}
 
     def begin(self, tab: str, job: Job) -> TabRun:
-        """Record that a tab starts a run, from within the task of that run. An invalid tab id is not recorded."""
+        """Record that a tab starts a run. An invalid tab id is not recorded."""
         self.forget()
-        tab_run = TabRun(job, asyncio.current_task())
+        tab_run = TabRun(job)
         if _TAB_ID.fullmatch(tab):
             self._by_tab[tab] = tab_run
         return tab_run
@@ -137,6 +141,16 @@ class TabRuns:
         if tab_run.error:
             raise gr.Error(tab_run.error, duration=None, print_exception=False)
         return tab_run.run
+
+    def has_run(self, tab: str) -> bool:
+        """Return whether a tab has a run, over or not."""
+        self.forget()
+        return tab in self._by_tab
+
+    def preview(self, tab: str) -> Path | None:
+        """Return what can be shown of a tab's run before its result."""
+        tab_run = self._by_tab.get(tab)
+        return tab_run and tab_run.preview
 
     def cancel(self, tab: str) -> None:
         """Cancel the run of a tab that was reloaded since it started."""

@@ -1,31 +1,59 @@
-"""HTML that the report and the demo page share."""
+"""Cards: what is known of each highlight in words, for the page, the report and the terminal."""
 
-from html import escape
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-from kuaihl.plots.style import clock, percent, target_name
-from kuaihl.records import Prediction
+from kuaihl.evidence import gather
+from kuaihl.export.chapters import speech_in
+from kuaihl.features.embeddings import Embeddings
+from kuaihl.lexicon import Lexicon
+from kuaihl.records import Highlight, Prediction
 
-NO_HIGHLIGHTS = "<h3>Highlights</h3><p>No part of the recording stands out.</p>"
+_TOP_WORDS = 4
 
 
-def summary_html(prediction: Prediction) -> str:
-    """Return the prediction in four numbers, the inputs it is based on, and what was skipped."""
-    name = escape(target_name(prediction.target))
-    scores = [(s.score, s.segment.start_s) for s in prediction.segments if s.score is not None]
-    mean = sum(score for score, _ in scores) / len(scores) if scores else None
-    best, best_s = max(scores, default=(None, 0.0), key=lambda score_and_time: score_and_time[0])
-    figures = [
-        ("Length", clock(prediction.recording.duration_s)),
-        (f"Mean {name}", percent(mean)),
-        (f"Highest {name}", percent(best) + (f" <small>at {clock(best_s)}</small>" if scores else "")),
-        ("Next 30 s", percent(prediction.next_score)),
-    ]
-    available = {source: getattr(prediction.modalities, source) for source in ("pictures", "speech", "comments")}
-    sources = "".join(f"<span>{name}</span>" if there else f"<s>no {name}</s>" for name, there in available.items())
-    skipped = [f"{s.count:,} × {s.reason}" + (f" ({s.where})" if s.where else "") for s in prediction.skipped]
-    return (
-        f'<h2>{escape(prediction.recording.name)}</h2><dl class="figures">'
-        + "".join(f"<div><dt>{term}</dt><dd>{value}</dd></div>" for term, value in figures)
-        + f'</dl><p class="sources">Based on {sources}</p>'
-        + (f'<p class="sources">Skipped: {escape("; ".join(skipped))}.</p>' if skipped else "")
-    )
+@dataclass(frozen=True, slots=True)
+class Card:
+    """A highlight in words.
+
+    Attributes
+    ----------
+    words
+        Words and emotes that many chatters wrote, each with the number of its chatters.
+    speech
+        What was said.
+    """
+
+    highlight: Highlight
+    words: tuple[tuple[str, int], ...]
+    speech: str
+
+    @property
+    def why(self) -> str:
+        """Why the moment was chosen, in one line."""
+        return self.highlight.why
+
+
+def cards_of(prediction: Prediction, embeddings: Embeddings | None = None) -> list[Card]:
+    """Return a card for each highlight.
+
+    Parameters
+    ----------
+    embeddings
+        What the prediction was made from. Without it there are no words, and the speech is that of whole segments.
+    """
+    lexicon = Lexicon.read() if embeddings and embeddings.comments is not None else None
+    comments = [c for written in (embeddings and embeddings.comments) or () for c in written]
+    cards = []
+    for highlight in prediction.highlights:
+        words: Sequence[tuple[str, int]] = ()
+        if lexicon:
+            evidence = gather(comments, highlight.start_s, highlight.end_s, lexicon=lexicon)
+            words = sorted((*evidence.emotes, *evidence.words), key=lambda word: -word[1])[:_TOP_WORDS]
+        if embeddings and embeddings.speech is not None and prediction.modalities.speech:
+            inside = (u for said in embeddings.speech for u in said)
+            speech = " ".join(u.text for u in inside if u.start_s < highlight.end_s and u.end_s > highlight.start_s)
+        else:
+            speech = speech_in(prediction, highlight)
+        cards.append(Card(highlight, tuple(words), speech))
+    return cards

@@ -109,6 +109,11 @@ def to_srt(prediction: Prediction) -> str:
     )
 
 
+def to_cues(said: Iterable[tuple[float, float, str]]) -> str:
+    """Return speech, as (start_s, end_s, text), as SRT."""
+    return _cues(((start_s, end_s, plain(text)) for start_s, end_s, text in said), ",")
+
+
 def _cues(cues: Iterable[tuple[float, float, str]], point: str) -> str:
     return "".join(
         f"{number}\n{_stamp(start_s, point)} --> {_stamp(end_s, point)}\n{text}\n\n"

@@ -5,6 +5,7 @@ import dataclasses
 import io
 import json
 import math
+import re
 from typing import Any
 
 from kuaihl.records import SEGMENT_S, Prediction, SegmentPrediction
@@ -12,10 +13,13 @@ from kuaihl.records import SEGMENT_S, Prediction, SegmentPrediction
 SCHEMA_VERSION = 2
 """Incremented when a change of ``to_json`` can break its readers."""
 
+_FORMULA = re.compile(r"'*\s*[=+\-@＝＋－＠\t\r]")
+"""Beginnings of cells that a spreadsheet runs as a formula, also behind apostrophes, which mark such cells."""
+
 
 def to_json(prediction: Prediction) -> str:
     """Return a prediction as strict JSON; an unknown number (no score, NaN) becomes ``null``."""
-    alignment, reaction = prediction.alignment, prediction.reaction
+    reaction = prediction.reaction
     document = {
         "schema_version": SCHEMA_VERSION,
         "recording": _finite(dataclasses.asdict(prediction.recording)),
@@ -47,16 +51,31 @@ def to_json(prediction: Prediction) -> str:
             "reliability": _number(reaction.reliability),
             "too_little": reaction.too_little,
         },
-        "alignment": alignment
-        and {
-            "path": [[int(text), int(pictures)] for text, pictures in alignment.path],
-            "distance": _number(alignment.distance),
-            "band": int(alignment.band),
-        },
+        "alignments": [
+            {
+                "source": alignment.source,
+                "other": alignment.other,
+                "lag_segments": _number(alignment.lag),
+                "path": [[int(i), int(j)] for i, j in alignment.path],
+                "distance": _number(alignment.distance),
+                "band": int(alignment.band),
+            }
+            for alignment in prediction.alignments
+        ],
         "skipped": [dataclasses.asdict(skipped) for skipped in prediction.skipped],
         "timings_s": _finite(prediction.timings_s),
     }
     return json.dumps(document, ensure_ascii=False, allow_nan=False, indent=1) + "\n"
+
+
+def escape_cell(value: Any) -> Any:
+    """Return a cell of a CSV, with an apostrophe before a text that a spreadsheet would run as a formula."""
+    return f"'{value}" if isinstance(value, str) and _FORMULA.match(value) else value
+
+
+def unescape_cell(text: str) -> str:
+    """Return the text of a cell from `escape_cell`."""
+    return text[1:] if text.startswith("'") and _FORMULA.match(text) else text
 
 
 def to_csv(prediction: Prediction) -> str:
@@ -65,7 +84,8 @@ def to_csv(prediction: Prediction) -> str:
     columns = ["index", "start_s", "end_s", "target", "score", "reaction", "speech", "comments"]
     writer = csv.DictWriter(table, columns, lineterminator="\n")
     writer.writeheader()
-    writer.writerows({**_segment(segment), "target": prediction.target} for segment in prediction.segments)
+    rows = ({**_segment(segment), "target": prediction.target} for segment in prediction.segments)
+    writer.writerows({name: escape_cell(value) for name, value in row.items()} for row in rows)
     return table.getvalue()
 
 

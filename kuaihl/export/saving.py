@@ -6,10 +6,10 @@ from pathlib import Path
 
 from kuaihl.atomic import check_writable, filled
 from kuaihl.export.chapters import to_ffmetadata, to_srt, to_webvtt, to_youtube
-from kuaihl.export.html_pages import alignment_page, curve_page
 from kuaihl.export.json_csv import to_csv, to_json
 from kuaihl.export.report import report_page, still
 from kuaihl.export.timelines import to_edl, to_otio
+from kuaihl.features.embeddings import Embeddings
 from kuaihl.media.clips.frame_rates import rate_of, timecode_rate
 from kuaihl.media.recording import Recording
 from kuaihl.progress import SILENT, Progress
@@ -22,11 +22,12 @@ def save_prediction(
     *,
     recording: Recording | None = None,
     stills: Sequence[str] | None = None,
+    embeddings: Embeddings | None = None,
     progress: Progress = SILENT,
 ) -> list[Path]:
     """Write a prediction into a folder: all files or none.
 
-    The files are prediction.json, segments.csv, curve.html and alignment.html; with ``recording`` also report.html,
+    The files are prediction.json, segments.csv and report.html; with ``recording`` also
     chapters (.txt for YouTube, .ffmetadata, .vtt) and highlights for players and editors (.srt, .edl, .otio). Clips
     are cut by `kuaihl.media.clips.writer`. The folder is created if it is missing. An existing folder keeps its other
     files, and its earlier results until the new ones are complete.
@@ -37,6 +38,8 @@ def save_prediction(
         The predicted recording, for the pictures of the report and the frame rate of the timelines.
     stills
         Pictures of the highlights, as from `stills_of`. By default they are taken from ``recording``.
+    embeddings
+        What the prediction was made from, for the chat in the report.
     progress
         Reports the fraction that is done.
 
@@ -54,14 +57,13 @@ def save_prediction(
     files: dict[str, Callable[[Prediction], str]] = {
         "prediction.json": to_json,
         "segments.csv": to_csv,
-        "curve.html": curve_page,
-        "alignment.html": alignment_page,
     }
+    if recording is not None and stills is None:
+        stills = stills_of(recording, prediction, progress=progress.part(0.0, 0.5))
+    files["report.html"] = partial(report_page, stills=stills or (), embeddings=embeddings)
     if recording is not None:
         rate_hz = timecode_rate(rate_of(recording.frames))
-        stills = stills_of(recording, prediction, progress=progress.part(0.0, 0.5)) if stills is None else stills
         files |= {
-            "report.html": partial(report_page, stills=stills),
             "chapters.txt": to_youtube,
             "chapters.ffmetadata": to_ffmetadata,
             "chapters.vtt": to_webvtt,

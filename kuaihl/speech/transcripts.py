@@ -1,26 +1,51 @@
 """Subtitle files (SRT, VTT, ASS) -> utterances, instead of speech recognition."""
 
-import codecs
-import html
 import re
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import pysubs2
-from charset_normalizer import from_bytes
+from pysubs2.exceptions import Pysubs2Error
 
+from kuaihl.comments.danmaku_ass import DRAWING, split_tags
+from kuaihl.comments.fields import unescape
+from kuaihl.comments.source import BOMS, guess_encoding
 from kuaihl.errors import CommentLogError
 from kuaihl.records import Segment, Utterance
 
 _MAX_BYTES = 64 * 2**20
-_BOMS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
-_SRT_TIMES = re.compile(r"^\s*\d+:\d+:\d+[,.]\d+\s*-->", re.MULTILINE)
-_SRT_TORN = re.compile(r"^\d+[ \t]*\n[^\n]*-->(?!\s*\d+:\d+:\d+[,.]\d)[^\n]*$", re.MULTILINE)
-_ASS_HEADER = re.compile(r"^\s*\[(Script Info|V4\+? Styles|Events)\]", re.MULTILINE | re.IGNORECASE)
+_WINDOW = 2**15
+"""Bytes on both sides of an error of encoding that are looked at."""
+_SRT_TIMES = re.compile(r"^[ \t]*\d{1,9}:\d{1,9}:\d{1,9}[,.]\d{1,9}[ \t]*-->", re.MULTILINE)
+_SRT_TORN = re.compile(r"^\d{1,9}[ \t]*\n[^\n]*-->(?![ \t]*\d{1,9}:\d{1,9}:\d{1,9}[,.]\d)[^\n]*$", re.MULTILINE)
+_ASS_HEADER = re.compile(r"^[ \t]*\[(Script Info|V4\+? Styles|Events)\]", re.MULTILINE | re.IGNORECASE)
 _VTT_INLINE_TIME = re.compile(r"<[\d:.]+>")
 _MARKUP = re.compile(r"</?[a-zA-Z][^<>]*>")
 _UNSPACED = re.compile(r"([\u0e00-\u0eff\u1000-\u109f\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff])")
+_LESS_THAN = "\ue000"
+"""Stands for a less-than sign that is not markup, for which pysubs2 takes it."""
+
+_PAUSE_MS = 1000
+"""Captions further apart do not repeat each other."""
+_MAX_REPEATED_WORDS = 200
+_MIN_REPEATS = 3
+
+
+@dataclass(slots=True)
+class _Cue:
+    """A caption: its times, its words, and the indices of the words that begin a line."""
+
+    start_ms: int
+    end_ms: int
+    words: list[str]
+    line_starts: set[int]
+
+    def keys(self) -> list[str]:
+        """Return the words as they are compared: captions may mark a word by capitals or signs."""
+        return [re.sub(r"\W", "", word).casefold() or word for word in self.words]
 
 
 def read_transcript(path: str | Path, *, segments: Sequence[Segment]) -> list[Utterance]:
@@ -44,24 +69,16 @@ def read_transcript(path: str | Path, *, segments: Sequence[Segment]) -> list[Ut
     if format_ is None:
         raise CommentLogError(f"{path} is no transcript: SRT, WebVTT and ASS are read.")
     try:
-        cues = pysubs2.SSAFile.from_string(_prepare(text, format_), format_=format_)
-    except (pysubs2.Pysubs2Error, ValueError, LookupError, TypeError) as error:
+        events = pysubs2.SSAFile.from_string(_prepare(text, format_), format_=format_)
+    except (Pysubs2Error, ValueError, LookupError, TypeError, OverflowError) as error:
         raise CommentLogError(f"{path} is damaged: {error}. Save it again as SRT or WebVTT.") from error
-    rolling = format_ == "vtt" and _VTT_INLINE_TIME.search(text) is not None
-    said: list[Utterance] = []
-    found = False
-    before: list[str] = []
-    # Layers of one line (outline, shadow) differ in style only.
-    for start_ms, end_ms, plain in dict.fromkeys((cue.start, cue.end, cue.plaintext) for cue in _spoken(cues)):
-        lines = [line for raw in plain.split("\n") if (line := _clean(raw))]
-        found = found or bool(lines)
-        # Captions that roll up repeat the line that is still shown.
-        fresh = lines[1:] if rolling and before and lines[:1] == before[-1:] else lines
-        before = lines or before
-        said.extend(_cut(" ".join(fresh), start_ms / 1000, end_ms / 1000, segments))
-    if not found:
+    cues = list(_cues(events))
+    if not cues:
         raise CommentLogError(f"{path} holds no cue with words and times. Is it the right file, and whole?")
-    return said
+    utterances: list[Utterance] = []
+    for cue in _without_repeats(cues, has_word_times=format_ == "vtt" and bool(_VTT_INLINE_TIME.search(text))):
+        utterances.extend(_cut(" ".join(cue.words), cue.start_ms / 1000, cue.end_ms / 1000, segments))
+    return utterances
 
 
 def _decode(path: Path) -> str:
@@ -71,14 +88,12 @@ def _decode(path: Path) -> str:
         data = path.read_bytes()
     except OSError as error:
         raise CommentLogError(f"{path} cannot be read: {error.strerror}.") from error
-    encoding = next((name for bom, name in _BOMS if data.startswith(bom)), "utf-8")
+    encoding = next((name for bom, name in BOMS if data.startswith(bom)), "utf-8")
     try:
         text = data.decode(encoding)
-    except UnicodeDecodeError:
-        guess = from_bytes(data).best()
-        if guess is None:
-            raise CommentLogError(f"{path} is no text. SRT, WebVTT and ASS are read.") from None
-        text = str(guess)
+    except UnicodeDecodeError as error:
+        window = data[max(0, error.start - _WINDOW) : error.start + _WINDOW]
+        text = data.decode((encoding == "utf-8" and guess_encoding(data, window)) or encoding, "replace")
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
@@ -91,29 +106,76 @@ def _format(text: str) -> str | None:
 
 
 def _prepare(text: str, format_: str) -> str:
-    """Take out what pysubs2 would read as words."""
-    if format_ == "vtt":
-        return _plain_vtt(text)
-    return _SRT_TORN.sub("", text) if format_ == "srt" else text
+    """Remove what pysubs2 would read as words, and markup, for which it takes quadratic time."""
+    if format_ == "ass":
+        return text
+    text = _plain_vtt(text) if format_ == "vtt" else _SRT_TORN.sub("", text)
+    return _MARKUP.sub("", text).replace("<", _LESS_THAN)
 
 
 def _plain_vtt(text: str) -> str:
     """Keep the cues of a WebVTT file: no notes, styles, identifiers, settings or times of single words."""
     cues = []
-    for block in re.split(r"\n[ \t]*\n", text):
+    for block in text.split("\n\n"):  # a line with a space is part of its cue
         lines = block.strip("\n").split("\n")
-        at = next((i for i, line in enumerate(lines[:2]) if "-->" in line), None)
-        if at is not None:
-            cues.append("\n".join([lines[at], *(_VTT_INLINE_TIME.sub("", line) for line in lines[at + 1 :])]))
+        times = [i for i, line in enumerate(lines) if "-->" in line]
+        if not times or times[0] > 1:
+            continue
+        for start, stop in pairwise([*times, len(lines)]):
+            cues.append(
+                "\n".join([lines[start], *(_VTT_INLINE_TIME.sub("", line) for line in lines[start + 1 : stop])])
+            )
     return "\n\n".join(["WEBVTT", *cues, ""])
 
 
-def _spoken(cues: pysubs2.SSAFile) -> list[pysubs2.SSAEvent]:
-    return sorted((cue for cue in cues if not cue.is_comment and not cue.is_drawing), key=lambda c: (c.start, c.end))
+def _cues(events: pysubs2.SSAFile) -> Iterator[_Cue]:
+    """Yield the captions with words in order of time, without comments and drawings."""
+    seen = set()
+    for event in sorted(events, key=lambda event: (event.start, event.end)):
+        plain, tags = split_tags(event.text)
+        # Layers of one line (outline, shadow) differ in style only.
+        key = (event.start, event.end, plain)
+        if event.is_comment or DRAWING.search(tags) or key in seen:
+            continue
+        seen.add(key)
+        words: list[str] = []
+        line_starts = set()
+        for line in plain.split("\n"):
+            line_starts.add(len(words))
+            words.extend(unescape(_MARKUP.sub("", line).replace(_LESS_THAN, "<")).split())
+        if words:
+            yield _Cue(event.start, event.end, words, line_starts)
 
 
-def _clean(line: str) -> str:
-    return " ".join(html.unescape(_MARKUP.sub("", line)).split())
+def _repeated_words(before: _Cue, cue: _Cue) -> int:
+    """Return how many words at the beginning of a caption are those at the end of the one before.
+
+    They are whole lines of it, or at least half of it.
+    """
+    if cue.start_ms - before.end_ms > _PAUSE_MS:
+        return 0
+    last, first = before.keys()[-_MAX_REPEATED_WORDS:], cue.keys()[:_MAX_REPEATED_WORDS]
+    length = len(before.words)
+    for count in range(min(len(last), len(first)), 0, -1):
+        is_part = length - count in before.line_starts or count * 2 >= length
+        if is_part and last[-count] == first[0] and last[-count:] == first[:count]:
+            return count
+    return 0
+
+
+def _without_repeats(cues: list[_Cue], *, has_word_times: bool) -> list[_Cue]:
+    """Remove the words that captions repeat from the one before, if most do: they roll, grow, or mark a word."""
+    repeats = [0, *(_repeated_words(before, cue) for before, cue in pairwise(cues))]
+    repeating = sum(count > 0 for count in repeats)
+    if not has_word_times and (repeating < _MIN_REPEATS or repeating * 2 < len(cues)):
+        return cues
+    fresh: list[_Cue] = []
+    for cue, count in zip(cues, repeats, strict=True):
+        if count < len(cue.words):
+            fresh.append(_Cue(cue.start_ms, cue.end_ms, cue.words[count:], set()))
+        else:  # the same words are still shown
+            fresh[-1].end_ms = max(fresh[-1].end_ms, cue.end_ms)
+    return fresh
 
 
 def _cut(text: str, start_s: float, end_s: float, segments: Sequence[Segment]) -> Iterator[Utterance]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from kuaihl.comments import reader
 from kuaihl.comments.diagnostics import Report
-from kuaihl.comments.wall_clock import read_start
+from kuaihl.comments.fields import read_start
 from kuaihl.errors import CommentLogError
 from kuaihl.records import Comment, Segment, Skipped
 from kuaihl.watch.log_readers import Reader, WholeReader, has_content, open_reader
@@ -37,10 +37,13 @@ class LiveComments:
         The log; it may be empty.
     offset_s, stream_start
         As for `kuaihl.comments.reader.read`.
-    from_s
-        Earlier comments are left out.
     warn
         Called once if the format is unknown; there are no comments until it is recognised.
+
+    Attributes
+    ----------
+    last_comment_s
+        Time of the latest comment that was logged.
 
     Raises
     ------
@@ -55,7 +58,6 @@ class LiveComments:
         *,
         offset_s: float = 0.0,
         stream_start: str | datetime | None = None,
-        from_s: float = 0.0,
         warn: Callable[[str], None] = logger.warning,
     ) -> None:
         if not path.is_file():
@@ -64,11 +66,11 @@ class LiveComments:
         self._report = Report(None if stream_start is None else read_start(stream_start))
         self._reader: Reader | None = None
         self._waiting: list[Comment] = []
-        self._from_s = self._complete_until_s = from_s
+        self._complete_until_s = 0.0
         self._late_count = 0
         self._has_warned = self._has_started = False
         self._first_content_s = math.inf
-        self._last_comment_s = self._last_poll_s = -math.inf
+        self.last_comment_s = self._last_poll_s = -math.inf
 
     def close(self) -> None:
         """Close the log."""
@@ -96,14 +98,14 @@ class LiveComments:
     def take(self, segment: Segment) -> list[Comment]:
         """Return the comments of a segment in order of time. Comments that are logged later are left out."""
         self._has_started = True
-        inside = [c for c in self._waiting if segment.start_s <= c.time_s < segment.end_s]
+        inside = self.between(segment.start_s, segment.end_s)
         self._waiting = [c for c in self._waiting if c.time_s >= segment.end_s]
         self._complete_until_s = segment.end_s
-        return sorted(inside, key=lambda c: c.time_s)
+        return inside
 
-    def has_passed(self, time_s: float) -> bool:
-        """Return whether a comment at or after ``time_s`` was logged."""
-        return self._last_comment_s >= time_s
+    def between(self, start_s: float, end_s: float) -> list[Comment]:
+        """Return the comments from ``start_s`` to ``end_s`` that are not taken yet, in order of time."""
+        return sorted((c for c in self._waiting if start_s <= c.time_s < end_s), key=lambda c: c.time_s)
 
     def poll(self) -> None:
         """Read new comments every `POLL_S`, unless the log can only be read completely."""
@@ -130,7 +132,7 @@ class LiveComments:
                 break
             self._add(comments, is_complete=isinstance(self._reader, WholeReader))
         report = self._reader.report if self._reader else self._report
-        if report.wall_clock_example and not report.start and self._last_comment_s == -math.inf:
+        if report.wall_clock_example and not report.start and self.last_comment_s == -math.inf:
             reader.read(self._path, offset_s=self._offset_s)  # raises an error that asks for stream_start
 
     def _recognise(self, *, finished: bool) -> None:
@@ -157,8 +159,8 @@ class LiveComments:
             self._waiting.clear()
         for logged in comments:
             comment = replace(logged, time_s=logged.time_s + self._offset_s)
-            self._last_comment_s = max(self._last_comment_s, comment.time_s)
+            self.last_comment_s = max(self.last_comment_s, comment.time_s)
             if comment.time_s >= self._complete_until_s:
                 self._waiting.append(comment)
-            elif comment.time_s >= self._from_s and not is_complete:
+            elif comment.time_s >= 0 and not is_complete:
                 self._late_count += 1

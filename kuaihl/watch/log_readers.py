@@ -13,7 +13,6 @@ from typing import Protocol
 from kuaihl.comments import reader
 from kuaihl.comments.diagnostics import Report
 from kuaihl.comments.format import Format
-from kuaihl.comments.reader import FORMATS
 from kuaihl.comments.source import Source, open_source
 from kuaihl.comments.twitch_html import PAGE
 from kuaihl.errors import CommentLogError
@@ -68,7 +67,7 @@ def _recognise(path: Path) -> tuple[Source, Format] | None:
         if len(head) < _SNIFF_BYTES and _GZIP.startswith(head[: len(_GZIP)]):
             return None
         raise
-    log_format = next((candidate for candidate in FORMATS if candidate.sniff(source.head)), None)
+    log_format = reader.recognise(source)
     if isinstance(log_format, Format):
         return source, log_format
     if log_format is not None or len(head) == _SNIFF_BYTES:

@@ -1,4 +1,4 @@
-"""Watch a recording in progress: a score and a forecast for each segment as it ends."""
+"""Watch a recording in progress: moments as the audience reacts, and a forecast after each segment."""
 
 import json
 import logging
@@ -6,9 +6,9 @@ import math
 import os
 import sys
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from kuaihl.comments.selection import COUNTED, select_kinds
@@ -17,7 +17,9 @@ from kuaihl.features.embeddings import SOURCES
 from kuaihl.media.containers import Faults
 from kuaihl.model.targets import check_sources
 from kuaihl.predictor import Predictor
-from kuaihl.records import SEGMENT_S, Comment, CommentLog, Segment, Skipped
+from kuaihl.reaction import LiveReaction
+from kuaihl.reaction_counts import BIN_S
+from kuaihl.records import SEGMENT_S, Comment, CommentLog, Segment, Skipped, Strength
 from kuaihl.watch.alerts import Alarm
 from kuaihl.watch.live_recording import Arrival, follow
 from kuaihl.watch.log_follower import LiveComments
@@ -27,6 +29,18 @@ from kuaihl.watch.tail import POLL_S, FileTail, Mark, PipeTail
 logger = logging.getLogger(__name__)
 
 STDIN = "-"
+
+
+@dataclass(frozen=True, slots=True)
+class WatchedMoment:
+    """A moment to which the audience reacts, as `kuaihl.reaction.Moment`, with its evidence in one line."""
+
+    start_s: float
+    end_s: float
+    peak_s: float
+    score: float
+    strength: Strength
+    why: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +63,8 @@ class WatchedSegment:
         Transcript.
     target
         What the scores are, such as lvtr.
+    moments
+        Raised since the segment before ended.
     """
 
     segment: int
@@ -62,10 +78,20 @@ class WatchedSegment:
     comments: int
     speech: str
     target: str
+    moments: list[WatchedMoment] = field(default_factory=list)
+
+    @classmethod
+    def from_json(cls, line: str) -> "WatchedSegment":
+        """Read a line of ``Watch.out``."""
+        values = json.loads(line)
+        return cls(**{**values, "moments": [WatchedMoment(**moment) for moment in values["moments"]]})
 
 
 class Watch:
     """Follow a recording and its comment log, and return each segment once.
+
+    Moments are raised from the log as soon as it shows them, `kuaihl.reaction.LIVE_DELAY_S` after their middle, by
+    `kuaihl.reaction.LiveReaction`. A log that can only be read completely shows them at the end of the segment.
 
     Parameters
     ----------
@@ -94,11 +120,13 @@ class Watch:
         is missing. A shorter last segment stays as it is, even if the recording goes on later.
     warn
         Called with a warning while the watch goes on.
+    on_moment
+        Called with each moment at once. It is in the next segment that is returned, too.
 
     Attributes
     ----------
-    segments, highlights
-        How many segments were returned, and how many highlights began.
+    segments, highlights, moments
+        How many segments were returned, how many highlights began, and how many moments were raised.
 
     Raises
     ------
@@ -123,6 +151,7 @@ class Watch:
         out: Path | None = None,
         state: Path | None = None,
         warn: Callable[[str], None] = logger.warning,
+        on_moment: Callable[[WatchedMoment], object] = lambda _: None,
     ) -> None:
         _check(recording, until_idle_s, comment_wait_s, threshold, out=out, state=state)
         self._comment_wait_s, self._threshold, self._out, self._state_file = comment_wait_s, threshold, out, state
@@ -155,15 +184,19 @@ class Watch:
                         f"{state} is the state of another recording, which does not begin like {recording}. Name a new "
                         "file with --state, or delete it to start again."
                     )
+        self._faults = Faults()
+        self.segments = self.highlights = self.moments = 0
+        self._on_moment = on_moment
+        self._moments: list[WatchedMoment] = []  # since the last segment
+        self._reaction, self._reacted_until_s, self._segment_end_s = LiveReaction(), 0.0, self.start_s + SEGMENT_S
         self._comments = None
         if comments is not None and "comments" in sources:
-            self._comments = LiveComments(
-                comments, offset_s=comment_offset_s, stream_start=stream_start, from_s=self.start_s, warn=warn
-            )
+            self._comments = LiveComments(comments, offset_s=comment_offset_s, stream_start=stream_start, warn=warn)
             self._comments.read()  # so that an unreadable log is an error before the models are loaded
-            self._tail.on_wait = self._comments.poll
-        self._faults = Faults()
-        self.segments = self.highlights = 0
+            self._tail.on_wait = self._poll
+            if self._saved:  # its moments were raised before the restart
+                self._react(self.start_s, is_new=False)
+                self._comments.take(Segment(0, 0.0, self.start_s))
 
     @property
     def start_s(self) -> float:
@@ -211,12 +244,13 @@ class Watch:
             session.restore(self._saved_tensors, self._saved["session"])
             alarm = Alarm(self._threshold, **self._saved["alarm"])
             if self._complete_output(self._saved["out_size"], self._saved["line"]):
-                yield self._count(WatchedSegment(**json.loads(self._saved["line"])))
+                yield self._count(WatchedSegment.from_json(self._saved["line"]))
         target = config.targets[config.target_index(self._target)].name
         with closing(self._tail):
             try:
                 for arrival in follow(self._tail, self._faults, first=self._first):
                     comments = self._read_comments(predictor, arrival.segment)
+                    self._segment_end_s = arrival.segment.end_s + SEGMENT_S
                     watched = self._predict(session, alarm, arrival, comments, target=target)
                     self._save(watched, session, alarm)
                     yield self._count(watched)
@@ -240,6 +274,7 @@ class Watch:
             comments=comments,
         )
         alert = alarm.update(step.next_score)
+        moments, self._moments = self._moments, []
         return WatchedSegment(
             segment=arrival.segment.index,
             start_s=arrival.segment.start_s,
@@ -252,7 +287,32 @@ class Watch:
             comments=step.segment.comments,
             speech=step.segment.speech,
             target=target,
+            moments=moments,
         )
+
+    def _poll(self) -> None:
+        """Read the log while the recording waits; what it shows of later segments is not used yet."""
+        if self._comments is not None:
+            self._comments.poll()
+            self._react(min(self._comments.last_comment_s, self._segment_end_s))
+
+    def _react(self, until_s: float, *, is_new: bool = True) -> None:
+        """Raise the moments that the comments before ``until_s`` show."""
+        if self._comments is None or until_s < self._reacted_until_s + BIN_S:
+            return
+        until_s = until_s // BIN_S * BIN_S
+        for comment in self._select(self._comments.between(self._reacted_until_s, until_s)):
+            self._reaction.add(comment)
+        self._reacted_until_s = until_s
+        for moment in self._reaction.advance(until_s):
+            if is_new:
+                why = self._reaction.evidence(moment).summary
+                span = moment.start_s, moment.end_s, moment.time_s
+                self._moments.append(WatchedMoment(*span, moment.score, moment.strength or "weak", why))
+                self._on_moment(self._moments[-1])
+
+    def _select(self, comments: Sequence[Comment]) -> list[Comment]:
+        return list(select_kinds(CommentLog("", tuple(comments)), self._counted).comments)
 
     def _read_comments(self, predictor: Predictor, segment: Segment) -> list[Comment] | None:
         """Return a segment's comments, after waiting for the log if the recording is read as fast as it is written.
@@ -264,16 +324,17 @@ class Watch:
         stop_s = time.monotonic() + (self._comment_wait_s if self._tail.has_waited else 0.0)
         self._tail.has_waited = False
         self._comments.read()
-        while not self._comments.has_passed(segment.end_s) and time.monotonic() < stop_s:
+        while self._comments.last_comment_s < segment.end_s and time.monotonic() < stop_s:
             time.sleep(POLL_S)
             self._comments.read()
         if self._tail.ended:
             self._comments.read(finished=True)
+        self._react(segment.end_s)
         comments = self._comments.take(segment)
         if self._comments.is_unreadable:
             check_sources(predictor.config, self._target, self._sources - {"comments"})
             return None
-        return list(select_kinds(CommentLog("", tuple(comments)), self._counted).comments)
+        return self._select(comments)
 
     def _save(self, watched: WatchedSegment, session: ResumableSession, alarm: Alarm) -> None:
         """Write the state, then the line: a restart can write a missing line, but not remove one."""
@@ -314,6 +375,7 @@ class Watch:
     def _count(self, watched: WatchedSegment) -> WatchedSegment:
         self.segments += 1
         self.highlights += watched.begins
+        self.moments += len(watched.moments)
         return watched
 
 

@@ -233,7 +233,7 @@ def test_real_command_on_a_short_recording(short_recording, short_log, tmp_path)
     assert document["segments"][-1]["end_s"] == pytest.approx(140, abs=0.3)
     assert document["segments"][0]["score"] is None
     assert all(0 < s["score"] < 1 for s in [*document["segments"][1:], {"score": document["next_score"]}])
-    assert {(i, j) for i, j in document["alignment"]["path"]} >= {(0, 0), (4, 4)}
+    assert {(i, j) for i, j in document["alignments"][0]["path"]} >= {(0, 0), (4, 4)}
     assert list(document["timings_s"]) == list(STAGES)
 
 

@@ -18,7 +18,7 @@ def test_old_and_new_authors(log, form):
         "lines": "\n".join(map(json.dumps, rows)),
     }[form]
     result = read(log(text))
-    assert result.format == ("chat-downloader JSON lines" if form == "lines" else "chat-downloader JSON")
+    assert result.format == "chat-downloader JSON"
     assert [(c.time_s, c.user, c.text, c.kind) for c in result.comments] == [
         (7.0, "Ann", "hi", "message"),
         (8.5, "Ann", "hi", "message"),
@@ -142,3 +142,14 @@ def test_csv_in_any_order_of_columns(log, header, rows):
     assert result.format == "chat-downloader CSV"
     assert [(c.time_s, c.user, c.text) for c in result.comments] == [(7.0, "Ann", "hi"), (8.0, "B, C", 'a "b", c d')]
     assert [(s.count, s.where) for s in result.skipped] == [(1, "line 5")]
+
+
+@pytest.mark.parametrize("form", ["json", "csv"])
+def test_copies_in_the_ticker_are_left_out(log, form):
+    """Of some versions only their ``ticker_duration`` tells them from what was paid for."""
+    row = {"time_in_seconds": 7, "author": "Ann", "amount": "$5", "message": "wow", "ticker_duration": None}
+    rows = [row, row | {"ticker_duration": 120}, row | {"time_in_seconds": 9, "message": "hi", "amount": ""}]
+    table = "\n".join([",".join(row), *(",".join(str(v or "") for v in r.values()) for r in rows)])
+    result = read(log(json.dumps(rows) if form == "json" else table))
+    assert [(c.time_s, c.text, c.kind) for c in result.comments] == [(7.0, "wow", "paid"), (9.0, "hi", "message")]
+    assert [s.count for s in result.skipped] == [1]

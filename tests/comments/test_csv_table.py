@@ -71,8 +71,10 @@ def test_a_stray_quote_does_not_swallow_the_rest(log):
 
 
 def test_bad_times_are_counted(log):
-    result = read(log("time,user,text\n1,a,b\nnan,a,b\n1e9,a,b\nsoon,a,b\n0:75,a,b\n2,a,\n3,a\n2024-05-01 20:00,a,b\n"))
-    assert [c.time_s for c in result.comments] == [1.0]
+    result = read(
+        log("time,user,text\n1,a,b\nnan,a,b\n1e9,a,b\nsoon,a,b\n0:75,a,b\n2,a,\n3,a\n2024-05-01 20:00,a,b\n4,a,b\n")
+    )
+    assert [c.time_s for c in result.comments] == [1.0, 4.0]
     assert {s.reason: (s.count, s.where) for s in result.skipped} == {
         "times that are not finite": (1, "line 3"),
         "wall-clock times instead of times from the start of the recording": (2, "line 4"),
@@ -121,9 +123,14 @@ def test_repeats_are_known_by_the_id_of_the_message(log):
     assert [(s.reason, s.where) for s in result.skipped] == [("repeats of a comment", "line 4")]
 
 
-def test_dates_that_can_be_two_are_not_guessed(log):
-    with pytest.raises(CommentLogError, match="begin with the year"):
-        read(log("author,message,date\nAnn,hi,03/04/2025 17:45\n"), stream_start="2025-03-31T11:45:00+02:00")
+@pytest.mark.parametrize(("start", "time_s"), [("2025-04-03", 2700), ("2025-03-04", 2700), ("2025-06-01", None)])
+def test_dates_with_two_readings_are_read_as_the_one_near_the_start(log, start, time_s):
+    path = log("author,message,date\nAnn,hi,03/04/2025 17:45\n")
+    if time_s is None:
+        with pytest.raises(CommentLogError, match="day or the month"):
+            read(path, stream_start=f"{start}T17:00:00+02:00")
+    else:
+        assert [c.time_s for c in read(path, stream_start=f"{start}T17:00:00+02:00").comments] == [time_s]
 
 
 def test_kicks_emotes_and_tiktoks_repeats(log):

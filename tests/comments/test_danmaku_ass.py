@@ -27,10 +27,11 @@ def test_columns_in_another_order_and_damage(log):
     events = [
         "Format: Start, End, Text",
         r"Dialogue: 27:00:01.50,27:00:05.00,{\move(1,2,3,4)}a, b",
+        r"Dialogue: 27:00:02.00,27:00:05.00,{\move(1,2,3,4)}e",
         "Dialogue: soon",
         r"Dialogue: soon,0:00:02.00,{\move(1,2,3,4)}c",
         r"Comment: 0:00:01.00,0:00:02.00,{\move(1,2,3,4)}d",
     ]
     result = read(log("[Script Info]\nTitle: x\n\n[Events]\n" + "\n".join(events)))
-    assert [(c.time_s, c.text) for c in result.comments] == [(97201.5, "a, b")]
-    assert {s.where for s in result.skipped} == {"line 7", "line 8"}
+    assert [(c.time_s, c.text) for c in result.comments] == [(97201.5, "a, b"), (97202.0, "e")]
+    assert {s.where for s in result.skipped} == {"line 8", "line 9"}

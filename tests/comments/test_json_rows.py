@@ -117,3 +117,107 @@ def test_a_damaged_first_entry_hides_no_format(log):
     result = read(log(f'[{{"time_s": 0, "text" "x"}}, {good}]'))
     assert [c.time_s for c in result.comments] == [1.0]
     assert [(s.count, s.where) for s in result.skipped] == [(1, "comment 1")]
+
+
+def pages(form, rows):
+    """Write rows as a list, lines, a page, a list of pages, or lines of pages."""
+    halves = [{"code": 200, "content": {"next": {"n": 1}, "rows": half}} for half in (rows[:2], rows[2:])]
+    return {
+        "list": lambda: json.dumps(rows, indent=1),
+        "lines": lambda: "\n".join(map(json.dumps, rows)),
+        "page": lambda: json.dumps({"code": 200, "content": {"rows": rows}}),
+        "long page": lambda: json.dumps({"content": {"rows": rows, "more": "x" * 70_000}}, indent=1),
+        "pages": lambda: json.dumps(halves),
+        "lines of pages": lambda: "\n".join(map(json.dumps, halves)),
+    }[form]()
+
+
+FORMS = ["list", "lines", "page", "long page", "pages", "lines of pages"]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_twitch_graphql(log, form):
+    def node(second, text, **author):
+        commenter = {"login": "ann", "displayName": "Ann", **author}
+        message = {"fragments": [{"text": text}, {"emote": {"id": "1"}, "text": " Kappa"}], "userBadges": []}
+        return {"node": {"id": str(second), "contentOffsetSeconds": second, "commenter": commenter, "message": message}}
+
+    rows = [node(2, "hi"), node(7, "!rules", login="nightbot"), node(7, "again"), node(9, "")]
+    rows[3]["node"]["commenter"] = None
+    result = read(log(pages(form, rows)))
+    assert result.format == "Twitch GraphQL JSON"
+    assert parsed(result) == [
+        (2.0, "Ann", "hi Kappa", "message"), (7.0, "Ann", "!rules Kappa", "bot"), (9.0, None, "Kappa", "message")
+    ]  # fmt: skip
+    assert [(s.reason, s.count) for s in result.skipped] == [("repeats of a comment", 1)]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_chzzk(log, form):
+    def row(second, text, code=1, **more):
+        return {
+            "playerMessageTime": second * 1000, "messageTime": 1714586400000 + second, "messageTypeCode": code,
+            "profile": json.dumps({"nickname": f"viewer{second}"}), "content": text, **more,
+        }  # fmt: skip
+
+    donation = row(3, "", 10, extras=json.dumps({"payAmount": 1000}))
+    result = read(
+        log(pages(form, [row(1, "hi"), row(2, "take this", 10), donation, row(4, "slow mode", 30, profile=None)]))
+    )
+    assert result.format == "CHZZK JSON"
+    assert parsed(result) == [
+        (1.0, "viewer1", "hi", "message"), (2.0, "viewer2", "take this", "paid"), (3.0, "viewer3", "1000", "gift"),
+        (4.0, None, "slow mode", "notice"),
+    ]  # fmt: skip
+
+
+def test_chzzk_live(log):
+    rows = [{"msg": "hi", "msgTime": 1714586401500, "msgTypeCode": 1, "profile": '{"nickname": "Ann"}'}]
+    assert parsed(read(log(json.dumps({"cmd": 93101, "bdy": rows})), stream_start=START)) == [
+        (1.5, "Ann", "hi", "message")
+    ]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_niconico(log, form):
+    rows = [{"id": str(i), "vposMs": i * 1500, "userId": "u", "body": f"w{i}", "isPremium": False} for i in range(4)]
+    result = read(log(pages(form, rows)))
+    assert result.format == "Niconico JSON"
+    assert parsed(result) == [(i * 1.5, "u", f"w{i}", "message") for i in range(4)]
+    old = [{"chat": {"vpos": i * 150, "date": 1, "user_id": "u", "content": f"w{i}"}} for i in range(4)]
+    assert parsed(read(log(pages(form, [{"ping": {}}, *old])))) == parsed(result)
+
+
+def test_threads_of_niconico_do_not_start_again(log):
+    thread = [{"id": "", "vposMs": i * 1000, "userId": "u", "body": f"w{i}"} for i in range(200)]
+    document = {"meta": {"status": 200}, "data": {"threads": [{"fork": f, "comments": thread} for f in "ab"]}}
+    result = read(log(json.dumps(document, indent=1)))
+    assert (len(result.comments), result.format, result.skipped) == (400, "Niconico JSON", ())
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_npm_youtube_chat(log, form):
+    def row(second, *message, **more):
+        return {
+            "id": f"m{second}", "author": {"name": "Ann", "channelId": "c"}, "message": list(message),
+            "isMembership": False, "timestamp": f"2024-05-01T18:00:0{second}.250Z", **more,
+        }  # fmt: skip
+
+    emoji = {"url": "u", "alt": ":cat:", "emojiText": "", "isCustomEmoji": True}
+    paid = {"superchat": {"amount": "$5.00", "color": "#fff"}}
+    rows = [row(1, {"text": "see "}, emoji), row(2, {"text": "wow"}, **paid), row(3, **paid), row(4)]
+    result = read(log(pages(form, rows)), stream_start=START)
+    assert result.format == "youtube-chat JSON"
+    assert parsed(result) == [
+        (1.25, "Ann", "see :cat:", "message"), (2.25, "Ann", "wow", "paid"), (3.25, "Ann", "$5.00", "gift")
+    ]  # fmt: skip
+
+
+def test_youtube_api(log):
+    item = {
+        "snippet": {"publishedAt": "2024-05-01T18:00:01Z", "displayMessage": "hi"},
+        "authorDetails": {"displayName": "A"},
+    }
+    assert parsed(read(log(json.dumps({"kind": "x", "items": [item]})), stream_start=START)) == [
+        (1.0, "A", "hi", "message")
+    ]

@@ -165,3 +165,41 @@ def test_chatterino_without_a_day_is_next_to_the_start(log):
         first = -1.0 if start.endswith("59+02:00") else -3.0
         assert [c.time_s for c in result.comments] == [first, first + 5]
         assert "no date in the log" in result.format
+
+
+@pytest.mark.parametrize(
+    ("lines", "first_s"),
+    [
+        (["[0:00:{:02}.500] {}"], 1.5),
+        (["# Log started: 2024-05-01 18:59:00 +0100", "[19:00:{:02}] {}"], 1),
+        (["# Log started: 2024-05-01 18:59:00 +0100", "[2024-05-01 20:00:{:02}] {}"], 1),
+        (["**** BEGIN LOGGING AT Wed May  1 19:58:00 2024", "[8:00:{:02} PM] {}"], 1),
+        (["--- Log opened Tue Apr 30 19:58:00 2024", "--- Day changed Wed May 01 2024", "20:00:{:02} {}"], 1),
+        (["[20:00:{:02}] {}"], 1),
+    ],
+    ids=["video", "Chatty", "Chatty with dates", "HexChat", "irssi", "no date"],
+)
+def test_users_in_angle_brackets(log, lines, first_s):
+    """With marks of their role, actions of all programs, and notices of the program."""
+    *head, form = lines
+    said = ["<ann> hi", "<@bo> ho: ho", "<~cy>* waves", "* di waves", "*ed waves", "<fi> /me waves", "BAN: gi (600s)"]
+    lines = [
+        *head,
+        *(form.format(second, text) for second, text in enumerate(said, 1)),
+        "# Log closed: x",
+        "-",
+        "what?",
+    ]
+    result = read(log("\n".join(lines)), stream_start=START)
+    users, texts = ["ann", "bo", "cy", "di", "ed", "fi"], ["hi", "ho: ho", *["waves"] * 4]
+    expected = [(first_s + i, user, text, "message") for i, (user, text) in enumerate(zip(users, texts, strict=True))]
+    if not lines[-4].startswith("20:00"):  # without brackets around the time, this is not a line of its own
+        expected.append((first_s + 6, None, "BAN: gi (600s)", "notice"))
+    assert entries(result) == expected
+    assert ("start was not needed" in result.format) == (first_s == 1.5)
+    assert result.skipped[0].where == f"line {len(lines)}" or lines[-4].startswith("20:00")
+
+
+def test_late_times_may_be_of_the_day(log):
+    assert "give the stream start" in read(log("[20:00:01] <ann> hi\n[20:00:02] <ann> ho\n")).format
+    assert "stream start" not in read(log("[0:00:01] <ann> hi\n[20:00:02] <ann> ho\n")).format

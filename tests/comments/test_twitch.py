@@ -94,10 +94,10 @@ def test_damaged_entries_are_counted(log):
     content = document(
         entry(1), entry(float("nan")), entry(float("inf")), entry(1e12), entry(None), entry([]), entry(10**400),
         entry(2, ""), entry(3, None), entry(4) | {"message": None}, 7, None, entry(5, "x\x00\x01y"),
-        entry(6, "\ud83d?"),
+        entry(6, "\ud83d?"), *map(entry, range(7, 17)),
     )  # fmt: skip
     result = read(log(content))
-    assert [c.time_s for c in result.comments] == [1.0, 5.0, 6.0]
+    assert [c.time_s for c in result.comments] == [1.0, *map(float, range(5, 17))]
     assert result.comments[1].text == "x y"
     result.comments[2].text.encode()  # half an emoji would fail here
     counts = {s.reason: (s.count, s.where) for s in result.skipped}
@@ -154,7 +154,7 @@ def test_comments_in_no_list_as_twitch_itself_sends_them(log, indent):
     assert parsed(log(json.dumps(entry(7), indent=indent))) == [(7.0, "Ann", "hi", "message")]
     broken = read(log(content.replace('"text 1"', '"text" 1')))
     assert [c.time_s for c in broken.comments] == [2.0, 3.0]
-    assert [(s.count, s.where) for s in broken.skipped] == [(1, "comment 2")]
+    assert [(s.count, s.where) for s in broken.skipped] == [(1, "comment 2" if indent else "line 2")]
 
 
 def test_text(log):

@@ -2,8 +2,8 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
+from kuaihl.comments.fields import date_readings, epoch_s, read_date, read_start
 from kuaihl.comments.reader import read
-from kuaihl.comments.wall_clock import epoch_s, read_date, read_start
 from kuaihl.errors import CommentLogError
 from tests.fixtures.log_samples import LOGS
 
@@ -29,7 +29,7 @@ def test_dates():
         "20:00:07",
         "2024-13-01 20:00",
         "2024-05-01 25:00",
-        "31/03/2024 20:00",
+        "03/04/2024 20:00",
         "2024-05-01T20:00+99:00",
     ]
     assert [read_date(text) for text in wrong] == [None] * 7
@@ -55,15 +55,31 @@ def test_without_a_start_the_error_says_what_to_give(log):
         read(log(TABLE))
 
 
+@pytest.mark.parametrize(
+    ("text", "readings"),
+    [
+        ("31/03/2024 20:00", ["2024-03-31T20:00:00"]),
+        ("03/31/2024, 8:00:07 PM", ["2024-03-31T20:00:07"]),
+        ("3/4/2024 12:30 AM", ["2024-04-03T00:30:00", "2024-03-04T00:30:00"]),
+        ("03.04.2024 20:00:07,5 +02:00", ["2024-04-03T20:00:07.500000+02:00"]),
+        ("05-05-24 20:00", ["2024-05-05T20:00:00"]),
+        ("32/13/2024 20:00", []),
+    ],
+)
+def test_dates_that_do_not_begin_with_the_year(text, readings):
+    assert [reading.isoformat() for reading in date_readings(text)] == readings
+    assert (read_date(text) is None) == (len(readings) != 1)
+
+
 BY_THE_CLOCK = [
-    "DiscordChatExporter JSON", "JSON list of comments", "JSON lines of comments", "raw Twitch IRC", "Chatterino log",
-    "Twitch text in UTC", "justlog", "text with dates",
+    "DiscordChatExporter JSON", "JSON of comments", "raw Twitch IRC", "Chatterino log", "chat log by the wall clock",
+    "justlog", "text with dates", "youtube-chat JSON",
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", LOGS)
 def test_formats_by_the_clock_ask_for_the_start_and_no_others(log, name):
-    if name not in BY_THE_CLOCK:
+    if name.partition(";")[0] not in BY_THE_CLOCK:
         assert read(log(LOGS[name])).comments
         return
     with pytest.raises(CommentLogError, match=r"by the wall clock \(the first is .* at .*with the time zone, as in"):

@@ -1,6 +1,9 @@
 import json
 
+import pytest
+
 from kuaihl.comments.reader import read
+from kuaihl.errors import CommentLogError
 
 
 def line(offset_ms, item, *, action="addChatItemAction", shown=None, **top):
@@ -117,3 +120,33 @@ def test_live_capture_is_placed_by_the_start_of_the_stream(log):
     replayed = line("7000", said("b", "later"))
     result = read(log(f"{early}\n{replayed}"), stream_start="2024-05-01T20:00:00Z")
     assert [c.time_s for c in result.comments] == [5.5, 7.0]
+
+
+@pytest.mark.parametrize("is_replay", [True, False])
+@pytest.mark.parametrize("form", ["page", "pages", "lines", "list"])
+def test_responses_of_youtube_as_they_are(log, form, is_replay):
+    actions = [json.loads(line(f"{s}000", said(f"m{s}", "hi")))["replayChatItemAction"] for s in (1, 2, 3)]
+    for second, action in enumerate(actions, 1):
+        (added,) = action["actions"]
+        added["addChatItemAction"]["item"]["liveChatTextMessageRenderer"]["timestampUsec"] = f"171459360{second}000000"
+    rows = [{"replayChatItemAction": a} if is_replay else a["actions"][0] for a in actions]
+    rows.insert(1, {"addLiveChatTickerItemAction": {"item": {}}})
+    rows.append({"showLiveChatActionPanelAction": {}})
+    page = {
+        "responseContext": {"visitorData": "x"},
+        "continuationContents": {"liveChatContinuation": {"actions": rows}},
+    }
+    text = {
+        "page": json.dumps(page, indent=2), "pages": json.dumps([page, page]),
+        "lines": f"{json.dumps(page)}\n" * 2, "list": json.dumps(rows),
+    }[form]  # fmt: skip
+    result = read(log(text), stream_start="2024-05-01T20:00:00Z")
+    assert result.format.startswith("YouTube live chat")
+    assert [c.time_s for c in result.comments] == [1.0, 2.0, 3.0]
+    counts = {s.reason: s.count for s in result.skipped}
+    times = 1 if form in ("page", "list") else 2
+    assert counts["ticker items, which repeat what was paid for"] == times
+    assert sum(counts.values()) == 2 * times + (3 if times == 2 else 0)
+    if not is_replay:
+        with pytest.raises(CommentLogError, match="wall clock"):
+            read(log(text))

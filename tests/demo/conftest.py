@@ -2,36 +2,51 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.fixtures.visitor import RUN_MS, run, unfold
+from tests.fixtures.visitor import run, unfold
 
 LAPTOP, PHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
 
 
 @contextmanager
 def visiting(browser: Browser, url: str, *, theme: str = "light", **options: object) -> Iterator[Page]:
-    """Open the page in a fresh context. Server errors, script errors and requests to other hosts fail the test."""
+    """Open the page in a fresh context. Errors, and requests to other hosts, fail the test."""
     context = browser.new_context(**{"viewport": LAPTOP} | options)
-    context.set_default_timeout(RUN_MS)
+    context.set_default_timeout(30_000)
     problems = []
     context.on("request", lambda r: None if r.url.startswith((url, "data:", "blob:")) else problems.append(r.url))
     context.on("response", lambda r: problems.append(f"{r.status} {r.url}") if r.status == 500 else None)
     context.on("weberror", lambda error: problems.append(str(error.error)))
+    context.on("console", lambda m: problems.append(m.text) if m.type == "error" and "resource" not in m.text else None)
     page = context.new_page()
     page.goto(f"{url}/?__theme={theme}")
-    page.wait_for_selector("#run")
+    page.wait_for_selector("#new-recording")
     yield page
     context.close()
     assert problems == []
 
 
 def rank_by_reaction(page: Page) -> None:
-    """Find the highlight of the short recording, whose forecast has none."""
+    """Find the highlight of the short recording with `burst_log`, whose forecast has none."""
+    unfold(page, "#settings")
     page.get_by_label("Reaction", exact=True).check()
-    expect(page.locator("#highlights button")).to_have_count(1)
+    expect(page.locator(".cards li[data-rank]")).to_have_count(1)
+
+
+BURST_S = (1.0, 2.0, 35.0, *(61.0 + k / 8 for k in range(24)), 125.0)
+
+
+@pytest.fixture(scope="session")
+def burst_log(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a log of the short recording with a burst: 2, 1, 24, 0 and 1 comments in its segments."""
+    path = tmp_path_factory.mktemp("burst") / "burst.csv"
+    rows = [f"{time_s},viewer{number},LUL nice" for number, time_s in enumerate(BURST_S)]
+    path.write_text("\n".join(["time,user,text", *rows]) + "\n", encoding="utf-8")
+    return path
 
 
 @pytest.fixture
@@ -42,11 +57,10 @@ def page(browser: Browser, app_url: str) -> Iterator[Page]:
 
 
 @pytest.fixture(scope="module")
-def result(browser: Browser, app_url: str, short_recording, short_log) -> Iterator[Page]:
+def result(browser: Browser, app_url: str, short_recording, burst_log) -> Iterator[Page]:
     """A page with a highlight and open settings, which the tests of a module share. They restore the settings."""
     with visiting(browser, app_url) as page:
-        run(page, short_recording, short_log)
-        unfold(page, "#settings")
+        run(page, short_recording, burst_log)
         rank_by_reaction(page)
         yield page
 

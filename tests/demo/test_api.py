@@ -65,8 +65,8 @@ def test_predict_returns_the_prediction_and_its_files(client, short_recording, s
     assert Path(files["report.html"]).read_text(encoding="utf-8").lower().startswith("<!doctype html>")
 
 
-def test_highlights_are_those_of_the_prediction(client, short_recording, short_log):
-    recording, log = handle_file(short_recording), handle_file(short_log)
+def test_highlights_are_those_of_the_prediction(client, short_recording, burst_log):
+    recording, log = handle_file(short_recording), handle_file(burst_log)
     settings = {"by": "reaction", "highlights": 1, "max_length_s": 40.0, "padding_s": 5.0}
     highlights = client.predict(recording, log, **settings, api_name="/highlights")
     whole = client.predict(recording, log, **settings, api_name="/predict")

@@ -11,7 +11,7 @@ from tests.demo.conftest import visiting
 from tests.fixtures import hub_server
 from tests.fixtures.hub_server import File, Repo
 from tests.fixtures.serving import ROOT, serve
-from tests.fixtures.visitor import RUN_MS, run, unfold
+from tests.fixtures.visitor import RUN_MS, run, turn_to, unfold
 
 pytestmark = pytest.mark.browser
 
@@ -46,14 +46,15 @@ def url(tmp_path_factory):
 def test_another_model_predicts_from_what_is_encoded(browser, url, short_recording, short_log):
     with visiting(browser, url) as page:
         run(page, short_recording, short_log)
-        unfold(page, "#more")
-        about, curve = page.locator("#head .model"), page.locator("#curve")
+        unfold(page, "#settings")
+        turn_to(page, "Data")
+        about, facts = page.locator("#about"), page.locator(".data dl")
         page.locator("#checkpoint input").click()
         page.get_by_role("option", name="listed", exact=True).click()
-        for part in (about, curve):
+        for part in (about, facts):
             expect(part).to_contain_text("a listed thing", timeout=RUN_MS)
-        for name, part, text in (("owner/pulled", curve, "a pulled thing"), ("no/such", about, "no/such")):
+        for name, part, text in (("owner/pulled", facts, "a pulled thing"), ("no/such", about, "no/such")):
             page.locator("#checkpoint input").fill(name)
             page.locator("#checkpoint input").press("Enter")
             expect(part).to_contain_text(text, timeout=RUN_MS)
-        expect(page.locator("#head .model.wrong")).to_be_visible()
+        expect(page.locator("#about .wrong")).to_be_visible()

@@ -68,7 +68,7 @@ def test_nothing_is_downloaded(tmp_path, monkeypatch):
     (upload := tmp_path / "a" / "stream 1.mp4").parent.mkdir()
     upload.write_bytes(b"")
     (secret := tmp_path.parent / "secret.mp4").write_bytes(b"")
-    component = forms.Upload(render=False)
+    component = forms.upload(render=False)
 
     def accept(url):
         return asyncio.run(component.async_move_resource_to_block_cache(url))

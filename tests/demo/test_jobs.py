@@ -3,6 +3,7 @@
 import asyncio
 import os
 import pickle
+import re
 import threading
 import time
 import weakref
@@ -39,12 +40,33 @@ def test_a_stopped_job_raises_at_its_next_report_in_any_process(jobs):
     shown = []
     job = jobs.begin(lambda fraction, desc: shown.append((fraction, desc)))
     job("listening", 0.25)
-    assert shown == [job.last_report()] == [(0.25, f"{STAGES['listening']} (2 of 6)")]
+    ((fraction, text),) = shown
+    assert shown == [job.last_report()]
+    assert 0 < fraction < 1
+    assert text == STAGES["listening"]
     elsewhere = pickle.loads(pickle.dumps(Job(job.folder, silent)))  # noqa: S301 - our own
     job.stop()
     for same in (job, elsewhere):
         with pytest.raises(Stopped):
             same("listening", 0.5)
+
+
+def test_one_fraction_grows_over_all_stages_with_the_time_left(jobs, monkeypatch):
+    now_s, shown = [0.0], []
+    monkeypatch.setattr("kuaihl.demo.jobs.time.monotonic", lambda: now_s[0])
+    job = jobs.begin(lambda fraction, desc: shown.append((fraction, desc)))
+    job._began_s = job._touched_s = 0.0
+    for stage in STAGES:
+        for done in (0.0, 0.5, 1.0):
+            now_s[0] += 10.0
+            job(stage, done)
+    fractions = [fraction for fraction, _ in shown]
+    assert fractions == sorted(fractions)
+    assert fractions[0] == 0.0
+    assert fractions[-1] == pytest.approx(1.0)
+    fraction, text = shown[10]
+    left_s = int(re.search(r"about (\d+) s left", text)[1])
+    assert left_s == round(110 * (1 - fraction) / fraction)
 
 
 def test_reports_are_shown_a_few_times_per_second_and_every_stage_at_once(jobs):

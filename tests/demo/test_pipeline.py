@@ -1,27 +1,41 @@
-"""Runs: encoded once, predicted again with other settings, replayed as if live."""
+"""Runs: encoded once, predicted again with other settings, and the files of what was kept."""
 
 import copy
 import dataclasses
+import io
 import json
-from itertools import pairwise
+import zipfile
 from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
 
+import av
 import numpy as np
 import pytest
 import torch
 
 from kuaihl.demo import jobs, pipeline
-from kuaihl.errors import CheckpointError, RecordingError
+from kuaihl.errors import CheckpointError, KuaiHLError, RecordingError
 from kuaihl.media.recording import open_recording, playable
 from kuaihl.predictor import Predictor
 from kuaihl.progress import Progress
-from kuaihl.records import Highlight
+from kuaihl.records import Highlight, Utterance
 from kuaihl.request import Request
 from tests.fixtures.videos import write_recording
+
+KEPT = [{"rank": 1, "start_s": 40.0, "end_s": 44.4}]
 
 
 def opened(*files: Path) -> pipeline.OpenedFiles:
     return pipeline.open_files(pipeline.Files(*files), Request())
+
+
+def shown(run: pipeline.Run) -> dict[str, Any]:
+    return json.loads(run.view.read_text(encoding="utf-8"))
+
+
+def file_of(url: str) -> Path:
+    return Path(unquote(url).removeprefix("gradio_api/file="))
 
 
 @pytest.fixture(scope="module")
@@ -38,11 +52,16 @@ def encoded_once(predictor: Predictor, monkeypatch) -> None:
 
 
 def test_a_run_has_what_the_page_shows(first: pipeline.Run) -> None:
-    assert {f.name for f in first.folder.iterdir()} >= {"prediction.json", "segments.csv", "report.html"}
+    view, prediction = shown(first), first.prediction
+    assert view["forecast"] == pytest.approx(prediction.curve, abs=1e-5)
+    assert view["messages"] == [2, 1, 3, 0, 1]
+    assert [card["peak_s"] for card in view["cards"]] == [highlight.peak_s for highlight in prediction.highlights]
+    chat = json.loads(file_of(view["chat_url"]).read_text(encoding="utf-8"))
+    assert [time_s for time_s, *_ in chat] == [1.0, 2.0, 35.0, 61.0, 62.0, 63.0, 125.0]
+    assert file_of(view["player"]) == first.player
     assert len(first.stills) == len(first.prediction.highlights)
     assert all(still.startswith("data:image/jpeg") for still in first.stills)
-    assert set(first.contributions.scores_without) == {"pictures", "speech", "comments"}
-    assert first.player.exists()
+    assert set(view["waterfall"]) == {"pictures", "speech", "comments", "other"}
 
 
 def test_its_embeddings_are_those_of_the_predictor(predictor: Predictor, first: pipeline.Run, short_log: Path) -> None:
@@ -103,14 +122,68 @@ def test_a_stopped_copy_for_the_player_leaves_nothing(tmp_path: Path) -> None:
     assert not list(out.iterdir())
 
 
-def test_stopped_clips_leave_nothing(first: pipeline.Run) -> None:
+def with_highlight(run: pipeline.Run) -> pipeline.Run:
     highlight = Highlight(rank=1, start_s=31.0, end_s=52.0, peak_s=45.0, score=0.5)
-    prediction = dataclasses.replace(first.prediction, highlights=(highlight,))
-    first = dataclasses.replace(first, prediction=prediction)
+    return dataclasses.replace(
+        run, prediction=dataclasses.replace(run.prediction, highlights=(highlight,)), stills=("",)
+    )
+
+
+def test_stopped_clips_leave_nothing(first: pipeline.Run, tmp_path: Path) -> None:
     with pytest.raises(jobs.Stopped):
-        pipeline.cut_clips(first, progress=Progress(stop))
-    assert not (first.folder / "clips.zip").exists()
-    assert not [file for file in first.folder.iterdir() if file.name.startswith(".kuaihl")]
+        pipeline.export_clips(with_highlight(first), KEPT, tmp_path, progress=Progress(stop))
+    assert not list(tmp_path.iterdir())
+
+
+def test_exports_hold_what_was_kept(first: pipeline.Run, tmp_path: Path) -> None:
+    run = with_highlight(first)
+    timeline = pipeline.export_file(run, "highlights.edl", KEPT, tmp_path).read_text(encoding="utf-8")
+    assert "00:00:40:00 00:00:44:10" in timeline
+    document = json.loads(pipeline.export_file(run, "prediction.json", [], tmp_path).read_text(encoding="utf-8"))
+    assert document["highlights"] == []
+    with zipfile.ZipFile(pipeline.export_clips(run, KEPT, tmp_path)) as clips:
+        (name,) = clips.namelist()
+        with av.open(io.BytesIO(clips.read(name))) as clip:
+            assert float(clip.duration) / av.time_base == pytest.approx(4.4, abs=4.1), "from the keyframe before"
+
+
+def test_clips_are_vertical_and_captioned_on_request(first: pipeline.Run, tmp_path: Path) -> None:
+    said = Utterance(38.0, 41.0, "well played")
+    embeddings = dataclasses.replace(first.encoded.embeddings, speech=[(), (said,), (), (), ()])
+    run = with_highlight(dataclasses.replace(first, encoded=dataclasses.replace(first.encoded, embeddings=embeddings)))
+    path = pipeline.export_clips(run, KEPT, tmp_path, vertical=True, captions="srt")
+    with zipfile.ZipFile(path) as clips:
+        video, captions = sorted(clips.namelist(), reverse=True)[::-1]
+        with av.open(io.BytesIO(clips.read(video))) as clip:
+            assert clip.streams.video[0].width * 16 == clip.streams.video[0].height * 9
+            assert clip.duration / av.time_base == pytest.approx(4.4, abs=0.3)
+        assert "00:00:00,000 --> 00:00:01,000\nwell played" in clips.read(captions).decode()
+    with zipfile.ZipFile(pipeline.export_clips(run, KEPT, tmp_path, captions="burnt")) as clips:
+        with av.open(io.BytesIO(clips.read(clips.namelist()[0]))) as clip:
+            brightest = [frame.to_ndarray(format="gray")[60:].max() for frame in clip.decode(video=0)]
+        assert max(brightest[:4]) > max(brightest[7:]) + 20, "the caption is there for the first second"
+
+
+@pytest.mark.parametrize(
+    "clips",
+    [None, 7, [{}], [{"rank": 2, "start_s": 1, "end_s": 2}], [{"rank": 1, "start_s": 5, "end_s": 4}],
+     [{"rank": 1, "start_s": "x", "end_s": 4}], [{"rank": 1, "start_s": 5, "end_s": 1e9}]],
+)  # fmt: skip
+def test_moments_of_nowhere_are_refused(first: pipeline.Run, clips: Any) -> None:
+    with pytest.raises(KuaiHLError):
+        pipeline.kept(with_highlight(first), clips)
+
+
+def test_a_preview_has_the_player_the_chat_and_the_reaction(
+    first: pipeline.Run, short_recording: Path, short_log: Path, tmp_path: Path
+) -> None:
+    path = pipeline.preview(opened(short_recording, short_log), Request(by="reaction"), tmp_path)
+    early, whole = json.loads(path.read_text(encoding="utf-8")), shown(first)
+    assert early["partial"]
+    assert early["forecast"] == [None] * 5
+    for name in ("player", "messages", "duration_s"):
+        assert early[name] == whole[name]
+    assert early["reaction"]["scores"] == whole["reaction"]["scores"]
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
@@ -153,25 +226,7 @@ def test_other_settings_change_prediction_and_files(predictor: Predictor, first:
     )
     assert (other.prediction.segments, other.prediction.highlights) == (expected.segments, expected.highlights)
     assert len(other.prediction.highlights) <= 1
-    assert set(other.contributions.scores_without) == {"pictures", "speech"}
-    document = json.loads((other.folder / "prediction.json").read_text(encoding="utf-8"))
-    assert document["modalities"]["comments"] is False
+    view = shown(other)
+    assert set(view["waterfall"]) == {"pictures", "speech", "other"}
+    assert (view["inputs"], view["messages"]) == (["pictures", "speech"], None)
     assert pipeline.update_run(predictor, other, Request()).prediction.curve == first.prediction.curve
-
-
-def test_a_replay_never_changes_scores_and_ends_with_the_whole(predictor: Predictor, first: pipeline.Run) -> None:
-    replayed = list(pipeline.replay_predictions(predictor, first))
-    assert [len(p.segments) for p in replayed] == list(range(1, len(first.prediction.segments) + 1))
-    for earlier, later in pairwise(replayed):
-        assert later.segments[:-1] == earlier.segments
-        assert later.segments[-1].score == earlier.next_score
-    assert replayed[-1].curve == first.prediction.curve
-    assert replayed[-1].next_score == first.prediction.next_score
-
-
-def test_true_scores_are_beside_simulated_recordings(example: Path, short_recording: Path) -> None:
-    scores = pipeline.true_scores(example / "recording.mp4", target="lvtr")
-    assert len(scores) == 21
-    assert all(0 <= score <= 1 for score in scores)
-    assert pipeline.true_scores(example / "recording.mp4", target="participation") is None
-    assert pipeline.true_scores(short_recording, target="lvtr") is None

@@ -2,15 +2,12 @@
 
 import asyncio
 import time
-from pathlib import Path
 from types import SimpleNamespace
 
 import gradio as gr
 import pytest
 import torch
-from gradio.route_utils import delete_files_created_by_app
 
-from kuaihl.demo.layout import EXAMPLE
 from kuaihl.demo.model_cache import ModelCache
 from kuaihl.demo.page import Page
 from kuaihl.demo.pipeline import Files
@@ -100,7 +97,7 @@ def test_targets_that_need_comments_are_offered_with_a_comment_log_only():
 
 
 def test_the_chosen_streamer_is_kept_if_the_checkpoint_knows_it():
-    assert offered(streamer="Bo")[1] == (["", "1", "Ann", "Bo"], "Bo")
+    assert offered(streamer="Bo")[1] == (["", "Ann", "Bo"], "Bo")
     assert offered(streamer="Cy")[1][1] == ""
 
 
@@ -109,8 +106,12 @@ def test_a_public_server_shows_no_field_for_a_path():
     assert not Page(service_of(None)).form.path.visible
 
 
-def test_the_example_is_not_deleted_with_the_files_of_visitors():
-    blocks = Page(service_of(None)).blocks
-    load = next(event.fn for event in blocks.fns.values() if event.api_name == "load_example")
-    delete_files_created_by_app(blocks, age=None)
-    assert [Path(field["value"]["path"]).is_file() for field in load((0, EXAMPLE))] == [True, True]
+def test_the_example_is_not_deleted_with_the_files_of_a_visitor(tmp_path):
+    page = Page(service_of(None))
+    runs = [SimpleNamespace(folder=tmp_path / name) for name in ("example", "run-1")]
+    for run in runs:
+        run.folder.mkdir()
+    page.service.example.set_result(runs[0])
+    for run in runs:
+        page._delete(run)
+    assert [run.folder.exists() for run in runs] == [True, False]

@@ -64,6 +64,7 @@ async def test_a_reloaded_page_waits_for_its_run(tab_runs, run):
     assert await started.task is await waiting is run
     assert tab_runs.reload(TAB).over
     assert await tab_runs.wait(OTHER, show([])) is None
+    assert (tab_runs.has_run(TAB), tab_runs.has_run(OTHER)) == (True, False)
 
 
 @scenario

@@ -16,7 +16,7 @@ from kuaihl.demo.jobs import STAGES
 from tests.demo.conftest import visiting
 from tests.fixtures.serving import ROOT, serve, served
 from tests.fixtures.videos import write_recording
-from tests.fixtures.visitor import RUN_MS, choose, options, turn_to, unfold
+from tests.fixtures.visitor import RUN_MS, result_of, unfold
 
 pytestmark = pytest.mark.browser
 MAX_CPU_S, MAX_WAIT_S = 2.0, 30.0
@@ -93,21 +93,21 @@ def crowded(folder):
 
 
 def start(page, recording):
+    result_of(page, "recording.mp4")  # the example
     log, transcript = recording.with_suffix(".csv"), recording.with_suffix(".srt")
     if log.exists():
         page.locator("#comments input[type=file]").set_input_files(log)
         expect(page.locator("#comments")).to_contain_text(log.stem)
     if transcript.exists():
-        unfold(page, "#more")
+        unfold(page, "#settings")
         page.locator("#transcript input[type=file]").set_input_files(transcript)
         expect(page.locator("#transcript")).to_contain_text(transcript.stem)
-    page.locator("#path textarea").fill(str(recording))
+    path = page.locator("#path textarea")
+    if log.exists():  # which opens the inputs
+        expect(path).to_be_visible()
+    unfold(page, "#inputs")
+    path.fill(str(recording))
     page.locator("#run").click()
-
-
-def result_of(page):
-    expect(page.locator("#highlights h3")).to_be_visible(timeout=RUN_MS)
-    return page.locator("#status").inner_text()
 
 
 def runs_in(folder):
@@ -176,23 +176,25 @@ def test_a_result_is_found_again_by_its_own_visitor_with_its_settings(visit, sho
     visitors = {"short.mp4": visit(), "other.mp4": visit()}
     for page, recording in zip(visitors.values(), (short_recording, other), strict=True):
         start(page, recording)
-    shown = {name: result_of(page) for name, page in visitors.items()}
+    forecasts = {name: forecast_of(page, name) for name, page in visitors.items()}
     for name, page in visitors.items():
-        assert name in shown[name]
         page.reload()
-        assert result_of(page) == shown[name]
+        assert forecast_of(page, name) == forecasts[name]
         assert_idle(page)
     unfold(page, "#settings")
     page.get_by_label("Speech", exact=True).uncheck()
-    expect(page.locator("#status .sources")).to_contain_text("no speech")
+    expect(page.locator("svg .forecast")).not_to_have_attribute("d", forecasts[name])
     page.reload()
-    expect(page.locator("#status .sources")).to_contain_text("no speech")
+    assert forecast_of(page, name) != forecasts[name]
     unfold(page, "#settings")
     expect(page.get_by_label("Speech", exact=True)).not_to_be_checked()
     expect(page.get_by_label("Pictures", exact=True)).to_be_checked()
-    third = visit()
-    expect(third.locator("#head .model b")).to_be_visible(timeout=RUN_MS)
-    expect(third.locator("#status .empty")).to_be_visible()
+    result_of(visit(), "recording.mp4")  # a third visitor sees the example
+
+
+def forecast_of(page, name):
+    result_of(page, name)
+    return page.locator("svg .forecast").get_attribute("d")
 
 
 def status_of(url, path):
@@ -219,7 +221,7 @@ def test_a_large_upload_is_refused_and_files_are_deleted_in_time(visit, tmp_path
         expect(page.get_by_text("exceed").first).to_be_visible()
         page.reload()
         start(page, short_recording)
-        result_of(page)
+        result_of(page, short_recording.name)
         page.locator("#comments input[type=file]").set_input_files(short_recording)
         expect(page.locator("#comments a[download]")).to_be_visible()
         uploads = list((tmp_path / "gradio").rglob("short.mp4"))
@@ -228,6 +230,5 @@ def test_a_large_upload_is_refused_and_files_are_deleted_in_time(visit, tmp_path
         while runs_in(tmp_path) or any(file.exists() for file in uploads):
             assert time.monotonic() < deadline, "files are kept"
             time.sleep(0.2)
-        turn_to(page, "Why")
-        choose(page, "#segment", options(page, "#segment")[0])
-        expect(page.locator("#still")).to_contain_text("expired")
+        page.locator('[data-export="report.html"]').click()
+        expect(page.locator(".toast-body")).to_contain_text("expired")

@@ -98,7 +98,7 @@ def test_progress_and_cancel_cross_the_processes(spaces, short_recording):
         task = asyncio.create_task(work)
         while not job.last_report()[1].startswith(STAGES["looking"]):
             await asyncio.sleep(0.02)
-        assert job.last_report()[0] == 0.5
+        assert 0.5 < job.last_report()[0] < 1.0
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await asyncio.wait_for(task, 10)

@@ -1,7 +1,9 @@
 """Subtitle files: formats, encodings, what is no speech, and where words land."""
 
+import re
 from pathlib import Path
 
+import pysubs2
 import pytest
 
 from kuaihl.errors import CommentLogError
@@ -140,3 +142,81 @@ def test_missing_file(tmp_path: Path) -> None:
 def test_a_truncated_file_gives_what_is_whole(tmp_path: Path) -> None:
     text = srt(("00:00:01,000", "00:00:02,000", "first"), ("00:00:03,000", "00:00:04,000", "second"))
     assert [u.text for u in read(tmp_path, text[: text.index("00:00:04")])] == ["first"]
+
+
+LINES = ["today we look at the old bridge", "and at the river below it", "the water is very high now", "stay away"]
+
+
+def clock(ms: int) -> str:
+    return f"00:{ms // 60_000:02}:{ms // 1000 % 60:02},{ms % 1000:03}"
+
+
+def rolling() -> list[tuple[int, int, str]]:
+    """Each line below the one before, then alone for 10 ms, as YouTube's captions are after conversion to SRT."""
+    cues = []
+    for i, line in enumerate(LINES):
+        start = 2000 + 2500 * i
+        shown = "\n".join(LINES[max(0, i - 1) : i + 1])
+        cues += [(start, start + 2490, shown), (start + 2490, start + 2500, f"{line}\n ")]
+    return cues
+
+
+def highlighted(mark: str = "<font color=#0f0>{}</font>") -> list[tuple[int, int, str]]:
+    """Each line once for each of its words, which is marked."""
+    cues = []
+    for i, line in enumerate(LINES):
+        words = line.split()
+        for j, word in enumerate(words):
+            start = 2000 + 2500 * i + 300 * j
+            cues.append((start, start + 300, " ".join([*words[:j], mark.format(word), *words[j + 1 :]])))
+    return cues
+
+
+def growing() -> list[tuple[int, int, str]]:
+    """Each line word by word."""
+    return [
+        (2000 + 2500 * i + 300 * j, 2300 + 2500 * i + 300 * j, " ".join(line.split()[: j + 1]))
+        for i, line in enumerate(LINES)
+        for j in range(len(line.split()))
+    ]
+
+
+@pytest.mark.parametrize("cues", [rolling(), highlighted(), highlighted("<u>{}</u>"), growing()])
+@pytest.mark.parametrize("format_", ["srt", "vtt", "ass"])
+def test_words_that_captions_repeat_are_read_once(
+    tmp_path: Path, cues: list[tuple[int, int, str]], format_: str
+) -> None:
+    text = srt(*((clock(start), clock(end), text) for start, end, text in cues))
+    if format_ == "vtt":
+        text = "WEBVTT\n\n" + text.replace(",", ".")
+    elif format_ == "ass":
+        text = pysubs2.SSAFile.from_string(text, format_="srt").to_string("ass")
+    said = read(tmp_path, text)
+    assert " ".join(u.text for u in said).split() == " ".join(LINES).split()
+    for i, line in enumerate(LINES):  # all its words are inside the time in which it was shown
+        inside = [
+            u for u in said if 2000 + 2500 * i <= u.start_s * 1000 + 1e-6 and u.end_s * 1000 <= 4500 + 2500 * i + 1e-6
+        ]
+        assert " ".join(u.text for u in inside) == line
+
+
+@pytest.mark.parametrize("mark", ["*{}*", "[{}]", "CAPITALS"])
+def test_marks_without_markup_make_no_other_word(tmp_path: Path, mark: str) -> None:
+    cues = highlighted("<{}>") if mark == "CAPITALS" else highlighted(mark)
+    if mark == "CAPITALS":
+        cues = [(a, b, re.sub(r"<(\w+)>", lambda match: match[1].upper(), text)) for a, b, text in cues]
+    text = " ".join(u.text for u in read(tmp_path, srt(*((clock(a), clock(b), text) for a, b, text in cues))))
+    assert re.sub(r"[*\[\]]", "", text).lower() == " ".join(LINES).lower()
+
+
+def test_words_that_people_repeat_are_kept(tmp_path: Path) -> None:
+    """Most captions of this file do not repeat any."""
+    lines = ["no", "no", "come on", "come on and see", "what is it", "nothing", "a word", "word", "I see", "so long"]
+    text = srt(*((clock(i * 1000), clock(i * 1000 + 1000), line) for i, line in enumerate(lines)))
+    assert [u.text for u in read(tmp_path, text)] == lines
+
+
+def test_signs_and_references_that_are_no_markup(tmp_path: Path) -> None:
+    lines = ["a < b > c", "{\\an8}I <3 you", "&lt;b&gt; &#" + "9" * 5000 + "; x", "x } y { z"]
+    text = srt(*((clock(i * 1000), clock(i * 1000 + 500), line) for i, line in enumerate(lines)))
+    assert [u.text for u in read(tmp_path, text)] == ["a < b > c", "I <3 you", "<b> \ufffd x", "x } y { z"]

@@ -1,5 +1,6 @@
 """The dataset on disk: what was written is read, and windows and their masks are right."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from kuaihl.features.chat import CHAT_COLUMNS
 from kuaihl.features.embeddings import SOURCES
 from kuaihl.model.config import PRESETS, Target
 from tests.fixtures.small_dataset import INFO, LENGTHS
-from train.dataset import BLANK, Batch, Room, Segments, Windows
+from train.dataset import BLANK, Batch, Room, Segments, Windows, read_info, write_info
 
 CONFIG = replace(PRESETS["debug"], picture_dim=8, text_dim=6, streamers=("streamer 0", "streamer 1"))
 TOKENS = {"pictures": "pictures", "speech": "speech_activity", "comments": "chat_activity"}
@@ -52,25 +53,37 @@ def test_rooms_and_columns(rooms: Path, segments: Segments) -> None:
         np.testing.assert_array_equal(segments.column("index", room), np.arange(len(rows)))
 
 
-def test_every_window_once_with_the_next_label(rooms: Path, segments: Segments) -> None:
-    windows = open_windows(segments)
+def test_a_wrong_step_ahead_is_refused(tmp_path: Path) -> None:
+    write_info(tmp_path, INFO)
+    file = tmp_path / "dataset.json"
+    file.write_text(file.read_text().replace('"ahead": 1', '"ahead": 2'))
+    with pytest.raises(LabelError, match="ahead must be 0 or 1"):
+        read_info(tmp_path)
+
+
+@pytest.mark.parametrize("ahead", [0, 1])
+def test_every_window_once_with_its_labels(ahead: int, rooms: Path, tmp_path: Path) -> None:
+    dataset = Path(shutil.copytree(rooms, tmp_path / "dataset"))
+    write_info(dataset, replace(INFO, ahead=ahead))
+    windows = open_windows(Segments(dataset))
     names = [name for name in LENGTHS if name.startswith("train")]
-    assert len(windows) == sum(LENGTHS[name] - 1 for name in names)
+    assert len(windows) == sum(LENGTHS[name] - ahead for name in names)
     index = 0
     for name in names:
         rows = pq.read_table(rooms / "rooms" / f"{name}.parquet").to_pydict()
-        for end in range(LENGTHS[name] - 1):
+        for end in range(LENGTHS[name] - ahead):
             batch = read_batch(windows, [index])
             start = max(0, end + 1 - CONFIG.window)
             length = end + 1 - start
             assert batch.segment_mask[0].tolist() == [True] * length + [False] * (CONFIG.window - length)
-            assert batch.label_mask[0, :length].tolist() == rows["valid"][start + 1 : end + 2]
-            labels = torch.tensor(rows["label"][start + 1 : end + 2]).nan_to_num()
+            assert batch.label_mask[0, :length].tolist() == rows["valid"][start + ahead : end + 1 + ahead]
+            labels = torch.tensor(rows["label"][start + ahead : end + 1 + ahead]).nan_to_num()
             torch.testing.assert_close(batch.label[0, :length], labels)
             activity = torch.tensor(rows["activity"][start : end + 1])
             torch.testing.assert_close(batch.features.chat_activity[0, :length], activity[:, : len(CHAT_COLUMNS)])
             assert not batch.label_mask[0, length:].any()
             assert not batch.features.mask("pictures")[0, length:].any()
+            assert [room.name for room in windows.rooms_of([index])] == [name]
             index += 1
 
 

@@ -67,7 +67,7 @@ def test_a_growing_log_gives_the_comments_of_the_whole(tmp_path: Path, name: str
         for at in range(0, len(data), size):
             file.write(data[at : at + size])
             live.read()
-            while live.has_passed(segments[len(found)].end_s):
+            while live.last_comment_s >= segments[len(found)].end_s:
                 found.append(live.take(segments[len(found)]))
     live.read(finished=True)
     live.close()
@@ -206,11 +206,13 @@ def test_late_comments_are_left_out_and_counted(tmp_path: Path) -> None:
     ]
 
 
-def test_earlier_comments_are_not_wanted_and_the_offset_counts(tmp_path: Path) -> None:
+def test_the_offset_counts_and_nothing_is_taken_twice(tmp_path: Path) -> None:
     path = tmp_path / "chat.tsv"
     path.write_text("".join(f"{t}\tAnn\t{t:g}\n" for t in TIMES_S))
-    live = LiveComments(path, offset_s=5.0, from_s=60.0)
+    live = LiveComments(path, offset_s=5.0)
     live.read()
+    live.take(Segment(0, 0.0, 60.0))
+    assert live.between(0.0, 60.0) == []
     assert [c.time_s for c in live.take(Segment(2, 60.0, 90.0))] == [t + 5 for t in TIMES_S if 60 <= t + 5 < 90]
     assert live.skipped == ()
 
@@ -231,7 +233,7 @@ def test_a_document_grown_too_large_is_left_as_it_was(tmp_path: Path, monkeypatc
     ("content", "message"),
     [
         ("words that are no log\n" * 1000, "is not a comment log of a known format"),
-        ("2024-05-01T18:00:07Z\tAnn\thi\n", "tell when the recording starts"),
+        ("2024-05-01T18:00:07Z\tAnn\thi\n", "when the recording starts"),
         ("WEBVTT\n\n00:00.000 --> 00:01.000\nhello\n", "use it as the transcript"),
     ],
 )

@@ -142,7 +142,7 @@ def test_after_a_sudden_death_it_goes_on_as_if_nothing_had_been(
 
     watch = Watch(str(path), comments=log, state=state, out=out, **AT_ONCE)
     assert list(watch.run(predictor)) == undisturbed[1:]
-    assert [WatchedSegment(**json.loads(line)) for line in out.read_text().splitlines()] == undisturbed
+    assert [WatchedSegment.from_json(line) for line in out.read_text().splitlines()] == undisturbed
     assert list(Watch(str(path), comments=log, state=state, out=out, **AT_ONCE).run(predictor)) == []
     assert len(out.read_text().splitlines()) == 3
     assert not list(tmp_path.glob("*.part"))
@@ -161,7 +161,7 @@ def test_a_line_that_was_not_written_any_more_comes_after_a_restart(
     whole = files["out"].read_bytes()
     files["out"].write_bytes(whole[: whole.index(b"\n") + 1 + left])
     assert list(Watch(str(folder / "a.mkv"), **options, **files).run(predictor)) == undisturbed[1:]
-    assert [WatchedSegment(**json.loads(line)) for line in files["out"].read_text().splitlines()] == undisturbed
+    assert [WatchedSegment.from_json(line) for line in files["out"].read_text().splitlines()] == undisturbed
 
 
 def test_a_restored_session_is_the_session(predictor: Predictor) -> None:
@@ -264,6 +264,50 @@ def test_wrong_parameters_are_errors(
 ) -> None:
     with pytest.raises(error, match=message):
         Watch(**{"recording": str(folder / "a.mkv"), **options})
+
+
+@pytest.fixture(scope="module")
+def cheered(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A recording of 12 min, and its log, in which many laugh at 693 s, 713 s and 793 s."""
+    folder = tmp_path_factory.mktemp("cheered")
+    videos.write_recording(folder / "a.mkv", duration_s=840.0, fps=1, audio=None)
+    usual = [(t, f"viewer{t % 61}", "hello there") for t in range(0, 840, 3)]
+    laughs = [(t, f"guest{k}", "LOL haha") for t in (693, 713, 793) for k in range(40)]
+    rows = [{"time": t, "user": user, "text": text} for t, user, text in sorted(usual + laughs)]
+    (folder / "chat.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return folder
+
+
+def test_a_moment_is_raised_before_its_segment_has_ended(predictor: Predictor, cheered: Path, tmp_path: Path) -> None:
+    """The recording is written to 694 s; the log has what shows the moment at 685 s, which is known at 700 s."""
+    lines = (cheered / "chat.jsonl").read_text().splitlines(keepends=True)
+    (log := tmp_path / "chat.jsonl").write_text("".join(line for line in lines if json.loads(line)["time"] <= 702))
+    noise = np.random.default_rng(0).integers(256, size=(96, 128, 3), dtype=np.uint8)  # so that it is not read at once
+    draw = lambda time_s: np.roll(noise, int(37 * time_s))  # noqa: E731
+    videos.write_recording(path := tmp_path / "a.mkv", duration_s=694.0, fps=1, audio=None, draw=draw)
+    raised: list[float] = []
+    options = {"comments": log, "sources": ("comments",), "on_moment": lambda moment: raised.append(moment.peak_s)}
+    watch = Watch(str(path), **options, **AT_ONCE)
+    assert [s.moments for s in watch.run(predictor)] == [[]] * 23
+    assert raised == [685.0]
+
+
+def test_moments_go_on_after_a_restart(predictor: Predictor, cheered: Path, tmp_path: Path) -> None:
+    options = {"comments": cheered / "chat.jsonl", "sources": ("comments",), **AT_ONCE}
+    whole = list(Watch(str(cheered / "a.mkv"), **options).run(predictor))
+    moments = [moment for segment in whole for moment in segment.moments]
+    assert [m.peak_s for m in moments] == [685.0, 795.0]
+    assert {m.strength for m in moments} == {"strong"}
+    assert all("haha" in m.why and m.start_s < m.peak_s < m.end_s for m in moments)
+
+    options |= {"out": tmp_path / "lines.jsonl", "state": tmp_path / "state"}
+    run = Watch(str(cheered / "a.mkv"), **options).run(predictor)
+    seen = [next(run) for _ in range(25)]
+    run.close()
+    again = Watch(str(cheered / "a.mkv"), **options)
+    assert seen + list(again.run(predictor)) == whole
+    assert again.moments == 1
+    assert [WatchedSegment.from_json(line) for line in options["out"].read_text().splitlines()] == whole
 
 
 def test_an_alarm_by_hand() -> None:

@@ -23,9 +23,9 @@ class Task:
     left_out: tuple[str, ...] = ()
 
     def mask(self, room: Room) -> np.ndarray:
-        """Return which segments of a room are scored (segments,): those with a label, except the first."""
+        """Return which segments of a room are scored (segments,): those with a label and a segment to predict it."""
         mask = self.segments.scalar("valid", room.start, room.stop).copy()
-        mask[:1] = False
+        mask[: self.segments.info.ahead] = False
         return mask
 
     def rows(self, rooms: Sequence[Room], values_of: Callable[[Room], np.ndarray]) -> np.ndarray:

@@ -9,7 +9,7 @@ from datetime import date, datetime
 from pathlib import Path
 
 from kuaihl.comments.diagnostics import Report
-from kuaihl.comments.wall_clock import read_start
+from kuaihl.comments.fields import read_start
 from kuaihl.errors import CommentLogError, LabelError
 from train.data.labels import KINDS, Kind, find_kind
 from train.data.tables import open_table

@@ -92,6 +92,7 @@ def prepare_phd(config: PhdConfig) -> None:
         source=f"PHD: GIFs that users cut out of YouTube videos, in units of {UNIT_S:g} s",
         made_by=command_line("python -m train.prepare phd", config),
         parameters={"unit_s": UNIT_S},
+        ahead=0,
     )
     shutil.copyfile(config.testing, config.out / GIFS_FILE)
     encoders = {

@@ -13,8 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from kuaihl.comments.diagnostics import MAX_TIME_S, Report
-from kuaihl.comments.fields import seconds
-from kuaihl.comments.wall_clock import EXAMPLE, epoch_s, read_date
+from kuaihl.comments.fields import START_EXAMPLE, epoch_s, read_date, seconds
 from kuaihl.errors import LabelError
 
 _DELIMITERS = ",;\t|"
@@ -140,7 +139,7 @@ def read_time_s(value: object, *, start: datetime | None, column: str, place: st
     if start is None:
         raise LabelError(
             f"{place}, column {column}: {value} is a date or an epoch. Give the start of the recording as stream_start,"
-            f" such as {EXAMPLE}."
+            f" such as {START_EXAMPLE}."
         )
     if moment is not None:
         since_1970_s = (moment if moment.tzinfo else moment.replace(tzinfo=start.tzinfo)).timestamp()

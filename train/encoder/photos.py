@@ -65,7 +65,7 @@ class PhotoSplit:
 def load_pictures(sources: Iterable[Path], *, drawings: int = 0, scenes: Path | None = None) -> Pictures:
     """Read all photos of tar files and folders by name; the class of a photo is its folder.
 
-    ``drawings`` frames of simulated training rooms are added; half of those rooms show photos of ``scenes``, except the
+    ``drawings`` frames of simulated training rooms are added; half of their shots show photos of ``scenes``, except the
     test photos of `split_for_probe`.
 
     Raises

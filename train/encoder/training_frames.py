@@ -9,8 +9,7 @@ from kuaihl.errors import LabelError
 from train.simulator.render.room_frames import draw_segment
 from train.simulator.rooms.photo_scenes import read_scenes
 from train.simulator.rooms.room import simulate_room
-from train.simulator.rooms.visuals import SLOTS_PER_SEGMENT
-from train.simulator.settings import SimulatorConfig
+from train.simulator.settings import SLOTS_PER_SEGMENT, SimulatorConfig
 
 CONFIG = SimulatorConfig(size="base")
 FRAMES_PER_ROOM = 24

@@ -196,7 +196,7 @@ def _train(config: AblateConfig, run: str, seed: int) -> pd.DataFrame:
         run=run,
         seed=seed,
         settings=json.dumps(_changed_settings(settings)),
-        dataset_sha256=_dataset_sha256(config.dataset),
+        dataset_sha256=dataset_sha256(config.dataset),
         torch=torch.__version__,
         epochs=progress["epoch"],
         best_epoch=progress["best_epoch"],
@@ -207,7 +207,7 @@ def _train(config: AblateConfig, run: str, seed: int) -> pd.DataFrame:
 
 def _check_settings(config: AblateConfig, rows: pd.DataFrame) -> None:
     """Refuse trainings of another dataset or with other settings: LabelError."""
-    digest = _dataset_sha256(config.dataset)
+    digest = dataset_sha256(config.dataset)
     for run, seed, settings, dataset in rows[["run", "seed", "settings", "dataset_sha256"]].itertuples(index=False):
         old, new = json.loads(settings), _changed_settings(fit_config(config, run, seed))
         changed = [name for name in {**old, **new} if old.get(name) != new.get(name)]
@@ -235,7 +235,8 @@ def _changed_settings(config: FitConfig) -> dict[str, Any]:
     return {name: x for name, x in settings_of(config, ignored=ignored).items() if x != default[name]}
 
 
-def _dataset_sha256(dataset: Path) -> str:
+def dataset_sha256(dataset: Path) -> str:
+    """Return the SHA-256 of the description of a dataset."""
     return hashlib.sha256((dataset / DATASET_FILE).read_bytes()).hexdigest()
 
 

@@ -35,7 +35,8 @@ class Line:
 class LineResult:
     """Results of a line: means over its ``seeds`` for each of `DELTAS`, None if a tau is undefined.
 
-    ``difference`` is the paired difference of pooled tau over all segments to the line that it is compared with.
+    ``difference`` and ``per_room_difference`` are paired differences of tau over all segments, pooled and per room, to
+    the line that it is compared with.
     """
 
     line: Line
@@ -44,6 +45,7 @@ class LineResult:
     pooled: tuple[SeedMean | None, ...]
     per_room: tuple[SeedMean | None, ...]
     difference: SeedMean | None
+    per_room_difference: SeedMean | None
     paper_difference: float | None
 
 
@@ -89,8 +91,13 @@ def _compare_line(line: Line, other: Line, rows: pd.DataFrame) -> LineResult:
         for some in (line, other)
     )
     shared = results.index.intersection(others.index)
-    pairs = [frame.loc[shared, "pooled_all"] for frame in (results, others)]
-    defined = other is not line and len(shared) and not any(pair.isna().any() for pair in pairs)
+
+    def difference(column: str) -> SeedMean | None:
+        pairs = [frame.loc[shared, column] for frame in (results, others)]
+        if other is line or not len(shared) or any(pair.isna().any() for pair in pairs):
+            return None
+        return paired_over_seeds(*pairs)
+
     in_paper = other is not line and line.paper is not None and other.paper is not None
     return LineResult(
         line,
@@ -98,7 +105,8 @@ def _compare_line(line: Line, other: Line, rows: pd.DataFrame) -> LineResult:
         segments=tuple(int(results[f"segments_{delta}"].max()) for delta in _DELTA_NAMES) if len(results) else (),
         pooled=tuple(_mean_over_seeds(results[f"pooled_{delta}"]) for delta in _DELTA_NAMES),
         per_room=tuple(_mean_over_seeds(results[f"per_room_{delta}"]) for delta in _DELTA_NAMES),
-        difference=paired_over_seeds(*pairs) if defined else None,
+        difference=difference("pooled_all"),
+        per_room_difference=difference("per_room_all"),
         paper_difference=line.paper - other.paper if in_paper else None,
     )
 
@@ -119,38 +127,50 @@ def format_markdown(results: Sequence[LineResult], *, title: str, source: str, s
         main.append(
             [
                 f"{letter} {line.label}",
-                _format_mean(result.pooled[0]),
-                _format_mean(result.difference, sign="+"),
+                format_mean(result.per_room[0]),
+                format_mean(result.per_room_difference, sign="+"),
                 "" if results[line.against] is result else letters[line.against],
-                _format_mean(result.per_room[0]),
+                format_mean(result.pooled[0]),
+                format_mean(result.difference, sign="+"),
                 " ".join(paper) or "-",
                 f"{len(result.seeds)} of {seeds}",
             ]
         )
-        cells = zip(result.pooled, result.per_room, strict=True)
+        cells = zip(result.per_room, result.pooled, strict=True)
         deltas.append([letter, *(" / ".join("-" if x is None else f"{x.mean:.4f}" for x in cell) for cell in cells)])
     segments = next((result.segments for result in results if result.seeds), (0,) * len(DELTAS))
     names = [f"{delta} ({count} segments)" for delta, count in zip(_DELTA_NAMES, segments, strict=True)]
-    head = ["", "tau", "difference", "to", "tau per room", "paper's tau (difference)", "seeds"]
+    head = [
+        "",
+        "tau per room",
+        "difference",
+        "to",
+        "tau pooled",
+        "difference",
+        "paper's tau, pooled (difference)",
+        "seeds",
+    ]
     note = " The paper's numbers are on its own data, which are not public."
     sections = [
         f"# {title}",
-        "Kendall's tau-b on the test split, pooled over all scored segments: mean over seeds with its 95 % interval "
-        "(Student's t). Tau per room is the mean over rooms. Differences are of pooled tau, paired by seed. Dataset: "
+        "Kendall's tau-b on the test split, the mean over rooms and pooled over all scored segments: mean over seeds "
+        "with its 95 % interval (Student's t). Differences are paired by seed. Dataset: "
         f"{source}." + note * any(result.line.paper is not None for result in results),
-        _format_table(head, main),
-        "Segments with a true label above Delta only: pooled / per room.",
-        _format_table(["", *names], [row for row, result in zip(deltas, results, strict=True) if result.seeds]),
+        format_table(head, main),
+        "Segments with a true label above Delta only: per room / pooled.",
+        format_table(["", *names], [row for row, result in zip(deltas, results, strict=True) if result.seeds]),
     ]
     return "\n\n".join(sections) + "\n"
 
 
-def _format_mean(value: SeedMean | None, *, sign: str = "") -> str:
+def format_mean(value: SeedMean | None, *, sign: str = "") -> str:
+    """Format a mean with its interval; "-" for None."""
     if value is None:
         return "-"
     interval = "" if value.low is None else f" [{value.low:{sign}.4f}, {value.high:{sign}.4f}]"
     return f"{value.mean:{sign}.4f}{interval}"
 
 
-def _format_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def format_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Format a Markdown table."""
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows))

@@ -12,7 +12,7 @@ from train.simulator.render.canvas import HEIGHT, WIDTH, Canvas
 from train.simulator.render.moment import ACCENTS, Moment, make_guest
 from train.simulator.render.people import Person
 from train.simulator.rooms.room import Room
-from train.simulator.rooms.visuals import STUCK, TRANSITION
+from train.simulator.rooms.visuals import DRAWING, PHOTO, STUCK, TRANSITION
 from train.simulator.settings import PICTURE_SLOT_S
 
 _SCENES = {
@@ -83,17 +83,19 @@ def _draw_shot(room: Room, slot: int, time_s: float, size: tuple[int, int]) -> I
     visuals = room.visuals
     index = min(int(slot * PICTURE_SLOT_S // SEGMENT_S), len(room.truth) - 1)
     now = _make_moment(room, slot, index, time_s)
-    if visuals.photos is None:
-        image = Image.new("RGB", size)
+    framing, truth = visuals.framing[slot], room.truth[index]
+    image = Image.new("RGB", size) if framing == DRAWING else _draw_photo(room, slot, size)
+    if framing != PHOTO:
+        scene = Image.new("RGB", size if framing == DRAWING else (size[0] // 2, size[1] // 2))
         # Shots differ in distance around the framing of the room.
         zoom = visuals.zoom * (1.0, 1.06, 1.0, 1.12)[now.shot % 4]
-        canvas = Canvas(image, tint=visuals.tint, zoom=zoom, shift=visuals.shift)
-        scene = stage.draw_idle if room.truth[index].idle else _SCENES[room.truth[index].talent]
-        scene(canvas, now)
-    else:
-        image = _draw_photo(room, slot, size)
+        canvas = Canvas(scene, tint=visuals.tint, zoom=zoom, shift=visuals.shift)
+        (stage.draw_idle if truth.idle else _SCENES[truth.talent])(canvas, now)
+        image.paste(scene, (size[0] - scene.width, size[1] - scene.height))
     above = Canvas(image)
-    if visuals.photos is not None and room.truth[index].talent == "pk" and not room.truth[index].idle:
+    if framing != DRAWING and truth.idle:
+        stage.draw_pause(above, time_s)
+    elif framing != DRAWING and truth.talent == "pk":
         stage.draw_points(above, now)
     overlays.draw_header(above, room.streamer, time_s)
     first = bisect_left(room.comments, time_s - _BUBBLES_S, key=_time_s)
@@ -136,11 +138,11 @@ def _mouth_opening(room: Room, time_s: float) -> float:
 
 
 def _draw_photo(room: Room, slot: int, size: tuple[int, int]) -> Image.Image:
-    """Read the photo of a slot; crop and tint it as the room is framed."""
+    """Read the photo of a slot; crop it as the shot is framed, and tint and blur it as in all of the room."""
     visuals = room.visuals
-    photo = visuals.photos[slot].open(size)
+    photo = visuals.photos[slot].open(size).reduce(visuals.blur)
     width, height = photo.size
-    share = 1.0 / max(1.0, visuals.zoom)
+    share = (1.0, 0.8, 0.65, 0.9)[visuals.shot[slot] % 4] / max(1.0, visuals.zoom)
     left = (1.0 - share) * width * (0.5 + visuals.shift[0] / WIDTH)
     top = (1.0 - share) * height * (0.5 + visuals.shift[1] / HEIGHT)
     image = photo.resize(size, Image.Resampling.BILINEAR, box=(left, top, left + share * width, top + share * height))

@@ -163,6 +163,10 @@ def draw_idle(canvas: Canvas, now: Moment) -> None:
     canvas.box(5.4, 6.0, 10.6, 7.3, shade(now.accent, 0.5), r=0.4)
     canvas.box(7.8, 7.2, 8.2, 8.4, (40, 40, 52))
     canvas.stroke([(6.4, 8.6), (8, 8.2), (9.6, 8.6)], (40, 40, 52), 0.25)
+    draw_pause(canvas, now.time_s)
+
+
+def draw_pause(canvas: Canvas, time_s: float) -> None:
+    """Draw the banner of an idle stretch."""
     canvas.box(3.4, 0.9, 12.6, 2.1, (24, 24, 36, 200), r=0.5)
-    dots = "." * (1 + int(now.time_s) % 3)
-    canvas.text(8, 1.5, "BE RIGHT BACK" + dots, _WHITE, 0.62)
+    canvas.text(8, 1.5, "BE RIGHT BACK" + "." * (1 + int(time_s) % 3), _WHITE, 0.62)

@@ -26,9 +26,9 @@ class CommentBank:
     burst: pa.StringArray
 
     def sample(
-        self, count: int, *, hype: float, share: float, rng: np.random.Generator
+        self, count: int, *, excitement: np.ndarray, share: float, rng: np.random.Generator
     ) -> tuple[list[str | None], np.ndarray]:
-        """Choose ``count`` lines, a burst line with chance ``hype``; 1 - ``share`` of them are None instead.
+        """Choose ``count`` lines, burst lines with chance ``excitement`` (count,); 1 - ``share`` are None instead.
 
         Lines of either kind are consecutive in the chat, since comments answer each other.
 
@@ -36,7 +36,7 @@ class CommentBank:
         -------
         The lines, and whether each is from a burst (count,).
         """
-        from_burst = rng.random(count) < hype
+        from_burst = rng.random(count) < excitement
         from_bank = rng.random(count) < share
         lines: list[str | None] = [None] * count
         for source, mask in ((self.burst, from_burst & from_bank), (self.calm, ~from_burst & from_bank)):

@@ -7,7 +7,7 @@ from scipy.signal import lfilter
 from scipy.special import expit
 
 from train.simulator.rooms.streamers import Streamer
-from train.simulator.settings import TALENTS, SimulatorConfig
+from train.simulator.settings import SLOTS_PER_SEGMENT, TALENTS, SimulatorConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,13 +29,17 @@ class Episode:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The course of a room. Arrays are (segments,), in [0, 1] except ``logit``, the appeal in logits."""
+    """The course of a room. Arrays are (segments,), in [0, 1] except ``logit``, the appeal in logits.
+
+    ``gifts`` (segments, slots, givers) counts the gifts that each of the giving viewers sends.
+    """
 
     episodes: tuple[Episode, ...]
     intensity: np.ndarray
     interaction: np.ndarray
     fatigue: np.ndarray
-    hype: np.ndarray
+    excitement: np.ndarray
+    gifts: np.ndarray
     logit: np.ndarray
 
     def episode_at(self, index: int) -> Episode:
@@ -50,22 +54,42 @@ def plan_room(config: SimulatorConfig, streamer: Streamer, popularity: np.ndarra
     intensity = np.concatenate([_draw_arc(e, rng=rng) for e in episodes])
     busy = np.concatenate([np.full(e.end - e.start, 0.0 if e.idle else 1.0) for e in episodes])
     # Talk with the audience varies slowly and is lower in intense moments.
-    talk = expit(1.3 * _draw_ar1(segments, memory=0.8, rng=rng) - 0.5 * intensity - 0.5)
+    talk = expit(1.3 * _draw_ar1(segments, memory=0.9, rng=rng) - 0.5 * intensity - 0.5)
     interaction = busy * talk
     fatigue = _fatigue(config, episodes)
     preference = np.asarray(streamer.taste) + popularity
     talent = np.concatenate([np.full(e.end - e.start, TALENTS.index(e.talent)) for e in episodes])
-    logit = (
-        streamer.base
-        + busy * preference[talent]
+    feeling = (
+        busy * preference[talent]
         + config.intensity_gain * intensity
         + config.interaction_gain * interaction
         - config.fatigue_cost * fatigue
-        + config.noise_sd * _draw_ar1(segments, memory=config.noise_memory, rng=rng)
+        + config.mood_sd * _draw_ar1(segments, memory=config.mood_memory, rng=rng)
     )
-    # Viewers who stay also write and give more.
-    hype = expit(config.hype_slope * (logit - config.hype_middle))
-    return Plan(episodes, intensity, interaction, fatigue, hype, logit)
+    noise = config.calm_noise_sd * (1.0 - intensity) * _draw_ar1(segments, memory=config.noise_memory, rng=rng)
+    # Those who write are few, and feel differently from those who watch.
+    reaction = config.excitement_noise_sd * _draw_ar1(segments, memory=config.excitement_memory, rng=rng)
+    excitement = expit(config.excitement_slope * (feeling + reaction - config.excitement_middle))
+    gifts = _draw_gifts(config, intensity, talent, rng=rng)
+    return Plan(episodes, intensity, interaction, fatigue, excitement, gifts, streamer.base + feeling + noise)
+
+
+def _draw_gifts(
+    config: SimulatorConfig, intensity: np.ndarray, talent: np.ndarray, *, rng: np.random.Generator
+) -> np.ndarray:
+    """Draw the gifts of each giver (segments, slots, givers): each comes, stays for a while and has a favourite talent.
+
+    Givers send gifts in combos, more in intense moments, which they notice with a lag of their own.
+    """
+    segments, count = len(intensity), int(rng.poisson(config.givers_mean))
+    arrival = rng.uniform(-0.2, 1.0, count) * segments
+    time = np.arange(segments)[:, None]
+    present = (time >= arrival) & (time < arrival + rng.exponential(config.giver_stay, count))
+    noticed = intensity[np.maximum(time - rng.integers(config.max_lag + 1, size=count), 0)]
+    liked = np.where(talent[:, None] == rng.integers(len(TALENTS), size=count), 2.0, 1.0)
+    rate = config.giver_rate * np.exp(rng.normal(0.0, 1.0, count)) * present * liked * (0.1 + 0.9 * noticed)
+    combos = rng.poisson(np.repeat(rate[:, None], SLOTS_PER_SEGMENT, axis=1) / SLOTS_PER_SEGMENT)
+    return combos * rng.geometric(0.4, combos.shape)
 
 
 def _draw_episodes(
@@ -103,7 +127,7 @@ def _draw_arc(episode: Episode, *, rng: np.random.Generator) -> np.ndarray:
     steps = np.arange(count) - (episode.climax - episode.start)
     height = rng.beta(4.0, 2.0)
     rise = np.exp(-((np.minimum(steps, 0) / (0.45 * count + 1.0)) ** 2) * 2.0)
-    fall = np.exp(-np.maximum(steps, 0) / 2.5)
+    fall = np.exp(-np.maximum(steps, 0) / (0.25 * count + 1.0))
     return np.clip(height * rise * fall + rng.normal(0.0, 0.04, count), 0.0, 1.0)
 
 

@@ -1,10 +1,8 @@
 """Simulated rooms: what was shown, said and written in a live stream, and the hidden truth."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from itertools import groupby
-from pathlib import Path
 
 import numpy as np
 from scipy.special import expit
@@ -12,14 +10,14 @@ from scipy.special import expit
 from kuaihl.errors import LabelError
 from kuaihl.records import SEGMENT_S, Comment, Segment, Utterance, segments_of
 from train.simulator.rooms.audience import simulate_comments
-from train.simulator.rooms.comment_bank import CommentBank, read_bank
-from train.simulator.rooms.photo_scenes import Scenes, read_scenes
+from train.simulator.rooms.comment_bank import CommentBank
+from train.simulator.rooms.photo_scenes import Scenes
 from train.simulator.rooms.plan import Plan, plan_room
 from train.simulator.rooms.streamer_speech import simulate_speech
 from train.simulator.rooms.streamers import Streamer, make_streamers, simulate_popularity
 from train.simulator.rooms.viewers import Impressions, simulate_impressions
 from train.simulator.rooms.visuals import Visuals, plan_visuals
-from train.simulator.settings import TEST_DAYS, TRAIN_DAYS, VALIDATION_DAYS, SimulatorConfig, Split
+from train.simulator.settings import TEST_DAYS, TRAIN_DAYS, VALIDATION_DAYS, VERSION, SimulatorConfig, Split
 
 _STREAM_OF_ROOMS = 3
 _STREAM_OF_CASTING = 4
@@ -35,7 +33,7 @@ class SegmentTruth:
     intensity: float
     interaction: float
     fatigue: float
-    hype: float
+    excitement: float
     appeal: float
     impressions: int
     long_views: int
@@ -50,9 +48,9 @@ class SegmentTruth:
 class Room:
     """A live stream: what can be observed (segments, speech, comments, visuals) and its truth.
 
-    ``comments`` follow the hype ``comment_lag`` segments earlier; ``excited_comments`` (segments,) counts the excited
-    ones, ``sentence_counts`` (segments, 6) the `SENTENCE_KINDS` of ``speech``. ``day`` counts from 0; ``known`` says
-    whether the streamer has training rooms.
+    ``comments`` follow the excitement, most of them ``comment_lag`` segments later; ``excited_comments`` (segments,)
+    counts the excited ones, ``sentence_counts`` (segments, 6) the `SENTENCE_KINDS` of ``speech``. ``day`` counts from
+    0; ``known`` says whether the streamer has training rooms.
     """
 
     id: str
@@ -89,22 +87,6 @@ class Room:
         return np.array([t.appeal for t in self.truth])
 
 
-def simulate_rooms(
-    config: SimulatorConfig, *, scenes: Path | None = None, comment_bank: Path | None = None
-) -> Iterator[Room]:
-    """Simulate all rooms: training, validation, test, then further ones for training.
-
-    Raises
-    ------
-    LabelError
-        The photos or the comment bank cannot be used.
-    """
-    photos = None if scenes is None else read_scenes(scenes)
-    bank = None if comment_bank is None else read_bank(comment_bank)
-    for index in range(len(room_ids(config))):
-        yield simulate_room(config, index, scenes=photos, bank=bank)
-
-
 def room_ids(config: SimulatorConfig) -> tuple[str, ...]:
     """Return the ids of all rooms by index."""
     size = config.rooms
@@ -134,13 +116,10 @@ def find_room(config: SimulatorConfig, name: str) -> int:
 def simulate_room(
     config: SimulatorConfig, index: int, *, scenes: Scenes | None = None, bank: CommentBank | None = None
 ) -> Room:
-    """Simulate the room ``index`` alone, byte for byte as `simulate_rooms` does.
-
-    Indices beyond those of `simulate_rooms` are further training rooms.
-    """
+    """Simulate the room ``index``, which does not depend on others. Indices beyond `room_ids` are training rooms."""
     # The size is part of the seed, so that a test room of one size is no training room of another. Size large has the
     # rooms of base.
-    seeds = np.random.SeedSequence([config.seed, _STREAM_OF_ROOMS, config.rooms.train, index]).spawn(6)
+    seeds = np.random.SeedSequence([VERSION, config.seed, _STREAM_OF_ROOMS, config.rooms.train, index]).spawn(6)
     rng, plan_rng, viewers_rng, speech_rng, chat_rng, visuals_rng = (np.random.default_rng(s) for s in seeds)
     names = room_ids(config)
     name = names[index] if index < len(names) else f"train-{index:04d}"
@@ -150,7 +129,7 @@ def simulate_room(
     lag = int(rng.integers(config.max_lag + 1))
     host = make_streamers(config)[_cast(config, index)]
     plan = plan_room(config, host, simulate_popularity(config)[day], rng=plan_rng)
-    segments = tuple(segments_of(len(plan.hype) * SEGMENT_S))
+    segments = tuple(segments_of(len(plan.intensity) * SEGMENT_S))
     appeal = expit(plan.logit)
     impressions = simulate_impressions(config, appeal, rng=viewers_rng)
     count, long_views = impressions.count(len(segments), long_view_s=config.long_view_s)
@@ -173,7 +152,7 @@ def simulate_room(
         excited_comments=excited,
         host=host,
         plan=plan,
-        visuals=plan_visuals(config, plan, split, audience=audience, scenes=scenes, rng=visuals_rng),
+        visuals=plan_visuals(config, plan, split, scenes=scenes, rng=visuals_rng),
         impressions=impressions,
     )
 
@@ -182,7 +161,7 @@ def _collect_truth(
     plan: Plan, appeal: np.ndarray, impressions: np.ndarray, long_views: np.ndarray
 ) -> tuple[SegmentTruth, ...]:
     episodes = [plan.episode_at(i) for i in range(len(appeal))]
-    columns = (plan.intensity, plan.interaction, plan.fatigue, plan.hype, appeal, impressions, long_views)
+    columns = (plan.intensity, plan.interaction, plan.fatigue, plan.excitement, appeal, impressions, long_views)
     rows = zip(episodes, *(column.tolist() for column in columns), strict=True)
     return tuple(SegmentTruth(episode.talent, episode.idle, *values) for episode, *values in rows)
 

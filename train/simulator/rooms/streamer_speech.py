@@ -26,8 +26,8 @@ def simulate_speech(
     The utterances, and the number of each of `SENTENCE_KINDS` in each segment (segments, kinds).
     """
     utterances: list[Utterance] = []
-    counts = np.zeros((len(plan.hype), len(SENTENCE_KINDS)), dtype=int)
-    for index in range(len(plan.hype)):
+    counts = np.zeros((len(plan.intensity), len(SENTENCE_KINDS)), dtype=int)
+    for index in range(len(plan.intensity)):
         clock_s = index * SEGMENT_S + rng.uniform(0.2, 1.5)
         end_s = (index + 1) * SEGMENT_S
         for kind, text in _sentences(plan, streamer, index, rng=rng):
@@ -52,7 +52,7 @@ def _sentences(plan: Plan, streamer: Streamer, index: int, *, rng: np.random.Gen
 
     if index == 0:
         yield sentence("hello")
-    if index == len(plan.hype) - 1:
+    if index == len(plan.intensity) - 1:
         yield sentence("goodbye")
     for other in plan.episodes:
         if other.announced == index:
@@ -70,12 +70,12 @@ def _sentences(plan: Plan, streamer: Streamer, index: int, *, rng: np.random.Gen
 def _choose_kind(episode: Episode, plan: Plan, streamer: Streamer, index: int, *, rng: np.random.Generator) -> str:
     intensity = float(plan.intensity[index])
     chance = rng.random()
-    if chance < 0.45 * plan.interaction[index]:
+    if chance < 0.6 * plan.interaction[index]:
         return "answer"
-    if chance > 1.0 - 0.2 * plan.hype[index]:
+    if chance > 0.7 and plan.gifts[index].any():
         return "thanks"
     if episode.talent == "singing" and intensity > 0.25 and rng.random() < 0.8:
         return "lyrics"
-    if rng.random() < intensity * (0.7 + 0.3 * streamer.lively):
+    if rng.random() < intensity * (0.3 + 0.3 * streamer.lively):
         return "peak" if index >= episode.climax - 1 or intensity > 0.6 else "grow"
     return "calm"

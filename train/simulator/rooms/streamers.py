@@ -97,7 +97,8 @@ def _make_streamer(
 
 
 def simulate_popularity(config: SimulatorConfig) -> np.ndarray:
-    """Draw the popularity of each talent on each day (days, talents), in logits: random walks from 0."""
+    """Draw the popularity of each talent on each day (days, talents), in logits: random walks."""
     rng = np.random.default_rng([config.seed, _STREAM_OF_CALENDAR])
     steps = rng.normal(0.0, config.popularity_step_sd, (CALENDAR_DAYS, len(TALENTS)))
+    steps[0] = rng.permutation(np.linspace(-config.popularity_range, config.popularity_range, len(TALENTS)))
     return np.cumsum(steps, axis=0)
