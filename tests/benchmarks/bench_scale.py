@@ -1,7 +1,7 @@
 """Preparing an archive: recordings per hour by engine and workers, and the memory of the driver for a long manifest.
 
-`python -m tests.benchmarks.bench_scale [RECORDINGS]` encodes copies of a made recording with the local engine and with 1
-and 2 Ray workers, then runs a manifest of 20,000 rows through the engine with a step that does nothing.
+`python -m tests.benchmarks.bench_scale [RECORDINGS]` encodes copies of a made recording with the local engine and with
+1 and 2 Ray workers, then runs a manifest of 20,000 rows through the engine with a step that does nothing.
 """
 
 import os
