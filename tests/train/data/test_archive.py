@@ -65,7 +65,7 @@ def test_ray_resumes_after_its_driver_was_killed(
         text=True,
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
     )
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while not (out / "inputs").exists() and driver.poll() is None and time.monotonic() < deadline:
         time.sleep(0.05)
     driver.send_signal(signal.SIGKILL)
