@@ -153,10 +153,13 @@ class LogCheck:
 
     @property
     def suggested_offset_s(self) -> float | None:
-        """What to add to every time: by the sound if that is clear, else by the length. None if the log matches."""
+        """What to add to every time: by the sound if that is clear, else by the length if that supports an offset.
+
+        None if the log matches, or if nothing supports an offset: then none may be proposed.
+        """
         if self.lag is not None and self.lag.offset_s is not None:
             return self.lag.offset_s if abs(self.lag.offset_s) > TOLERANCE_S else None
-        return self.mismatch and self.mismatch.offset_s
+        return self.mismatch.offset_s if self.mismatch and self.mismatch.is_supported else None
 
     def as_dict(self) -> dict[str, Any]:
         """Return everything but the comments and the loudness, for JSON."""
@@ -166,6 +169,7 @@ class LogCheck:
             "recording_s": self.recording_s,
             "mismatch": self.mismatch and dataclasses.asdict(self.mismatch),
             "lag": self.lag and dataclasses.asdict(self.lag),
+            "suggested_offset_s": self.suggested_offset_s,
         }
 
     def shifted(self, offset_s: float) -> "LogCheck":

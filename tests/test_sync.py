@@ -52,6 +52,15 @@ def test_length_alone_proposes_where_sound_tells_nothing(short_recording):
     assert "too little" in lag_text(found.lag)
 
 
+def test_a_guess_is_not_proposed(short_recording):
+    """Sound shows nothing, and a log that is longer than its recording can belong anywhere, or elsewhere."""
+    log = CommentLog("made up", tuple(Comment(2177.0 + 10 * i, "hi") for i in range(60)))
+    check = check_log("log", log, recording=open_recording(short_recording))
+    assert check.mismatch is not None
+    assert check.suggested_offset_s is None
+    assert check.as_dict()["suggested_offset_s"] is None
+
+
 def test_told_as_json(late):
     document = json.loads(json.dumps(late.as_dict()))
     assert document["log"] == "late.csv"

@@ -53,6 +53,8 @@ class DatasetInfo:
         Further settings that determine the rooms.
     ahead
         1 if the segments before one predict it, a forecast; 0 if it is itself seen, as in PHD.
+    picture_tokens
+        Picture vectors of a segment, each ``picture_dim`` wide.
     """
 
     visual_encoder: str
@@ -65,6 +67,7 @@ class DatasetInfo:
     made_by: str = field(compare=False)
     parameters: dict[str, Any] = field(default_factory=dict)
     ahead: int = 1
+    picture_tokens: int = PICTURES_PER_SEGMENT
 
     def __post_init__(self) -> None:
         if self.ahead not in (0, 1):
@@ -82,7 +85,7 @@ def schema(info: DatasetInfo) -> pa.Schema:
             "split": pa.string(),
             "index": pa.int32(),
             "start_s": pa.float32(),
-            "pictures": pa.list_(half, PICTURES_PER_SEGMENT * info.picture_dim),
+            "pictures": pa.list_(half, info.picture_tokens * info.picture_dim),
             "text_speech": pa.list_(half, info.text_dim),
             "text_comments": pa.list_(half, info.text_dim),
             "text_both": pa.list_(half, info.text_dim),
@@ -213,8 +216,15 @@ class Segments:
         length: int | None = None,
     ) -> ModelInputs:
         """Build the model's inputs of windows; see `build_inputs`."""
-        sizes = {"picture_dim": self.info.picture_dim, "text_dim": self.info.text_dim}
-        return build_inputs(windows, **sizes, streamers=streamers, excluded=excluded, length=length)
+        return build_inputs(
+            windows,
+            picture_dim=self.info.picture_dim,
+            text_dim=self.info.text_dim,
+            picture_tokens=self.info.picture_tokens,
+            streamers=streamers,
+            excluded=excluded,
+            length=length,
+        )
 
     def window(self, start: int, stop: int) -> SegmentFeatures:
         """Return the features of rows ``start`` to ``stop``."""
@@ -222,7 +232,7 @@ class Segments:
         texts = (self.array(f"text_{kind}", start, stop) for kind in ("speech", "comments", "both"))
         masks = {f"{source}_mask": self.scalar(f"has_{source}", start, stop) for source in SOURCES}
         return SegmentFeatures(
-            pictures=self.array("pictures", start, stop).reshape(-1, PICTURES_PER_SEGMENT, self.info.picture_dim),
+            pictures=self.array("pictures", start, stop).reshape(-1, self.info.picture_tokens, self.info.picture_dim),
             text=TextFeatures(*texts),
             chat_activity=activity[:, : len(CHAT_COLUMNS)],
             speech_activity=activity[:, len(CHAT_COLUMNS) :],

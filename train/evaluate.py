@@ -11,6 +11,8 @@ import tyro
 from kuaihl.errors import LabelError
 from kuaihl.model.kuaihl import load, sha256_of
 from train.command import plain_errors
+from train.data.kuailive_m3 import LABELS_FILE
+from train.data.m3_metrics import score_model, score_predictions
 from train.data.phd import GIFS_FILE, score_users
 from train.data.phd_csv import read_gifs
 from train.dataset import Segments
@@ -127,13 +129,42 @@ def print_report(report: dict[str, Any]) -> None:
         print(f"PHD: mean average precision {mean} (constant: {chance}) of {phd['precision']['users']} users")
 
 
+def evaluate_m3(
+    checkpoint: Path | None = None,
+    dataset: Path | None = None,
+    *,
+    labels: Path | None = None,
+    predictions: Path | None = None,
+    column: str = "prediction",
+) -> dict[str, Any]:
+    """Compute the metrics of the KuaiLive-M3 benchmark for a checkpoint or for a column of predictions.
+
+    Raises
+    ------
+    CheckpointError, LabelError
+        A file cannot be read, or is missing or does not fit the others.
+    """
+    if labels is not None and predictions is not None:
+        return score_predictions(labels, predictions, column)
+    if checkpoint is None or dataset is None:
+        raise LabelError("Give --labels and --predictions, or --checkpoint and --dataset.")
+    model, folder = load(checkpoint)
+    segments = Segments(dataset)
+    check_encoders(folder, model, segments.info)
+    return score_model(model, segments, dataset / LABELS_FILE) | {"dataset": segments.info.source}
+
+
 def main(
-    checkpoint: Path,
-    dataset: Path,
+    checkpoint: Path | None = None,
+    dataset: Path | None = None,
     split: Literal["train", "validation", "test", "all"] = "test",
     left_out: tuple[str, ...] = (),
     without: tyro.conf.UseAppendAction[tuple[Source, ...]] = (),
     out: Path | None = None,
+    protocol: Literal["kuaihl", "kuailive-m3"] = "kuaihl",
+    labels: Path | None = None,
+    predictions: Path | None = None,
+    column: str = "prediction",
 ) -> None:
     """Score a checkpoint on a dataset.
 
@@ -151,7 +182,25 @@ def main(
         Input to hide from the model; repeatable.
     out
         JSON file for the report.
+    protocol
+        Tau at every Delta, or the six metrics of the KuaiLive-M3 benchmark, on its test rooms.
+    labels
+        For kuailive-m3 without a checkpoint: file of train.prepare kuailive-m3 --labels-out.
+    predictions
+        Parquet or CSV with live_stream_id, segment_id and predictions.
+    column
+        Column of the predictions.
     """
+    if protocol == "kuailive-m3":
+        report = evaluate_m3(checkpoint, dataset, labels=labels, predictions=predictions, column=column)
+        if out:
+            write_json(out, report)
+        print(f"KuaiLive-M3 protocol: {report['rooms']} test rooms of {report.get('dataset', labels)}")
+        for name, value in next(iter(report.values())).items():
+            print(f"{name:<18}{'-' if value is None else f'{value:.4f}':>8}")
+        return
+    if checkpoint is None or dataset is None:
+        raise LabelError("Give --checkpoint and --dataset.")
     report = evaluate(checkpoint, dataset, split=split, left_out=left_out, without=without)
     if out:
         write_json(out, report)

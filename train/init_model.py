@@ -50,6 +50,7 @@ def new_model(sets: Sequence[TrainingSet], *, config: KuaiHLConfig, without: Seq
             config,
             visual_encoder=info.visual_encoder,
             picture_dim=info.picture_dim,
+            picture_tokens=info.picture_tokens,
             text_encoder=info.text_encoder,
             text_dim=info.text_dim,
             streamers=_streamers(sets, without),

@@ -121,7 +121,7 @@ def read_batches(
 
 def _same_encoders(first: DatasetInfo, second: DatasetInfo) -> bool:
     """Return whether one model can read both: names and sizes agree, and the weights that both used."""
-    sizes = [(x.visual_encoder, x.picture_dim, x.text_encoder, x.text_dim) for x in (first, second)]
+    sizes = [(x.visual_encoder, x.picture_dim, x.picture_tokens, x.text_encoder, x.text_dim) for x in (first, second)]
     common = first.encoders.keys() & second.encoders.keys()
     return sizes[0] == sizes[1] and all(first.encoders[name] == second.encoders[name] for name in common)
 

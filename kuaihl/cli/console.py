@@ -53,8 +53,11 @@ def skipped_rows(skipped: Iterable["Skipped"]) -> list[tuple[str, str]]:
 
 
 def warning_text(mismatch: "Mismatch | None", *, offset_s: float) -> str | None:
-    """Describe how a log does not fit its recording, and name the offset that fits; ``offset_s`` is the current one."""
-    if mismatch is None or mismatch.offset_s is None:
+    """Describe how a log does not fit its recording, and an offset if one is supported.
+
+    ``offset_s`` is the current offset.
+    """
+    if mismatch is None or mismatch.offset_s is None or not mismatch.is_supported:
         return mismatch and mismatch.message
     return f"{mismatch.message} Try --comment-offset-s {offset_s + mismatch.offset_s:g}."
 

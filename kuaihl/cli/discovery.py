@@ -22,7 +22,9 @@ _RECORDINGS = {
 }  # fmt: skip
 # In order of preference: logs of a later rank are mostly made from those of an earlier one, and hold less.
 _RANKS = ((".json", ".jsonl", ".xml"), (".csv", ".tsv"), (".txt", ".log", ".html"), (".ass",))
-_CHAT = r"(?:live[ _-]?chat|chat|comments|danmaku)"
+_CHAT = r"(?:live[ _-]?chat|rechat|chat|comments|danmaku)"
+# yt-dlp adds .part to unfinished files and .f140 to a single format; ganymede ends names in -video.
+_ADDED = re.compile(r"\.part$|\.f(?:\d|hls|dash)[\w-]*$|[ ._-]+video$", re.IGNORECASE)
 _LOG = re.compile(rf"(.+)({'|'.join(re.escape(suffix) for rank in _RANKS for suffix in rank)})(?:\.gz)?", re.IGNORECASE)
 
 
@@ -48,9 +50,9 @@ def find_recordings(paths: Iterable[Path]) -> list[Path]:
 def find_log(recording: Path, folder: Path | None = None) -> Path | None:
     """Return the comment log next to a recording, or in ``folder``.
 
-    The log of NAME.mp4 is called NAME or NAME.chat (also live_chat, comments, danmaku) and ends in .json, .jsonl, .xml,
-    .csv, .tsv, .txt, .log, .html or .ass, optionally with .gz. Next to the only recording of a folder it may be called
-    just chat or comments. Files that are not comment logs are left out.
+    Names are those of `log_names`, ending in .json, .jsonl, .xml, .csv, .tsv, .txt, .log, .html or .ass, and optionally
+    .gz. Next to the only recording of a folder, the log may be called just chat or comments. Files that are not comment
+    logs are left out.
 
     Raises
     ------
@@ -63,7 +65,8 @@ def find_log(recording: Path, folder: Path | None = None) -> Path | None:
         is_alone = folder is None and {*_recordings_in(place)} <= {recording}
     except OSError as error:
         raise CommentLogError(f"{place} cannot be read: {error.strerror or error}.") from error
-    for name in (rf"{re.escape(recording.stem)}(?:[ ._-]+{_CHAT})?", *([_CHAT] if is_alone else [])):
+    patterns = [rf"{re.escape(name)}(?:[ ._-]+{_CHAT})?" for name in log_names(recording)]
+    for name in [*patterns, *([_CHAT] if is_alone else [])]:
         named = [(file, suffix) for file, base, suffix in logs if re.fullmatch(name, base, re.IGNORECASE)]
         for rank in _RANKS:
             candidates = [file for file, suffix in named if suffix in rank and _is_log(file)]
@@ -75,6 +78,26 @@ def find_log(recording: Path, folder: Path | None = None) -> Path | None:
             if candidates:
                 return candidates[0]
     return None
+
+
+def log_names(recording: Path) -> list[str]:
+    """Return the names that the log of a recording may have, without suffix and before .chat, .live_chat or the like.
+
+    Parts of the recording's name that downloaders add to it are removed: of NAME.f140.m4a, NAME.mp4.part and
+    NAME-video.mp4, the second name is NAME.
+    """
+    names = [recording.stem]
+    while (name := _ADDED.sub("", names[-1])) != names[-1] or Path(name).suffix.lower() in _RECORDINGS:
+        names.append(name if name != names[-1] else Path(name).stem)
+    return [name for name in names if name]
+
+
+def sought_text(recording: Path) -> str:
+    """Say under which names a log was looked for."""
+    names = " or ".join(log_names(recording))
+    return (
+        f"none found: looked for {names}, optionally with .chat, .live_chat, .rechat, .comments or .danmaku, as a log"
+    )
 
 
 def name_results(recordings: Iterable[Path], earlier: dict[Path, str]) -> dict[Path, str]:

@@ -49,7 +49,7 @@ def predict(
         With several recordings, skip those with results of the same options in the same folder: continues an
         interrupted run.
     """
-    from kuaihl.cli.discovery import RESULTS, find_log, find_recordings
+    from kuaihl.cli.discovery import RESULTS, find_log, find_recordings, sought_text
     from kuaihl.cli.download import download, url_of
 
     recordings = tuple(download(url, Path()) if (url := url_of(path)) else path for path in recordings)
@@ -82,8 +82,9 @@ def predict(
         )
     recording = recordings[0]
     origin = ""
-    if log_file is None:
+    if log_file is None and not without_log:
         log_file, origin = find(recording), " next to it" if comments is None else f" in {comments}"
+        origin = origin if log_file else f"{sought_text(recording)}{origin}"
     if request.stream_start is not None and log_file is None:
         raise KuaiHLError("--stream-start needs a comment log: name it with --comments.")
     _predict_one(recording, log_file, out or Path(f"{recording.stem}{RESULTS}"), request, origin=origin)
@@ -93,7 +94,7 @@ def predict(
 def _predict_one(
     recording: Path, log_file: Path | None, out_dir: Path, request: PredictRequest, *, origin: str
 ) -> None:
-    """Predict one recording and describe the result; ``origin`` says where the log was found, if it was not named."""
+    """Predict one recording and describe the result; ``origin`` says where the log was looked for."""
     from kuaihl.atomic import check_writable
     from kuaihl.comments.reader import read
 
@@ -109,7 +110,7 @@ def _predict_one(
         result = predict_one(predictor, recording, log, out_dir, request, progress=progress)
     text = prediction_text(
         result.prediction,
-        log=f"{log_file.name}{origin}, {log.format}" if log_file and log else None,
+        log=f"{log_file.name}{origin}, {log.format}" if log_file and log else origin or None,
         streamer=request.streamer,
         known_streamers=predictor.config.streamers,
         warning=result.warning,

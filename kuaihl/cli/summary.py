@@ -15,6 +15,7 @@ from kuaihl.cli.console import columns, printable, rows, span_text, target_label
 from kuaihl.cli.discovery import PREDICTION, RESULTS
 from kuaihl.comments.fields import as_clock
 from kuaihl.errors import KuaiHLError
+from kuaihl.export.json_csv import escape_cell, unescape_cell
 
 SUMMARY = "kuaihl-summary.csv"
 DONE, DONE_BEFORE, FAILED = "done", "done before", "failed"
@@ -91,7 +92,7 @@ def write_summary(folder: Path, done: Iterable[Row]) -> None:
     table = io.StringIO()
     writer = csv.DictWriter(table, [field.name for field in fields(Row)], lineterminator="\n")
     writer.writeheader()
-    writer.writerows(asdict(row) for row in done)
+    writer.writerows({name: escape_cell(value) for name, value in asdict(row).items()} for row in done)
     with filled(folder) as new:
         # File names need not be Unicode.
         (new / SUMMARY).write_bytes(table.getvalue().encode("utf-8", errors="surrogateescape"))
@@ -169,5 +170,5 @@ def _fit(text: str, width: int) -> str:
 
 def _value(name: str, text: str) -> Any:
     if name not in _NUMBERS:
-        return text
+        return unescape_cell(text)
     return _NUMBERS[name](text) if text else None

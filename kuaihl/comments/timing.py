@@ -24,10 +24,19 @@ _HOURS_OFF = "That is a whole number of hours off: a wrong time zone?"
 
 @dataclass(frozen=True, slots=True)
 class Mismatch:
-    """What does not fit, and the seconds to add to every time that may correct it (None: no offset does)."""
+    """What does not fit.
+
+    Attributes
+    ----------
+    offset_s
+        Seconds to add to every time that may correct it; None if no offset does.
+    is_supported
+        Whether the lengths support the offset: whole hours off, or as long as the recording. Otherwise it is a guess.
+    """
 
     message: str
     offset_s: float | None
+    is_supported: bool = False
 
 
 def ends(times: Sequence[float]) -> tuple[float, float]:
@@ -94,7 +103,7 @@ def _longer(
     if not mostly_inside and min(abs(first_s), abs(last_s - duration_s)) > slack_s:
         hours = round(-first_s / _HOUR_S)
         if hours and abs(first_s + hours * _HOUR_S) <= slack_s:
-            return Mismatch(f"{text} {_HOURS_OFF}", hours * _HOUR_S)
+            return Mismatch(f"{text} {_HOURS_OFF}", hours * _HOUR_S, is_supported=True)
         return Mismatch(f"{text} It may be meant to begin with the recording.", _whole(-first_s))
     longer = f"The log is {as_clock(last_s - first_s - duration_s)} longer than the recording."
     if begins_before:
@@ -114,11 +123,12 @@ def _moved(text: str, starts_s: float, stops_s: float, slack_s: float, *, open_e
     low_s, high_s = sorted((starts_s, stops_s))
     hours = round((low_s + high_s) / 2 / _HOUR_S)
     if hours and high_s - low_s <= _KNOWN_TO_S and low_s - slack_s <= hours * _HOUR_S <= high_s + slack_s:
-        return Mismatch(f"{text} {_HOURS_OFF}", hours * _HOUR_S)
+        return Mismatch(f"{text} {_HOURS_OFF}", hours * _HOUR_S, is_supported=True)
     if open_early:
         text += " If the chat was open before, nothing is wrong."
     free = f"; anything up to {as_clock(stops_s)} keeps them inside" if abs(stops_s - starts_s) > _SLACK_S else ""
-    return Mismatch(f"{text} Moved by {as_clock(starts_s)} they begin with it{free}.", _whole(starts_s))
+    message = f"{text} Moved by {as_clock(starts_s)} they begin with it{free}."
+    return Mismatch(message, _whole(starts_s), is_supported=high_s - low_s <= slack_s and not open_early)
 
 
 def _whole(seconds: float) -> float:

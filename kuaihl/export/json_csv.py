@@ -5,12 +5,16 @@ import dataclasses
 import io
 import json
 import math
+import re
 from typing import Any
 
 from kuaihl.records import SEGMENT_S, Prediction, SegmentPrediction
 
 SCHEMA_VERSION = 2
 """Incremented when a change of ``to_json`` can break its readers."""
+
+_FORMULA = re.compile(r"'*\s*[=+\-@＝＋－＠\t\r]")
+"""Beginnings of cells that a spreadsheet runs as a formula, also behind apostrophes, which mark such cells."""
 
 
 def to_json(prediction: Prediction) -> str:
@@ -64,13 +68,24 @@ def to_json(prediction: Prediction) -> str:
     return json.dumps(document, ensure_ascii=False, allow_nan=False, indent=1) + "\n"
 
 
+def escape_cell(value: Any) -> Any:
+    """Return a cell of a CSV, with an apostrophe before a text that a spreadsheet would run as a formula."""
+    return f"'{value}" if isinstance(value, str) and _FORMULA.match(value) else value
+
+
+def unescape_cell(text: str) -> str:
+    """Return the text of a cell from `escape_cell`."""
+    return text[1:] if text.startswith("'") and _FORMULA.match(text) else text
+
+
 def to_csv(prediction: Prediction) -> str:
     """Return the segments as CSV. A missing score is an empty field; ``target`` names what ``score`` predicts."""
     table = io.StringIO()
     columns = ["index", "start_s", "end_s", "target", "score", "reaction", "speech", "comments"]
     writer = csv.DictWriter(table, columns, lineterminator="\n")
     writer.writeheader()
-    writer.writerows({**_segment(segment), "target": prediction.target} for segment in prediction.segments)
+    rows = ({**_segment(segment), "target": prediction.target} for segment in prediction.segments)
+    writer.writerows({name: escape_cell(value) for name, value in row.items()} for row in rows)
     return table.getvalue()
 
 

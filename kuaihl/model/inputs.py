@@ -56,7 +56,7 @@ class ModelInputs:
     Attributes
     ----------
     pictures
-        (batch, segments, 3, picture_dim)
+        (batch, segments, picture_tokens, picture_dim)
     text
         (batch, segments, text_dim): of speech and comments, or of the one that is present.
     speech_text
@@ -115,6 +115,7 @@ def build_inputs(
     *,
     picture_dim: int,
     text_dim: int,
+    picture_tokens: int = PICTURES_PER_SEGMENT,
     streamers: Sequence[int],
     excluded: Sequence[Collection[str]],
     length: int | None = None,
@@ -125,8 +126,8 @@ def build_inputs(
     ----------
     recordings
         One for each item of the batch. What is missing is zero and masked.
-    picture_dim, text_dim
-        Sizes of the encoders' vectors.
+    picture_dim, text_dim, picture_tokens
+        Sizes of the encoders' vectors, and pictures of a segment.
     streamers
         Row of each recording's streamer in the model's embedding.
     excluded
@@ -136,7 +137,7 @@ def build_inputs(
     """
     length = max(map(len, recordings)) if length is None else length
     rows = [
-        _rows(features, frozenset(names), picture_dim, text_dim)
+        _rows(features, frozenset(names), (picture_tokens, picture_dim), text_dim)
         for features, names in zip(recordings, excluded, strict=True)
     ]
 
@@ -151,7 +152,7 @@ def build_inputs(
 
 
 def _rows(
-    features: SegmentFeatures, excluded: frozenset[str], picture_dim: int, text_dim: int
+    features: SegmentFeatures, excluded: frozenset[str], picture_shape: tuple[int, int], text_dim: int
 ) -> dict[str, np.ndarray]:
     """Choose what remains of one recording: arrays by the names of `ModelInputs`, without the batch axis."""
     count = len(features)
@@ -162,7 +163,7 @@ def _rows(
         no_text if vectors is None or "text" in excluded else vectors
         for vectors in (features.text.speech, features.text.comments, features.text.both)
     )
-    no_pictures = np.zeros((count, PICTURES_PER_SEGMENT, picture_dim), dtype=np.float16)
+    no_pictures = np.zeros((count, *picture_shape), dtype=np.float16)
     masks = [
         np.any([valid[source] for source in token.sources], axis=0) & (token.excluded_by not in excluded)
         for token in TOKENS

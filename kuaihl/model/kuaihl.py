@@ -2,13 +2,13 @@
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from huggingface_hub import PyTorchModelHubMixin
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -21,8 +21,8 @@ from kuaihl.model.hub import CONFIG_FILE, MODEL_FILE, fetch
 from kuaihl.model.inputs import TOKENS, ModelInputs
 from kuaihl.model.perceiver import Perceiver
 from kuaihl.progress import SILENT, Progress
-from kuaihl.records import PICTURES_PER_SEGMENT
 
+_MAX_CONFIG_BYTES = 64 * 2**20
 _STEP = 16
 """Segments, or windows, that a sweep takes at once."""
 _PROGRESS_STEP = 4 * _STEP
@@ -105,7 +105,11 @@ class KuaiHL(
         dim = config.dim
         self.project_pictures = _projection(config.picture_dim, dim)
         self.project_text = _projection(config.text_dim, dim)
-        self._tokens = tuple(token for token in TOKENS if token.option is None or getattr(config, token.option))
+        self._tokens = tuple(
+            replace(token, count=config.picture_tokens) if token.name == "pictures" else token
+            for token in TOKENS
+            if token.option is None or getattr(config, token.option)
+        )
         self.token_kind = nn.Parameter(torch.randn(sum(token.count for token in self._tokens), dim) * 0.02)
         if config.activity:
             self.project_chat = nn.Linear(config.chat_columns, dim)
@@ -172,7 +176,7 @@ class KuaiHL(
         latents = self.streamer(streamer).unsqueeze(1).expand(-1, tokens.values.shape[1], -1)
         if self.config.is_recurrent(target):
             valid = tokens.values * tokens.mask.unsqueeze(-1)
-            latents = latents + valid[:, :, PICTURES_PER_SEGMENT + 1 :].sum(2)  # all but pictures and text
+            latents = latents + valid[:, :, self.config.picture_tokens + 1 :].sum(2)  # all but pictures and text
         return self.perceiver(latents, tokens.values, tokens.mask)
 
     def decode(self, latents: Tensor, *, target: int = 0) -> Tensor:
@@ -257,8 +261,14 @@ class KuaiHL(
     ) -> "KuaiHL":
         """Load strictly and from safetensors only. The mix-in's own way is lax and falls back to pickle."""
         file = fetch(model_id, revision=revision) / MODEL_FILE
-        model = cls(config)
+        with torch.device("meta"):  # allocates nothing
+            expected = {name: list(value.shape) for name, value in cls(config).state_dict().items()}
         try:
+            with safe_open(file, framework="pt") as stored:
+                shapes = {name: list(stored.get_slice(name).get_shape()) for name in stored.keys()}  # noqa: SIM118 - not a dict
+            if different := sorted(n for n in {*shapes, *expected} if shapes.get(n) != expected.get(n)):
+                raise RuntimeError(f"{len(different)} weights are missing or of another size, as {different[0]}")
+            model = cls(config)
             model.load_state_dict(load_file(file))
         except (SafetensorError, RuntimeError, OSError) as error:
             reason = str(error).splitlines()[0]
@@ -276,8 +286,10 @@ def load(path_or_repo: str | Path, *, revision: str | None = None) -> tuple[Kuai
     """
     folder = fetch(path_or_repo, revision=revision)
     try:
-        KuaiHLConfig(**json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8")))
-    except (TypeError, ValueError) as error:
+        if (folder / CONFIG_FILE).stat().st_size > _MAX_CONFIG_BYTES:
+            raise ValueError(f"it is larger than {_MAX_CONFIG_BYTES >> 20} MB")
+        KuaiHLConfig(**json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))).check_encoder_names()
+    except (TypeError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{folder / CONFIG_FILE} does not describe a KuaiHL model: {error}") from error
     return KuaiHL.from_pretrained(folder), folder
 

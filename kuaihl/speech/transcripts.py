@@ -43,6 +43,10 @@ class _Cue:
     words: list[str]
     line_starts: set[int]
 
+    def keys(self) -> list[str]:
+        """Return the words as they are compared: captions may mark a word by capitals or signs."""
+        return [re.sub(r"\W", "", word).casefold() or word for word in self.words]
+
 
 def read_transcript(path: str | Path, *, segments: Sequence[Segment]) -> list[Utterance]:
     """Read a transcript; a cue that runs over a segment's end is cut there, its words shared out in proportion to time.
@@ -150,10 +154,11 @@ def _repeated_words(before: _Cue, cue: _Cue) -> int:
     """
     if cue.start_ms - before.end_ms > _PAUSE_MS:
         return 0
+    last, first = before.keys()[-_MAX_REPEATED_WORDS:], cue.keys()[:_MAX_REPEATED_WORDS]
     length = len(before.words)
-    for count in range(min(length, len(cue.words), _MAX_REPEATED_WORDS), 0, -1):
+    for count in range(min(len(last), len(first)), 0, -1):
         is_part = length - count in before.line_starts or count * 2 >= length
-        if is_part and before.words[-count] == cue.words[0] and before.words[-count:] == cue.words[:count]:
+        if is_part and last[-count] == first[0] and last[-count:] == first[:count]:
             return count
     return 0
 

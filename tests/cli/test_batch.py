@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from kuaihl.cli.discovery import find_log, find_recordings, name_results
+from kuaihl.cli.discovery import find_log, find_recordings, name_results, sought_text
 from kuaihl.cli.summary import Row, table_text
 from kuaihl.errors import CheckpointError, CommentLogError, KuaiHLError
 from kuaihl.predictor import DEFAULT_CHECKPOINT, Predictor
@@ -55,6 +55,34 @@ def test_a_log_is_known_by_its_name(tmp_path, name, counts):
     put(tmp_path, "My stream.mp4", "My stream 2.mp4")
     put(tmp_path, name, text=LOG)
     assert find_log(tmp_path / "My stream.mp4") == (tmp_path / name if counts else None)
+
+
+@pytest.mark.parametrize(
+    ("recording", "name"),
+    [
+        ("Talk [x1].mp4", "Talk [x1].rechat.json"),
+        ("Talk.mp4.part", "Talk.live_chat.json"),
+        ("Talk.f140.m4a", "Talk.live_chat.json"),
+        ("Talk.f299-drc.mp4.part", "Talk.live_chat.json"),
+        ("Talk.fhls-720.mp4", "Talk.rechat.json"),
+        ("v17-video.mp4", "v17-chat.json"),
+        ("v17-video.mp4", "v17-live-chat.json"),
+        ("Talk.ts", "Talk.xml"),
+    ],
+)
+def test_logs_are_found_by_the_names_that_downloaders_give(tmp_path, recording, name):
+    put(tmp_path, recording, "other.mp4", "v1-video.mp4")
+    put(tmp_path, name, "v1-chat.json", text=LOG)
+    assert find_log(tmp_path / recording) == tmp_path / name
+    assert find_log(tmp_path / "other.mp4") is None
+    assert Path(name).name.split(".")[0].removesuffix("-chat").removesuffix("-live") in sought_text(Path(recording))
+
+
+def test_a_log_with_the_whole_name_comes_first(tmp_path):
+    put(tmp_path, "a-video.mp4", "a.mp4")
+    put(tmp_path, "a.json", "a-video.json", text=LOG)
+    assert find_log(tmp_path / "a-video.mp4") == tmp_path / "a-video.json"
+    assert find_log(tmp_path / "a.mp4") == tmp_path / "a.json"
 
 
 def test_a_log_for_the_only_recording_in_a_folder_need_not_have_its_name(tmp_path):

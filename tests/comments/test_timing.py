@@ -84,6 +84,23 @@ def test_a_wrong_time_zone_of_a_log_that_is_longer():
     assert "time zone" in found.message
 
 
+@pytest.mark.parametrize(
+    ("first_s", "last_s", "recording_s", "is_supported"),
+    [
+        (HOUR + 5, 2 * HOUR - 5, HOUR, True),  # a wrong time zone
+        (5005, 5000 + HOUR - 5, HOUR, True),  # as long as the recording
+        (7385, 7385 + 600, HOUR, False),  # shorter, anywhere inside
+        (8.3 * HOUR, 11 * HOUR, HOUR, False),  # longer, of another recording
+        (-1200, 2 * HOUR, 2 * HOUR, False),  # the chat was open before
+        (0, 2 * HOUR, 1.5 * HOUR, False),  # the recording lacks its beginning or its end
+    ],
+)
+def test_only_what_the_lengths_support_is_proposed(first_s, last_s, recording_s, is_supported):
+    found = mismatch(chat(first_s, last_s), recording_s)
+    assert found is not None
+    assert found.is_supported == is_supported
+
+
 def test_a_chat_that_was_open_before():
     found = mismatch(chat(-1200, 2 * HOUR), 2 * HOUR)
     assert found is not None

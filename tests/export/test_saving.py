@@ -91,6 +91,22 @@ def test_json_is_strict_whatever_the_numbers():
     assert strict(json_csv.to_json(made_up(aligned=False)))["alignments"] == []
 
 
+@pytest.mark.parametrize("text", ["=cmd|' /C calc'!A0", "+1", "-1+2", "@SUM(A1)", "\t=1", " =1", "'=1", "＝1"])
+def test_cells_are_no_formulas(text):
+    prediction = made_up()
+    hostile = [dataclasses.replace(segment, speech=text) for segment in prediction.segments]
+    table = json_csv.to_csv(dataclasses.replace(prediction, segments=tuple(hostile)))
+    rows = list(csv.DictReader(io.StringIO(table, newline="")))
+    assert {row["speech"] for row in rows} == {f"'{text}"}
+    assert json_csv.unescape_cell(rows[0]["speech"]) == text
+
+
+@pytest.mark.parametrize("text", ["", "1", "a=1", "\r=1", "it's", "'tis", "-"])
+def test_cells_read_back(text):
+    assert json_csv.unescape_cell(json_csv.escape_cell(text)) == text
+    assert json_csv.escape_cell(-1.5) == -1.5
+
+
 def test_csv_reads_back():
     prediction = made_up()
     tricky = dataclasses.replace(prediction.segments[2], speech='he said "a, b"\nand left')

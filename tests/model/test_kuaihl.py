@@ -1,5 +1,6 @@
 """The model: causality by gradients, masks, the sweep, and saving."""
 
+import json
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import torch
 from kuaihl.errors import CheckpointError
 from kuaihl.features.bag_of_words import BUCKETS, MOST_WORDS
 from kuaihl.features.chat import CHAT_COLUMNS, SPEECH_COLUMNS
-from kuaihl.model.config import PRESETS, Target
+from kuaihl.model.config import PRESETS, KuaiHLConfig, Target
 from kuaihl.model.inputs import TOKENS, ModelInputs
 from kuaihl.model.kuaihl import KuaiHL, load, sha256_of
 
@@ -190,6 +191,76 @@ def test_what_is_not_a_checkpoint_is_refused(model: KuaiHL, tmp_path: Path) -> N
         config.write_text(damaged)
         with pytest.raises(CheckpointError, match="does not describe"):
             load(tmp_path / "bad")
+
+
+def test_the_shipped_presets_may_be_loaded() -> None:
+    for config in PRESETS.values():
+        config.check_encoder_names()
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        *((name, value) for name in ("dim", "heads", "window", "picture_dim", "text_dim") for value in (0, -8, 10**9)),
+        *((name, value) for name in ("perceiver_layers", "decoder_layers") for value in (-1, 10**9, 1e9, "2", None)),
+        *(("dropout", value) for value in (-0.1, 1.0, float("nan"), "0")),
+        ("chat_columns", 0),
+        ("chat_columns", True),
+        ("words", 1),
+        ("streamers", "abc"),
+        ("streamers", [1]),
+        ("recurrent", [[]]),
+        ("targets", 5),
+        ("targets", [{"name": 5}]),
+        ("targets", [{"streamers": "abc"}]),
+        ("targets", [{"excluded_inputs": [[]]}]),
+        ("visual_encoder", "/srv/encoder.safetensors"),
+        ("visual_encoder", "swin.safetensors"),
+        ("text_encoder", "../encoder"),
+        ("text_encoder", "/srv/encoder"),
+        ("text_encoder", "~/encoder"),
+        ("text_encoder", "a/b/c"),
+        ("text_encoder", None),
+        ("speech_model", "tiny.pt"),
+        ("speech_model", "/srv/tiny.en"),
+    ],
+)
+def test_a_config_out_of_range_is_refused_before_weights_are_read(
+    model: KuaiHL, tmp_path: Path, field: str, value: object
+) -> None:
+    model.save_pretrained(tmp_path)
+    (tmp_path / "model.safetensors").write_bytes(b"never read")
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**config, field: value}))
+    with pytest.raises(CheckpointError, match="does not describe"):
+        load(tmp_path)
+
+
+def test_a_config_nested_deeply_is_refused(model: KuaiHL, tmp_path: Path) -> None:
+    model.save_pretrained(tmp_path)
+    (tmp_path / "config.json").write_text('{"streamers":' + "[" * 100_000)
+    with pytest.raises(CheckpointError, match="does not describe"):
+        load(tmp_path)
+
+
+def test_nothing_is_allocated_for_weights_that_the_file_lacks(
+    model: KuaiHL, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A config within its ranges can still describe a model of gigabytes."""
+    model.save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**config, "dim": 4096, "decoder_layers": 64}))
+    devices = set()
+
+    class Spy(KuaiHL):
+        def __init__(self, config: KuaiHLConfig) -> None:
+            devices.add(torch.get_default_device().type)
+            super().__init__(config)
+
+    monkeypatch.setattr("kuaihl.model.kuaihl.KuaiHL", Spy)
+    with pytest.raises(CheckpointError, match="does not hold the weights"):
+        load(tmp_path)
+    assert devices == {"meta"}
 
 
 @pytest.mark.gpu

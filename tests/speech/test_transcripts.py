@@ -1,5 +1,6 @@
 """Subtitle files: formats, encodings, what is no speech, and where words land."""
 
+import re
 from pathlib import Path
 
 import pysubs2
@@ -197,6 +198,15 @@ def test_words_that_captions_repeat_are_read_once(
             u for u in said if 2000 + 2500 * i <= u.start_s * 1000 + 1e-6 and u.end_s * 1000 <= 4500 + 2500 * i + 1e-6
         ]
         assert " ".join(u.text for u in inside) == line
+
+
+@pytest.mark.parametrize("mark", ["*{}*", "[{}]", "CAPITALS"])
+def test_marks_without_markup_make_no_other_word(tmp_path: Path, mark: str) -> None:
+    cues = highlighted("<{}>") if mark == "CAPITALS" else highlighted(mark)
+    if mark == "CAPITALS":
+        cues = [(a, b, re.sub(r"<(\w+)>", lambda match: match[1].upper(), text)) for a, b, text in cues]
+    text = " ".join(u.text for u in read(tmp_path, srt(*((clock(a), clock(b), text) for a, b, text in cues))))
+    assert re.sub(r"[*\[\]]", "", text).lower() == " ".join(LINES).lower()
 
 
 def test_words_that_people_repeat_are_kept(tmp_path: Path) -> None:

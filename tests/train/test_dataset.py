@@ -14,7 +14,7 @@ from kuaihl.features.chat import CHAT_COLUMNS
 from kuaihl.features.embeddings import SOURCES
 from kuaihl.model.config import PRESETS, Target
 from tests.fixtures.small_dataset import INFO, LENGTHS
-from train.dataset import BLANK, Batch, Room, Segments, Windows, write_info
+from train.dataset import BLANK, Batch, Room, Segments, Windows, read_info, write_info
 
 CONFIG = replace(PRESETS["debug"], picture_dim=8, text_dim=6, streamers=("streamer 0", "streamer 1"))
 TOKENS = {"pictures": "pictures", "speech": "speech_activity", "comments": "chat_activity"}
@@ -51,6 +51,14 @@ def test_rooms_and_columns(rooms: Path, segments: Segments) -> None:
         rows = np.array(table["pictures"].to_pylist(), dtype=np.float16)
         np.testing.assert_array_equal(segments.array("pictures", room.start, room.stop), rows)
         np.testing.assert_array_equal(segments.column("index", room), np.arange(len(rows)))
+
+
+def test_a_wrong_step_ahead_is_refused(tmp_path: Path) -> None:
+    write_info(tmp_path, INFO)
+    file = tmp_path / "dataset.json"
+    file.write_text(file.read_text().replace('"ahead": 1', '"ahead": 2'))
+    with pytest.raises(LabelError, match="ahead must be 0 or 1"):
+        read_info(tmp_path)
 
 
 @pytest.mark.parametrize("ahead", [0, 1])

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -28,8 +29,6 @@ from train.simulator.rooms.photo_scenes import Scenes, read_scenes
 from train.simulator.rooms.room import Room, room_ids, simulate_room
 from train.simulator.settings import VERSION, SimulatorConfig, SizeName
 
-MODEL = PRESETS["compact"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoomsConfig:
@@ -44,7 +43,9 @@ class RoomsConfig:
     comment_bank: Path | None = None
     """Parquet file of real chat (columns vod, time_s, text)."""
     checkpoint: Path = DEFAULT_CHECKPOINT
-    """Folder with the visual.safetensors of the compact Swin."""
+    """Folder with the visual.safetensors of the compact Swin, or of other encoders."""
+    preset: Literal["compact", "paper"] = "compact"
+    """Encoders: of the shipped model, or of the paper."""
     workers: int = 1
     """Number of processes. Two of one thread each are faster than one of two; the rooms are the same."""
     out: Path
@@ -78,11 +79,13 @@ def prepare_rooms(config: RoomsConfig, simulation: SimulatorConfig | None = None
     bank = None if config.comment_bank is None else read_bank(config.comment_bank)
     info = open_dataset(
         config.out,
-        MODEL,
+        PRESETS[config.preset],
         config.checkpoint,
         target="lvtr",
         source=f"simulated rooms: KLive-Sim {VERSION}, {simulation.size}, {count} rooms, {pictures}, {comments}",
         made_by=command_line("python -m train.prepare rooms", config),
+        # Base has the first rooms of large, and can be continued to it.
+        changeable=("size", "source"),
         parameters={"version": VERSION, **asdict(simulation)},
     )
     make = partial(_make_rooms, config, info, simulation, scenes, bank)
@@ -103,10 +106,11 @@ def _make_rooms(
     indices: Sequence[int],
 ) -> None:
     """Make those of the rooms that have no shard yet."""
-    visual_weights = find_visual_encoder(MODEL.visual_encoder, checkpoint=config.checkpoint)
-    text_weights = find_text_encoder(MODEL.text_encoder, checkpoint=config.checkpoint)
-    visual = VisualEncoder(MODEL.visual_encoder, weights=visual_weights)
-    text = TextEncoder(MODEL.text_encoder, weights=text_weights)
+    model = PRESETS[config.preset]
+    visual_weights = find_visual_encoder(model.visual_encoder, checkpoint=config.checkpoint)
+    text_weights = find_text_encoder(model.text_encoder, checkpoint=config.checkpoint)
+    visual = VisualEncoder(model.visual_encoder, weights=visual_weights)
+    text = TextEncoder(model.text_encoder, weights=text_weights)
 
     def encode(index: int) -> dict[str, object]:
         return _encode(simulate_room(simulation, index, scenes=scenes, bank=bank), visual, text)

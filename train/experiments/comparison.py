@@ -127,27 +127,37 @@ def format_markdown(results: Sequence[LineResult], *, title: str, source: str, s
         main.append(
             [
                 f"{letter} {line.label}",
+                format_mean(result.per_room[0]),
+                format_mean(result.per_room_difference, sign="+"),
+                "" if results[line.against] is result else letters[line.against],
                 format_mean(result.pooled[0]),
                 format_mean(result.difference, sign="+"),
-                "" if results[line.against] is result else letters[line.against],
-                format_mean(result.per_room[0]),
                 " ".join(paper) or "-",
                 f"{len(result.seeds)} of {seeds}",
             ]
         )
-        cells = zip(result.pooled, result.per_room, strict=True)
+        cells = zip(result.per_room, result.pooled, strict=True)
         deltas.append([letter, *(" / ".join("-" if x is None else f"{x.mean:.4f}" for x in cell) for cell in cells)])
     segments = next((result.segments for result in results if result.seeds), (0,) * len(DELTAS))
     names = [f"{delta} ({count} segments)" for delta, count in zip(_DELTA_NAMES, segments, strict=True)]
-    head = ["", "tau", "difference", "to", "tau per room", "paper's tau (difference)", "seeds"]
+    head = [
+        "",
+        "tau per room",
+        "difference",
+        "to",
+        "tau pooled",
+        "difference",
+        "paper's tau, pooled (difference)",
+        "seeds",
+    ]
     note = " The paper's numbers are on its own data, which are not public."
     sections = [
         f"# {title}",
-        "Kendall's tau-b on the test split, pooled over all scored segments: mean over seeds with its 95 % interval "
-        "(Student's t). Tau per room is the mean over rooms. Differences are of pooled tau, paired by seed. Dataset: "
+        "Kendall's tau-b on the test split, the mean over rooms and pooled over all scored segments: mean over seeds "
+        "with its 95 % interval (Student's t). Differences are paired by seed. Dataset: "
         f"{source}." + note * any(result.line.paper is not None for result in results),
         format_table(head, main),
-        "Segments with a true label above Delta only: pooled / per room.",
+        "Segments with a true label above Delta only: per room / pooled.",
         format_table(["", *names], [row for row, result in zip(deltas, results, strict=True) if result.seeds]),
     ]
     return "\n\n".join(sections) + "\n"

@@ -2,8 +2,8 @@
 
 *Alone*: Kendall's tau of one observable of a segment with the LVTR of the next. *Together*: gradient boosting on the
 true content of the last segments, which nothing perceives without error. For comparison, *true persistence* predicts
-the appeal of the segment before and *ceiling* that of the segment itself; both are hidden. Rooms are simulated, not
-rendered; none of a dataset is needed.
+the appeal of the segment before and *ceiling* that of the segment itself; both are hidden. Rooms are simulated but not
+rendered.
 
 Run as `python -m train.experiments.oracle [--size base] [--out F.json] [--figure F.png]`.
 """

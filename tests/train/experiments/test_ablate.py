@@ -54,7 +54,8 @@ def finished(rooms: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def results_of(run: str, seed: int, tau: float | None) -> pd.DataFrame:
-    test = [Tau(delta, tau, tau, segments=30, rooms=3, rooms_skipped=0) for delta in DELTAS]
+    per_room = None if tau is None else tau / 2
+    test = [Tau(delta, tau, per_room, segments=30, rooms=3, rooms_skipped=0) for delta in DELTAS]
     return make_rows({"": test, "pictures": test}, run=run, seed=seed)
 
 
@@ -183,7 +184,7 @@ def test_differences_are_over_shared_seeds() -> None:
     assert undefined.pooled[0] is None
     assert undefined.difference is None
     text = format_markdown([first, second], title="Two", source="numbers", seeds=5)
-    assert "| (b) without dropout | 0.5000 | +0.3000 | (a) | 0.5000 | 0.5900 (+0.0139) | 1 of 5 |" in text
+    assert "| (b) without dropout | 0.2500 | +0.1500 | (a) | 0.5000 | +0.3000 | 0.5900 (+0.0139) | 1 of 5 |" in text
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from scipy.stats import kendalltau, ttest_rel
 
 from kuaihl.errors import LabelError
 from tests.fixtures.small_dataset import INFO, LENGTHS, write_room
+from tests.train.data.test_phd_csv import HEADER
 from train.baselines.gif_rankers import Video2GIF
 from train.baselines.pr_net import PRNet
 from train.baselines.rival import HISTORY, Histories, Tokenizer
@@ -166,7 +167,7 @@ def test_tokens(rooms: Path) -> None:
     assert without_pictures[:, 8:14].any()
 
 
-def test_a_dataset_of_units_that_are_seen_themselves(tmp_path: Path) -> None:
+def test_a_dataset_of_units_that_are_seen_themselves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With ahead 0, rivals and windows see the unit that they score, and every unit is scored."""
     rng = np.random.default_rng(0)
     dataset = tmp_path / "dataset"
@@ -187,3 +188,10 @@ def test_a_dataset_of_units_that_are_seen_themselves(tmp_path: Path) -> None:
     assert len(predicted) == LENGTHS["test-0"]
     true = task.labels(task.test) > 0
     assert (predicted[true][:, None] > predicted[~true]).mean() > 0.9
+
+    # A user of PHD cut out unit 1 of 33, whose score is the second lowest: 32 units score as much.
+    (dataset / "testing.csv").write_text(f"{HEADER}\ntest-0,5,5,7,165,True\nother,1,2,7,60,False\n")
+    facts = table1._facts(settings, 1.0)
+    monkeypatch.setattr(table1, "_run_rival", lambda *_: (np.arange(33.0), facts))
+    (row,) = table1.run_row(config(dataset, tmp_path), "pr-net", 0, (1e-3,)).to_dict("records")
+    assert row["precision"] == pytest.approx(1 / 32)

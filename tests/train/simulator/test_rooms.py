@@ -14,7 +14,7 @@ from scipy.stats import kendalltau
 from kuaihl.errors import LabelError
 from train.simulator.render.room_frames import draw_frame, draw_segment
 from train.simulator.rooms.phrases import load_grammars, make_sentence
-from train.simulator.rooms.room import Room, find_room, room_ids, simulate_room, simulate_rooms
+from train.simulator.rooms.room import Room, find_room, room_ids, simulate_room
 from train.simulator.rooms.visuals import STEADY, STUCK, TRANSITION
 from train.simulator.settings import TALENTS, SimulatorConfig
 
@@ -65,7 +65,7 @@ def test_the_same_seed_gives_the_same_bytes_in_another_process() -> None:
 
 
 def test_a_room_does_not_depend_on_other_rooms() -> None:
-    together = list(simulate_rooms(TINY))
+    together = [simulate_room(TINY, i) for i in range(len(room_ids(TINY)))]
     assert [room.id for room in together] == list(room_ids(TINY))
     assert len(together) == 8
     assert all(repr(simulate_room(TINY, i)) == repr(together[i]) for i in (7, 2))
@@ -115,12 +115,13 @@ def test_a_tenth_of_streamers_appears_in_test_only(rooms: list[Room]) -> None:
     assert {room.split for room in every if not room.known} == {"test"}
 
 
-def test_lvtr_is_spread_and_nearly_determined_by_appeal(rooms: list[Room]) -> None:
+def test_many_segments_lie_above_the_largest_delta_with_spread(rooms: list[Room]) -> None:
     lvtr, appeal = truth_of(rooms, "lvtr"), truth_of(rooms, "appeal")
-    assert np.quantile(lvtr, 0.05) < 0.2
-    assert 0.25 < np.median(lvtr) < 0.45
-    assert [(lvtr > delta).mean() > share for delta, share in ((0.2, 0.6), (0.4, 0.25), (0.6, 0.05))] == [True] * 3
-    assert 0.8 < kendalltau(appeal, lvtr).statistic < 0.95
+    assert np.quantile(lvtr, 0.05) < 0.5
+    high = lvtr > 0.6
+    assert 0.6 < high.mean() < 0.9
+    assert lvtr[high].std() > 0.08
+    assert 0.8 < kendalltau(appeal[high], lvtr[high]).statistic < 0.95
 
 
 def test_lvtr_is_the_ratio_of_the_impressions(rooms: list[Room]) -> None:
@@ -142,12 +143,12 @@ def test_appeal_has_the_configured_weights(rooms: list[Room]) -> None:
     logit = np.concatenate([logit - logit.mean() for logit in logits])
     causes = [truth_of(rooms, field) for field in ("intensity", "interaction", "fatigue")]
     weight = np.linalg.lstsq(np.column_stack([*causes, np.ones(len(logit))]), logit, rcond=None)[0]
-    np.testing.assert_allclose(weight[:3], [1.5, 0.5, -0.6], atol=0.35)
+    np.testing.assert_allclose(weight[:3], [3.5, 1.0, -0.6], atol=0.4)
 
 
 def test_comments_have_bursts_and_recurring_authors(rooms: list[Room]) -> None:
     counts = np.concatenate([count_comments(room) for room in rooms])
-    assert 10 <= np.median(counts) <= 40
+    assert 10 <= np.median(counts) <= 80
     assert np.quantile(counts, 0.95) > 2.5 * np.median(counts)
     for room in rooms[::9]:
         times_s = [c.time_s for c in room.comments]
@@ -158,22 +159,51 @@ def test_comments_have_bursts_and_recurring_authors(rooms: list[Room]) -> None:
     assert {c.kind for room in rooms for c in room.comments} == {"message", "gift", "paid", "bot"}
 
 
-def test_comments_are_excited_in_moments_of_hype(rooms: list[Room]) -> None:
-    hype = np.concatenate([truth_of([room], "hype")[np.arange(len(room.truth)) - room.comment_lag] for room in rooms])
-    start = np.concatenate([np.arange(len(room.truth)) < room.comment_lag for room in rooms])
+def test_comments_are_excited_in_exciting_moments(rooms: list[Room]) -> None:
+    lagged = [np.maximum(np.arange(len(room.truth)) - room.comment_lag, 0) for room in rooms]
+    excitement = np.concatenate([truth_of([r], "excitement")[index] for r, index in zip(rooms, lagged, strict=True)])
     excited = np.concatenate([room.excited_comments for room in rooms])
     counts = np.concatenate([count_comments(room) for room in rooms])
     assert (excited <= counts).all()
-    low, high = (excited[mask].sum() / counts[mask].sum() for mask in ((hype < 0.2) & ~start, (hype > 0.8) & ~start))
-    assert low < 0.15
+    low, high = (excited[mask].sum() / counts[mask].sum() for mask in (excitement < 0.2, excitement > 0.8))
+    assert low < 0.25
     assert high > 0.5
+
+
+def test_no_observable_of_a_segment_is_close_to_the_next_lvtr(rooms: list[Room]) -> None:
+    """Kendall's tau over all segments. The excitement behind the comments is no function of the appeal either."""
+    label = np.concatenate([room.lvtr[1:] for room in rooms])
+    observed = {
+        "gifts": [room.plan.gifts.sum((1, 2)) for room in rooms],
+        "comments": [count_comments(room) for room in rooms],
+        "excited": [room.excited_comments / np.maximum(count_comments(room), 1) for room in rooms],
+        "intensity": [room.plan.intensity for room in rooms],
+        "photos": [np.array(room.visuals.framing).reshape(-1, 3).sum(1) for room in rooms],
+    }
+    taus = {
+        name: kendalltau(np.concatenate([v[:-1] for v in values]), label).statistic for name, values in observed.items()
+    }
+    assert all(not value > 0.38 for value in taus.values()), taus
+    assert taus["gifts"] < 0.35
+    assert min(taus["excited"], taus["intensity"]) > 0.2
+    within = [kendalltau(truth_of([room], "excitement"), room.appeal).statistic for room in rooms]
+    assert np.mean(within) < 0.7
+
+
+def test_streamers_have_several_streams() -> None:
+    for size in ("tiny", "small"):
+        config = SimulatorConfig(size=size)
+        made = [simulate_room(config, i) for i in range(config.rooms.train)]
+        streams = Counter(room.streamer for room in made)
+        assert min(streams.values()) >= 2
+        assert len({room.day for room in made}) > 1
 
 
 def test_cross_correlation_finds_the_lag_of_the_comments(rooms: list[Room]) -> None:
     correct = []
     for room in rooms:
-        hype, chat = truth_of([room], "hype"), np.log1p(count_comments(room))
-        fits = [np.corrcoef(chat[3:], hype[3 - lag : len(hype) - lag])[0, 1] for lag in range(4)]
+        felt, chat = truth_of([room], "excitement"), np.log1p(count_comments(room))
+        fits = [np.corrcoef(chat[3:], felt[3 - lag : len(felt) - lag])[0, 1] for lag in range(4)]
         correct.append(int(np.argmax(fits)) == room.comment_lag)
     assert {room.comment_lag for room in rooms} == {0, 1, 2}
     assert np.mean(correct) > 0.9
@@ -263,12 +293,17 @@ def test_pictures_tell_talents_apart_in_other_rooms(rooms: list[Room]) -> None:
     assert np.mean(correct) > 0.6
 
 
-def test_gifts_grow_with_hype(rooms: list[Room]) -> None:
-    hype = np.repeat(truth_of(rooms, "hype"), 3)
-    gifts = np.concatenate([room.visuals.gifts for room in rooms])
-    assert np.corrcoef(hype, gifts)[0, 1] > 0.4
-    assert gifts[hype < 0.1].mean() < 0.2
-    assert gifts[hype > 0.7].mean() > 2
+def test_gifts_are_rare_and_of_few_viewers(rooms: list[Room]) -> None:
+    gifts = np.concatenate([room.plan.gifts.sum((1, 2)) for room in rooms])
+    assert 0.05 < (gifts > 0).mean() < 0.25
+    intensity = truth_of(rooms, "intensity")
+    assert gifts[intensity > 0.6].mean() > 1.3 * gifts[intensity < 0.2].mean()
+    for room in rooms:
+        assert room.visuals.gifts == tuple(room.plan.gifts.sum(2).ravel())
+        log = [c for c in room.comments if c.kind in {"gift", "paid"}]
+        slots = np.bincount([int(c.time_s // 10) for c in log], minlength=3 * len(room.segments))
+        np.testing.assert_array_equal(slots, (room.plan.gifts > 0).sum(2).ravel())
+        assert len({c.user for c in log}) <= room.plan.gifts.shape[2]
 
 
 def test_a_segment_is_drawn_at_5_15_and_25_s(rooms: list[Room]) -> None:

@@ -10,13 +10,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
+from scipy.stats import kendalltau
 
 from kuaihl.errors import LabelError
 from train.simulator.render.room_frames import draw_segment
 from train.simulator.rooms.comment_bank import read_bank
 from train.simulator.rooms.photo_scenes import read_scenes
 from train.simulator.rooms.room import simulate_room
-from train.simulator.rooms.visuals import STEADY
+from train.simulator.rooms.visuals import CAMERA, DRAWING, PHOTO, STEADY
 from train.simulator.settings import TALENTS, SimulatorConfig
 
 SMALL = SimulatorConfig(size="small")
@@ -43,7 +44,7 @@ def test_a_bank_has_bursts_and_calm_of_the_training_vods(tmp_path: Path) -> None
     assert {line.split()[0] for line in burst} == {"hot"}
     assert {line.split()[0] for line in calm} == {"cold"}
     assert len(read_bank(tmp_path / "chat.parquet", lines=2400).burst) <= 1260
-    sample, from_burst = bank.sample(2000, hype=0.7, share=0.8, rng=np.random.default_rng(0))
+    sample, from_burst = bank.sample(2000, excitement=np.full(2000, 0.7), share=0.8, rng=np.random.default_rng(0))
     lines = [line for line in sample if line is not None]
     assert len(lines) / 2000 == pytest.approx(0.8, abs=0.04)
     assert np.mean([line.startswith("hot") for line in lines]) == pytest.approx(0.7, abs=0.04)
@@ -78,21 +79,35 @@ def write_photos(path: Path, mode: str) -> dict[str, tuple[int, int, int]]:
     return colors
 
 
-def test_photos_are_disjoint_between_splits_and_in_half_of_the_rooms(tmp_path: Path) -> None:
+def test_photos_are_disjoint_between_splits_and_mixed_with_drawings(tmp_path: Path) -> None:
     colors = write_photos(tmp_path / "photos.tar", "w")
     scenes = read_scenes(tmp_path / "photos.tar")
     offsets = {split: {p.offset for (_, s), photos in scenes.photos.items() if s == split for p in photos}
                for split in ("train", "validation", "test")}  # fmt: skip
     assert sum(map(len, offsets.values())) == 480 == len(set().union(*offsets.values()))
-    rooms = [room for i in range(60, 100) if (room := simulate_room(SMALL, i, scenes=scenes)).visuals.photos]
-    assert 12 <= len(rooms) <= 28
+    rooms = [simulate_room(SMALL, i, scenes=scenes) for i in range(70, 100)]
     assert all({p.offset for p in room.visuals.photos} <= offsets[room.split] for room in rooms)
+    framing = np.concatenate([np.reshape(room.visuals.framing, (-1, 3)) for room in rooms])
+    idle = np.array([truth.idle for room in rooms for truth in room.truth])
+    for segments in (framing[idle], framing[~idle]):
+        shares = [(segments == kind).mean() for kind in (DRAWING, PHOTO, CAMERA)]
+        np.testing.assert_allclose(shares, [0.5, 0.25, 0.25], atol=0.09)
+    assert all({DRAWING, PHOTO, CAMERA} == set(room.visuals.framing) for room in rooms)
+    lvtr = np.repeat(np.concatenate([room.lvtr[1:] for room in rooms]), 3)
+    before = np.concatenate([room.visuals.framing[:-3] for room in rooms])
+    assert abs(kendalltau(before == PHOTO, lvtr).statistic) < 0.05
 
-    states = np.reshape(rooms[0].visuals.state, (-1, 3))
-    index = int(np.flatnonzero((states == STEADY).all(1))[0])
-    middle = draw_segment(rooms[0], index)[1, 120:150, 130:160].reshape(-1, 3)
-    nearest = min(colors, key=lambda name: np.abs(np.median(middle, axis=0) - colors[name]).sum())
-    assert nearest == dict(zip(TALENTS, colors, strict=True))[rooms[0].truth[index].talent]
+    room = rooms[0]
+    for kind in (PHOTO, CAMERA):
+        steady = (np.array(room.visuals.state) == STEADY) & (np.array(room.visuals.framing) == kind)
+        live = np.repeat([not truth.idle and truth.talent != "pk" for truth in room.truth], 3)
+        slot = int(np.flatnonzero(steady & live)[0])
+        picture = draw_segment(room, slot // 3)[slot % 3]
+        corners = picture[30:60, 130:160], picture[120:145, 180:215]
+        nearest = [min(colors, key=lambda n: np.abs(np.median(c, axis=(0, 1)) - colors[n]).sum()) for c in corners]
+        assert nearest[0] == dict(zip(TALENTS, colors, strict=True))[room.truth[slot // 3].talent]
+        # The drawing is in the lower right corner.
+        assert (corners[1].std((0, 1)).max() > 20) == (kind == CAMERA)
 
 
 def test_photos_must_be_uncompressed_and_complete(tmp_path: Path) -> None:

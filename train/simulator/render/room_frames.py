@@ -86,7 +86,7 @@ def _draw_shot(room: Room, slot: int, time_s: float, size: tuple[int, int]) -> I
     framing, truth = visuals.framing[slot], room.truth[index]
     image = Image.new("RGB", size) if framing == DRAWING else _draw_photo(room, slot, size)
     if framing != PHOTO:
-        scene = Image.new("RGB", size if framing == DRAWING else (size[0] // 3, size[1] // 3))
+        scene = Image.new("RGB", size if framing == DRAWING else (size[0] // 2, size[1] // 2))
         # Shots differ in distance around the framing of the room.
         zoom = visuals.zoom * (1.0, 1.06, 1.0, 1.12)[now.shot % 4]
         canvas = Canvas(scene, tint=visuals.tint, zoom=zoom, shift=visuals.shift)

@@ -1,10 +1,8 @@
 """Simulated rooms: what was shown, said and written in a live stream, and the hidden truth."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from itertools import groupby
-from pathlib import Path
 
 import numpy as np
 from scipy.special import expit
@@ -12,8 +10,8 @@ from scipy.special import expit
 from kuaihl.errors import LabelError
 from kuaihl.records import SEGMENT_S, Comment, Segment, Utterance, segments_of
 from train.simulator.rooms.audience import simulate_comments
-from train.simulator.rooms.comment_bank import CommentBank, read_bank
-from train.simulator.rooms.photo_scenes import Scenes, read_scenes
+from train.simulator.rooms.comment_bank import CommentBank
+from train.simulator.rooms.photo_scenes import Scenes
 from train.simulator.rooms.plan import Plan, plan_room
 from train.simulator.rooms.streamer_speech import simulate_speech
 from train.simulator.rooms.streamers import Streamer, make_streamers, simulate_popularity
@@ -89,22 +87,6 @@ class Room:
         return np.array([t.appeal for t in self.truth])
 
 
-def simulate_rooms(
-    config: SimulatorConfig, *, scenes: Path | None = None, comment_bank: Path | None = None
-) -> Iterator[Room]:
-    """Simulate all rooms: training, validation, test, then further ones for training.
-
-    Raises
-    ------
-    LabelError
-        The photos or the comment bank cannot be used.
-    """
-    photos = None if scenes is None else read_scenes(scenes)
-    bank = None if comment_bank is None else read_bank(comment_bank)
-    for index in range(len(room_ids(config))):
-        yield simulate_room(config, index, scenes=photos, bank=bank)
-
-
 def room_ids(config: SimulatorConfig) -> tuple[str, ...]:
     """Return the ids of all rooms by index."""
     size = config.rooms
@@ -134,10 +116,7 @@ def find_room(config: SimulatorConfig, name: str) -> int:
 def simulate_room(
     config: SimulatorConfig, index: int, *, scenes: Scenes | None = None, bank: CommentBank | None = None
 ) -> Room:
-    """Simulate the room ``index`` alone, byte for byte as `simulate_rooms` does.
-
-    Indices beyond those of `simulate_rooms` are further training rooms.
-    """
+    """Simulate the room ``index``, which does not depend on others. Indices beyond `room_ids` are training rooms."""
     # The size is part of the seed, so that a test room of one size is no training room of another. Size large has the
     # rooms of base.
     seeds = np.random.SeedSequence([VERSION, config.seed, _STREAM_OF_ROOMS, config.rooms.train, index]).spawn(6)
