@@ -26,8 +26,8 @@ def download(url: str, folder: Path) -> Path:
         yt-dlp cannot download it.
     """
     try:
-        from yt_dlp import YoutubeDL  # pyright: ignore[reportMissingImports] # an optional extra
-        from yt_dlp.utils import DownloadError  # pyright: ignore[reportMissingImports]
+        from yt_dlp import YoutubeDL  # pyright: ignore[reportMissingModuleSource] # an optional extra
+        from yt_dlp.utils import DownloadError  # pyright: ignore[reportMissingModuleSource]
     except ImportError as error:
         raise KuaiHLError(f"To read {url}, install yt-dlp: pip install 'kuaihl[download]'") from error
     options: Any = {
