@@ -22,7 +22,7 @@ from kuaihl.features.embeddings import SOURCES, Embeddings, Footage, Source
 from kuaihl.highlights import choose_source, select
 from kuaihl.media.clips.writer import cut_clips
 from kuaihl.media.recording import Recording, open_recording
-from kuaihl.media.remux import make_playable, plays_as_is
+from kuaihl.media.remux import is_playable, make_playable
 from kuaihl.predictor import Predictor
 from kuaihl.progress import SILENT, Progress
 from kuaihl.reaction import measure
@@ -207,7 +207,7 @@ def preview(opened: OpenedFiles, request: Request, folder: Path) -> Path:
         reaction=reaction and ReactionCurve(BIN_S, tuple(reaction.score.tolist()), None, reaction.too_little),
         highlights_by=by,
     )
-    player = recording.path if plays_as_is(recording) else None
+    player = recording.path if is_playable(recording) else None
     return _write_view(folder, view_of(prediction) | {"partial": True}, recording, player, comments)
 
 

@@ -29,6 +29,12 @@ _PLAYABLE = {
 }
 
 
+def is_playable(recording: Recording) -> bool:
+    """Return whether browsers play the file as it is, by container, codecs and suffix."""
+    suffixes, videos, audios = _PLAYABLE.get(recording.info.container, (set(), set(), set()))
+    return recording.path.suffix.lower() in suffixes and _has_codecs(recording, videos, audios)
+
+
 def make_playable(recording: Recording, out_dir: Path, *, progress: Progress = SILENT) -> Path | None:
     """Return a file that browsers play: the recording itself, or a copy remuxed as MP4 in ``out_dir``.
 
@@ -36,7 +42,7 @@ def make_playable(recording: Recording, out_dir: Path, *, progress: Progress = S
     ``progress`` raises stops the copy and removes it.
     """
     path = recording.path
-    if plays_as_is(recording):
+    if is_playable(recording):
         return path
     if not _has_codecs(recording, _VIDEO, _AUDIO):
         return None
@@ -54,12 +60,6 @@ def make_playable(recording: Recording, out_dir: Path, *, progress: Progress = S
     finally:
         partial.unlink(missing_ok=True)
     return target
-
-
-def plays_as_is(recording: Recording) -> bool:
-    """Return whether browsers play the file: container, codecs, and the suffix by which a server names its type."""
-    suffixes, videos, audios = _PLAYABLE.get(recording.info.container, (set(), set(), set()))
-    return recording.path.suffix.lower() in suffixes and _has_codecs(recording, videos, audios)
 
 
 def _has_codecs(recording: Recording, videos: set[str], audios: set[str]) -> bool:

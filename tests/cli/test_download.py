@@ -47,9 +47,8 @@ def predictor(monkeypatch, tmp_path, short_recording):
 
 
 def test_a_url_is_downloaded_with_its_chat(monkeypatch, predictor):
-    monkeypatch.setitem(
-        sys.modules, "yt_dlp", SimpleNamespace(YoutubeDL=Downloader, utils=SimpleNamespace(DownloadError=DownloadError))
-    )
+    monkeypatch.setitem(sys.modules, "yt_dlp", SimpleNamespace(YoutubeDL=Downloader))
+    monkeypatch.setitem(sys.modules, "yt_dlp.utils", SimpleNamespace(DownloadError=DownloadError))
     assert cli.run(["predict", URL]) == 0
     (call,) = predictor.calls
     assert [comment.text for comment in call["comments"].comments] == ["hi"]

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect
 
 from tests.fixtures.visitor import run, unfold
 
@@ -21,7 +21,13 @@ def visiting(browser: Browser, url: str, *, theme: str = "light", **options: obj
     context.on("request", lambda r: None if r.url.startswith((url, "data:", "blob:")) else problems.append(r.url))
     context.on("response", lambda r: problems.append(f"{r.status} {r.url}") if r.status == 500 else None)
     context.on("weberror", lambda error: problems.append(str(error.error)))
-    context.on("console", lambda m: problems.append(m.text) if m.type == "error" and "resource" not in m.text else None)
+    ignored = ("Failed to load resource", "AbortError", "errored out")  # of Gradio, when a visitor cancels or leaves
+
+    def hear(message: ConsoleMessage) -> None:
+        if message.type == "error" and not any(text in message.text for text in ignored):
+            problems.append(message.text)
+
+    context.on("console", hear)
     page = context.new_page()
     page.goto(f"{url}/?__theme={theme}")
     page.wait_for_selector("#new-recording")
