@@ -256,6 +256,8 @@ def video_streams(container: InputContainer) -> list[av.VideoStream]:
 
 def read_packets(container: InputContainer, streams: Sequence[Stream], skips: SkipCounter) -> Iterator[av.Packet]:
     """Yield the packets of ``streams`` that have a timestamp; places that cannot be read are skipped and counted."""
+    if not streams:
+        return  # PyAV would read all
     failures, time_s = 0, 0.0
     source = container.demux(streams)
     while True:

@@ -161,6 +161,11 @@ def run_apart(
         ) from error
     except FileNotFoundError as error:
         raise RecordingError(f"There is no file {path}.") from error
+    except (LookupError, ArithmeticError) as error:
+        log.warning("%s cannot be read", path, exc_info=True)
+        raise RecordingError(
+            f"{path} cannot be read ({type(error).__name__}: {error}). The file is damaged."
+        ) from error
 
 
 def examine(source: Source, reader: Reader) -> Iterator["float | Recording"]:
