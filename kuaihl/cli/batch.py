@@ -1,6 +1,7 @@
 """Predict several recordings with one loaded model; one that cannot be read does not stop the others."""
 
 import json
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property, partial
@@ -180,14 +181,22 @@ class _Predict:
         if item.before and item.before.made_from == made_from:
             return replace(item.before, status=DONE_BEFORE)
         log = log_file and reader.read(log_file, offset_s=self.request.comment_offset_s)
-        result = predict_one(
-            self._predictor,
-            item.recording,
-            log,
-            item.results,
-            self.request,
-            progress=Progress(partial(_report, self.progress, item.position)),
-        )
+        predictor = self._predictor
+        try:
+            result = predict_one(
+                predictor,
+                item.recording,
+                log,
+                item.results,
+                self.request,
+                progress=Progress(partial(_report, self.progress, item.position)),
+            )
+        except KuaiHLError:
+            raise
+        except Exception as error:  # a fault in one recording must not end the batch
+            logging.getLogger(__name__).exception("%s", item.recording)
+            message = f"{item.recording}: internal error ({type(error).__name__}: {error}). Report it."
+            raise RecordingError(message) from error
         return _row(_absolute(item.recording), log_file, result, results=item.results.name, made_from=made_from)
 
 

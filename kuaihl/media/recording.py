@@ -301,7 +301,8 @@ def decode_frames(
         while left and max(left[0][1], default=-1) < number:
             segment, frames = left.popleft()
             yield segment, _stack(segment, frames, images, size, skips), skips.skipped
-            images.clear()
+            for shown in frames:  # not those of later segments, which may be stored before
+                images.pop(shown, None)
         try:
             images[number] = to_rgb(frame, size, size)
         except (av.error.FFmpegError, ValueError):

@@ -238,6 +238,14 @@ def test_an_error_of_all_recordings_stops_the_batch(predictor, capsys):
     assert capsys.readouterr() == ("", "kuaihl: no speech model\n")
 
 
+def test_an_unexpected_error_does_not_stop_the_batch(predictor):
+    predictor.outcome = IndexError("no such stream")
+    assert cli.run(["predict", "vods", "--out", "results"]) == 1
+    one, _, two = rows_of("results")
+    assert (one["status"], two["status"]) == ("failed", "failed")
+    assert "IndexError: no such stream" in one["reason"]
+
+
 def test_another_csv_of_that_name_is_not_overwritten(predictor, capsys):
     put(".", "kuaihl-summary.csv", text="my,own\n1,2\n")
     assert cli.run(["predict", "vods"]) == 2
