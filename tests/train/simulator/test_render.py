@@ -67,7 +67,7 @@ def test_a_room_becomes_a_recording_with_its_logs(tmp_path: Path) -> None:
 
 def test_the_example_is_a_simulated_room(tmp_path: Path, example: Path) -> None:
     config = SimulatorConfig(size="base")
-    room = simulate_room(config, find_room(config, "test-0726"))
+    room = simulate_room(config, find_room(config, "test-0738"))
     write_truth(room, tmp_path / "truth.json", segments=21)
     write_comments(room, tmp_path / "comments.json", until_s=630.0)
     for name in ("truth.json", "comments.json"):
