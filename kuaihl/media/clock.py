@@ -52,8 +52,9 @@ class Packets:
         return np.where(self.is_wrong, self.decode_s, self.show_s)
 
     def until_s(self, first: int, stop: int) -> float:
-        """Return when the last of some packets ends."""
-        return float((self.at_s[first:stop] + self.duration_s[first:stop]).max())
+        """Return when the last of some packets ends; a frame that is shown much later does not count."""
+        end_s = np.minimum(self.at_s[first:stop], self.decode_s[first:stop].max() + BACK_S)
+        return float((end_s + self.duration_s[first:stop]).max())
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,8 @@ from kuaihl.media import decord_reader
 from kuaihl.media.audio import read_audio
 from kuaihl.media.containers import SegmentReader, SkipCounter, detect_format, stamp_of
 from kuaihl.media.frames import FRAME_SIZE, FrameIndex, decode, prepare, select_frames, to_rgb
+from kuaihl.media.packet_source import Source
 from kuaihl.media.scan import Track, scan
-from kuaihl.media.source import Source
 from kuaihl.media.worker import MEMORY_BYTES, WorkerError, iterate
 from kuaihl.progress import SILENT, Progress
 from kuaihl.records import MIN_SEGMENT_S, PICTURES_PER_SEGMENT, RecordingInfo, Segment, Skipped, segments_of

@@ -21,7 +21,7 @@ from kuaihl.media.containers import (
     video_streams,
 )
 from kuaihl.media.frames import Epoch, FrameIndex
-from kuaihl.media.source import Source, find_parts
+from kuaihl.media.packet_source import Source, find_parts
 
 MAX_STREAMS = 64
 PACKETS_PER_REPORT = 500

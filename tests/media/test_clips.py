@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from kuaihl.errors import KuaiHLError, RecordingError
-from kuaihl.media import source
+from kuaihl.media import packet_source
 from kuaihl.media.clips.cutting import _cut
 from kuaihl.media.clips.frame_rates import frame_rate, timecode_rate
 from kuaihl.media.clips.writer import cut_clips, zip_clips
@@ -289,7 +289,7 @@ def test_only_what_is_needed_is_read(tmp_path, monkeypatch, name):
             read_s.append(float(packet.pts * packet.time_base))
             yield packet
 
-    monkeypatch.setattr(source, "read_packets", read)
+    monkeypatch.setattr(packet_source, "read_packets", read)
     *_, clip = _cut(recording, tmp_path / "clip.mp4", 301.0, 310.0, exact=False)
     assert clip.start_s == pytest.approx(300.0)
     assert (min(read_s), max(read_s)) == pytest.approx((298.0, 312.0), abs=3.5)
