@@ -1,5 +1,6 @@
 """Run a function on many recordings: in this process, or on the machines of a Ray cluster."""
 
+import logging
 import os
 import pickle
 import traceback
@@ -107,6 +108,7 @@ def _run_on_ray(
     cpus, gpus = _connect(options)
     from ray.data import DataContext, from_items
 
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
     context = DataContext.get_current()
     context.enable_progress_bars = False
     context.max_errored_blocks = -1  # a block is an item; the one that kills its workers must not stop the others
@@ -157,7 +159,7 @@ def _map(rows: "Dataset", step: Callable[[Any], Any], *, workers: int, num_gpus:
             _Worker,
             fn_constructor_args=[step],
             compute=ActorPoolStrategy(size=workers, max_tasks_in_flight_per_actor=1),
-            num_cpus=1,
+            num_cpus=None if num_gpus else 1,
             num_gpus=num_gpus,
             max_restarts=-1,
             max_task_retries=RETRIES,

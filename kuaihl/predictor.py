@@ -253,12 +253,12 @@ class Predictor:
         with _timed(timings, progress.stage("listening")) as stage:
             if "speech" in sources and transcript is not None:
                 utterances = read_transcript(transcript, segments=segments)
-            elif "speech" in sources and recording.has_sound:
-                sound, count = recording.sound(), len(segments)
+            elif "speech" in sources and recording.has_audio:
+                sound, count = recording.read_audio(), len(segments)
                 utterances = self.recognizer.transcribe(sound, progress=lambda done: stage(done / count))
                 skipped += sound.skipped
         with _timed(timings, progress.stage("looking")) as stage:
-            if "pictures" in sources and recording.has_pictures:
+            if "pictures" in sources and recording.has_video:
                 pictures, skipped_pictures = self._encode_pictures(recording, progress=stage)
                 skipped += skipped_pictures
         return Footage(
@@ -304,7 +304,7 @@ class Predictor:
         out = np.empty((count, PICTURES_PER_SEGMENT, self.visual_encoder.dim), dtype=np.float16)
         batch: list[np.ndarray] = []
         done = 0
-        reading = recording.pictures(waiting=lambda: progress((done - len(batch)) / count))
+        reading = recording.read_frames(poll=lambda: progress((done - len(batch)) / count))
         for segment, pictures in reading:
             batch.append(pictures)
             done = segment.index + 1

@@ -123,7 +123,7 @@ class Session:
     def _recognise(self, segment: Segment, sound: np.ndarray) -> list[Utterance]:
         if self._utterances is None:
             # The recognizer takes a segment from the queue when it is asked for utterances; by then there is one.
-            self._utterances = self._predictor.recognizer.listen(iter(self._sound.popleft, None), ahead=1)
+            self._utterances = self._predictor.recognizer.transcribe_segments(iter(self._sound.popleft, None), ahead=1)
         self._sound.append((segment, sound))
         return next(self._utterances)[1]
 

@@ -67,11 +67,11 @@ class Lag:
 
 def sound_level(recording: Recording, *, progress: Progress = SILENT) -> np.ndarray:
     """Measure the loudness of a recording in dB of full scale, per ``BIN_S``: (bins,) float32; empty without sound."""
-    if not recording.has_sound:
+    if not recording.has_audio:
         return np.zeros(0, np.float32)
     size = round(BIN_S * SAMPLE_RATE_HZ)
     levels = []
-    for segment, sound in recording.sound():
+    for segment, sound in recording.read_audio():
         progress(segment.index / len(recording.segments))
         power = np.square(sound[: len(sound) // size * size].reshape(-1, size)).mean(1)
         levels.append(np.maximum(10 * np.log10(np.maximum(power, 1e-12)), _MIN_LEVEL_DB))

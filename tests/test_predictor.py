@@ -167,10 +167,10 @@ def test_what_is_left_out_is_not_read(
     def fail(*_, **__):
         pytest.fail("it was read")
 
-    monkeypatch.setattr(Recording, "pictures", fail)
+    monkeypatch.setattr(Recording, "read_frames", fail)
     said = predictor.predict(short_recording, tmp_path / "none.json", sources=["speech"])
     assert said.curve == predictor.score(encoded, sources=["speech"]).curve
-    monkeypatch.setattr(Recording, "sound", fail)
+    monkeypatch.setattr(Recording, "read_audio", fail)
     written = predictor.predict(short_recording, short_log, sources=["comments"], transcript=tmp_path / "none.srt")
     assert written.curve == predictor.score(encoded, sources=["comments"]).curve
     by_chat = predictor.predict(short_recording, short_log, target="participation")

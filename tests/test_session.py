@@ -50,7 +50,7 @@ def test_raw_segments_give_the_numbers_of_the_recording(
     opened = open_recording(short_recording)
     written = selection.by_segment(reader.read(short_log).comments, opened.segments)
     session = Session(predictor)
-    arrivals = zip(opened.pictures(), opened.sound(), written, strict=True)
+    arrivals = zip(opened.read_frames(), opened.read_audio(), written, strict=True)
     steps = [session.feed(s, pictures=p, sound=w, comments=c) for (s, p), (_, w), c in arrivals]
     assert [step.segment.speech for step in steps] == [s.speech for s in whole.segments]
     assert [step.segment.comments for step in steps] == [s.comments for s in whole.segments]

@@ -18,7 +18,16 @@ def open_path(text: str | Path) -> Path:
     return UPath(text, use_listings_cache=False) if "://" in str(text) else Path(text)  # others write there too
 
 
-AnyPath = Annotated[Path, tyro.conf.arg(constructor=open_path, metavar="PATH|URL")]
+AnyPath = Annotated[
+    Path,
+    tyro.constructors.PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="PATH|URL",
+        instance_from_str=lambda words: open_path(words[0]),
+        is_instance=lambda value: isinstance(value, Path | UPath),
+        str_from_instance=lambda path: [str(path)],
+    ),
+]
 """A path on the command line that may be a URL."""
 
 

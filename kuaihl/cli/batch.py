@@ -57,8 +57,8 @@ def predict_one(
     """
     opened = open_recording(recording)
     available = {
-        "pictures": opened.has_pictures,
-        "speech": opened.has_sound or request.transcript is not None,
+        "pictures": opened.has_video,
+        "speech": opened.has_audio or request.transcript is not None,
         "comments": log is not None,
     }
     check_sources(predictor.config, request.target, [source for source in request.sources if available[source]])

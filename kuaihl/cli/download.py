@@ -1,6 +1,7 @@
 """Recordings on the web: downloaded with yt-dlp, by the command line only."""
 
 from pathlib import Path
+from typing import Any
 
 from kuaihl.errors import KuaiHLError, RecordingError
 
@@ -25,10 +26,11 @@ def download(url: str, folder: Path) -> Path:
         yt-dlp cannot download it.
     """
     try:
-        import yt_dlp  # pyright: ignore[reportMissingImports] # an optional extra
+        from yt_dlp import YoutubeDL  # pyright: ignore[reportMissingImports] # an optional extra
+        from yt_dlp.utils import DownloadError  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise KuaiHLError(f"To read {url}, install yt-dlp: pip install 'kuaihl[download]'") from error
-    options = {
+    options: Any = {
         "outtmpl": str(folder / "%(title).80B [%(id)s].%(ext)s"),
         "format": FORMAT,
         "writesubtitles": True,
@@ -38,7 +40,7 @@ def download(url: str, folder: Path) -> Path:
         "noprogress": True,
     }
     try:
-        with yt_dlp.YoutubeDL(options) as downloader:
+        with YoutubeDL(options) as downloader:
             return Path(downloader.prepare_filename(downloader.extract_info(url)))
-    except yt_dlp.utils.DownloadError as error:
+    except DownloadError as error:
         raise RecordingError(f"{url} cannot be downloaded: {error}") from error

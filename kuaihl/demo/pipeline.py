@@ -21,8 +21,8 @@ from kuaihl.export.view import view_of
 from kuaihl.features.embeddings import SOURCES, Embeddings, Footage, Source
 from kuaihl.highlights import choose_source, select
 from kuaihl.media.clips.writer import cut_clips
-from kuaihl.media.recording import Recording, open_recording, playable
-from kuaihl.media.remux import plays_as_is
+from kuaihl.media.recording import Recording, open_recording
+from kuaihl.media.remux import is_playable, make_playable
 from kuaihl.predictor import Predictor
 from kuaihl.progress import SILENT, Progress
 from kuaihl.reaction import measure
@@ -157,7 +157,7 @@ def start_run(
     progress: Progress = SILENT,
 ) -> Run:
     """Predict from an encoded recording, and write what the page shows into ``folder``."""
-    player = playable(recording, folder, progress=progress.stage("predicting"))
+    player = make_playable(recording, folder, progress=progress.stage("predicting"))
     return _predict(predictor, recording, encoded, request, folder, player=player, progress=progress)
 
 
@@ -207,7 +207,7 @@ def preview(opened: OpenedFiles, request: Request, folder: Path) -> Path:
         reaction=reaction and ReactionCurve(BIN_S, tuple(reaction.score.tolist()), None, reaction.too_little),
         highlights_by=by,
     )
-    player = recording.path if plays_as_is(recording.path, recording.kind) else None
+    player = recording.path if is_playable(recording) else None
     return _write_view(folder, view_of(prediction) | {"partial": True}, recording, player, comments)
 
 
@@ -271,7 +271,7 @@ def export_clips(
     """
     utterances = [u for said in run.encoded.embeddings.speech or () for u in said]
     reframing = progress.stage("cutting")
-    new = run.recording.has_pictures and (vertical or captions == "burnt")
+    new = run.recording.has_video and (vertical or captions == "burnt")
     path = folder / "clips.zip"
     with tempfile.TemporaryDirectory(dir=folder) as scratch, zipfile.ZipFile(path, "w") as archive:
         cut = cut_clips(run.recording, kept(run, clips).highlights, Path(scratch, "cut"), exact=new, progress=progress)
@@ -383,7 +383,7 @@ def _write_view(
         "player_note": ""
         if player or view.get("partial")
         else f"Browsers cannot play {codec}. Stills replace the player.",
-        "has_pictures": recording.has_pictures,
+        "has_pictures": recording.has_video,
     }
     if recording.path == EXAMPLE[0]:
         view |= {"banner": "Example: a simulated stream. Drop your recording and its chat log anywhere on this page."}

@@ -33,7 +33,7 @@ mountKuaiHL(document.querySelector('main'))(JSON.parse(document.querySelector('#
 
 def still(recording: Recording, time_s: float) -> str:
     """Return a picture of a recording as a data URI (JPEG, 480 pixels wide), "" if it has no pictures."""
-    if not recording.has_pictures:
+    if not recording.has_video:
         return ""
     jpeg = io.BytesIO()
     Image.fromarray(thumbnail(recording, time_s, width=_STILL_WIDTH)).save(jpeg, "JPEG", quality=80)

@@ -10,7 +10,7 @@ from kuaihl.export.json_csv import to_csv, to_json
 from kuaihl.export.report import report_page, still
 from kuaihl.export.timelines import to_edl, to_otio
 from kuaihl.features.embeddings import Embeddings
-from kuaihl.media.clips.frame_rates import rate_of, timecode_rate
+from kuaihl.media.clips.frame_rates import frame_rate, timecode_rate
 from kuaihl.media.recording import Recording
 from kuaihl.progress import SILENT, Progress
 from kuaihl.records import Prediction
@@ -62,7 +62,7 @@ def save_prediction(
         stills = stills_of(recording, prediction, progress=progress.part(0.0, 0.5))
     files["report.html"] = partial(report_page, stills=stills or (), embeddings=embeddings)
     if recording is not None:
-        rate_hz = timecode_rate(rate_of(recording.frames))
+        rate_hz = timecode_rate(frame_rate(recording.frame_index))
         files |= {
             "chapters.txt": to_youtube,
             "chapters.ffmetadata": to_ffmetadata,

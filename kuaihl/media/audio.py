@@ -1,4 +1,4 @@
-"""Sound of a recording, segment by segment, each sample at the time its time stamp says."""
+"""Audio of a recording, segment by segment, each sample at the time of its timestamp."""
 
 from collections.abc import Iterable, Iterator
 
@@ -6,64 +6,61 @@ import av
 import av.error
 import numpy as np
 
-from kuaihl.media.containers import Faults
+from kuaihl.media.containers import SkipCounter
 from kuaihl.records import Segment
 
 SAMPLE_RATE_HZ = 16_000
 DRIFT_S = 0.05
-"""Sound is placed anew where its time stamps differ by more than this from a continuous run; below, it is jitter."""
+"""Timestamps that differ by more than this from a continuous run start a new run; less is jitter."""
 
 OVERLAP_S = 1.0
-"""Sound that goes back by more than this is reported; what was there before is kept."""
+"""Audio that goes back by more than this is reported."""
 
 
-def read_sound(
-    packets: Iterable[tuple[av.Packet, float]],
-    stream: av.audio.stream.AudioStream,
-    segments: Iterable[Segment],
-    faults: Faults,
+def read_audio(
+    packets: Iterable[tuple[av.Packet, float]], segments: Iterable[Segment], skips: SkipCounter
 ) -> Iterator[tuple[Segment, np.ndarray]]:
-    """Yield each segment with its sound, (samples,) float32, mono, ``SAMPLE_RATE_HZ``.
+    """Yield each segment with its audio, (samples,) float32, mono, ``SAMPLE_RATE_HZ``.
 
-    Silence fills what has no sound: a late start, gaps, an early end. At most one segment and one decoded frame are
-    held. ``packets`` come with what to add to their time stamps, as from `timed_packets`.
+    A late start, gaps and an early end are silent; where packets overlap, the first one counts. Memory holds one
+    segment and one decoded frame. ``packets`` come with the offset from their timestamps to seconds of the recording.
     """
-    pieces = _placed(_frames(packets, stream, faults), faults)
+    pieces = _convert(_decode(packets, skips), skips)
     piece = next(pieces, None)
     for segment in segments:
         first, last = (round(time_s * SAMPLE_RATE_HZ) for time_s in (segment.start_s, segment.end_s))
-        sound = np.zeros(last - first, np.float32)
+        samples = np.zeros(last - first, np.float32)
         while piece is not None and piece[0] < last:
-            at, samples = piece
-            inside = samples[max(first - at, 0) : last - at]
+            at, resampled = piece
+            inside = resampled[max(first - at, 0) : last - at]
             begin = max(at - first, 0)
-            sound[begin : begin + len(inside)] = inside
-            piece = (last, samples[last - at :]) if at + len(samples) > last else next(pieces, None)
-        yield segment, np.nan_to_num(sound, copy=False)  # float codecs can carry NaN and infinity
+            samples[begin : begin + len(inside)] = inside
+            piece = (last, resampled[last - at :]) if at + len(resampled) > last else next(pieces, None)
+        yield segment, np.nan_to_num(samples, copy=False)  # float codecs can carry NaN and infinity
 
 
-def _frames(
-    packets: Iterable[tuple[av.Packet, float]], stream: av.audio.stream.AudioStream, faults: Faults
+def _decode(
+    packets: Iterable[tuple[av.Packet, float]], skips: SkipCounter
 ) -> Iterator[tuple[av.AudioFrame, float | None]]:
-    """Decode, giving each frame its time in seconds (None where the stream does not say)."""
+    """Yield decoded frames with their time in seconds, None where the stream has none."""
     for packet, offset_s in packets:
-        if packet.stream_index != stream.index:
-            continue
         try:
             frames = packet.decode()
         except (av.error.FFmpegError, ValueError):
-            faults.add("sound that cannot be decoded", float((packet.pts or 0) * packet.time_base) + offset_s)
+            skips.add("audio that cannot be decoded", float((packet.pts or 0) * packet.time_base) + offset_s)
             continue
         for frame in frames:
             yield frame, None if frame.time is None else frame.time + offset_s
 
 
-def _placed(frames: Iterable[tuple[av.AudioFrame, float | None]], faults: Faults) -> Iterator[tuple[int, np.ndarray]]:
-    """Resample, giving each piece the number of its first sample; pieces only go forward and never overlap."""
+def _convert(
+    frames: Iterable[tuple[av.AudioFrame, float | None]], skips: SkipCounter
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield resampled pieces in order and without overlap, each with the number of its first sample."""
     run: _Run | None = None
-    until: int | None = None  # the sample after the last one given out
+    until: int | None = None  # the sample after the last one yielded
 
-    def ahead(pieces: Iterator[tuple[int, np.ndarray]]) -> Iterator[tuple[int, np.ndarray]]:
+    def trim(pieces: Iterator[tuple[int, np.ndarray]]) -> Iterator[tuple[int, np.ndarray]]:
         nonlocal until
         for at, samples in pieces:
             late = 0 if until is None else max(until - at, 0)
@@ -74,38 +71,38 @@ def _placed(frames: Iterable[tuple[av.AudioFrame, float | None]], faults: Faults
     for frame, time_s in frames:
         if run is None or not run.continues(frame, time_s):
             if run is not None:
-                yield from ahead(run.convert(None))
+                yield from trim(run.resample(None))
             begin_s = time_s if time_s is not None else (until or 0) / SAMPLE_RATE_HZ
             if until is not None and begin_s < until / SAMPLE_RATE_HZ - OVERLAP_S:
-                faults.add("sound that overlaps what came before it", begin_s)
-            run = _Run(frame, begin_s, faults)
-        yield from ahead(run.convert(frame))
+                skips.add("audio that overlaps earlier audio", begin_s)
+            run = _Run(frame, begin_s, skips)
+        yield from trim(run.resample(frame))
     if run is not None:
-        yield from ahead(run.convert(None))
+        yield from trim(run.resample(None))
 
 
 class _Run:
-    """A stretch of sound without a gap and in one format, converted from where it begins."""
+    """Audio without a gap and in one format, and its resampler."""
 
-    def __init__(self, frame: av.AudioFrame, begin_s: float, faults: Faults) -> None:
+    def __init__(self, frame: av.AudioFrame, begin_s: float, skips: SkipCounter) -> None:
         self._format = _format(frame)
         self._resampler = av.AudioResampler("flt", "mono", SAMPLE_RATE_HZ)
-        self._heard_until_s = begin_s
+        self._end_s = begin_s
         self._at = round(begin_s * SAMPLE_RATE_HZ)
-        self._faults = faults
+        self._skips = skips
 
     def continues(self, frame: av.AudioFrame, time_s: float | None) -> bool:
-        """Whether ``frame`` follows what was heard so far."""
-        return _format(frame) == self._format and (time_s is None or abs(time_s - self._heard_until_s) <= DRIFT_S)
+        """Return whether ``frame`` continues the run."""
+        return _format(frame) == self._format and (time_s is None or abs(time_s - self._end_s) <= DRIFT_S)
 
-    def convert(self, frame: av.AudioFrame | None) -> Iterator[tuple[int, np.ndarray]]:
-        """Convert one more frame, or with None what the resampler still holds."""
+    def resample(self, frame: av.AudioFrame | None) -> Iterator[tuple[int, np.ndarray]]:
+        """Resample one more frame, or with None what the resampler still holds."""
         if frame is not None:
-            self._heard_until_s += frame.samples / frame.sample_rate
+            self._end_s += frame.samples / frame.sample_rate
         try:
             converted = self._resampler.resample(frame)
         except (av.error.FFmpegError, ValueError):
-            self._faults.add("sound that cannot be converted", self._heard_until_s)
+            self._skips.add("audio that cannot be resampled", self._end_s)
             return
         for piece in converted:
             yield self._at, np.frombuffer(piece.planes[0], np.float32, piece.samples)

@@ -1,61 +1,101 @@
-"""Pictures of a recording: which frames stand for a segment, and how they are decoded without decoding the rest."""
+"""Frames of a recording: which ones represent a segment, and how to decode them without decoding the rest."""
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import os
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import chain
 
 import av
 import av.error
 import numpy as np
 
-from kuaihl.media.containers import Faults, packets_of
+from kuaihl.media.containers import SkipCounter, stamp_of
 from kuaihl.records import PICTURES_PER_SEGMENT, Segment
 
 log = logging.getLogger(__name__)
 
-PICTURE_SIZE = 224
+FRAME_SIZE = 224
 KEYFRAME_REACH = 1 / 12
-"""A keyframe stands in for the frame wanted within this part of the segment: 2.5 s of 30 s."""
+"""A keyframe replaces the wanted frame within this share of the segment: 2.5 s of 30 s."""
 
+MAX_PIXELS = 8192 * 4320
+"""Larger frames are not decoded."""
+THREAD_PIXELS = 2**26
+"""Threads of a decoder hold a frame each: together at most so many pixels."""
 SKIPPING = {"h264", "hevc"}
-"""Codecs whose decoders can skip, packet by packet, a frame that no other depends on."""
+"""Codecs whose decoders can skip single non-reference frames."""
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """Packets of a track, from number ``first`` on, of one stream with the same headers.
+
+    ``part`` is the number of the part of the file, ``extradata`` the headers if they differ from those of the stream.
+    """
+
+    first: int
+    part: int
+    stream: int
+    extradata: bytes | None = None
 
 
 @dataclass(frozen=True)
 class FrameIndex:
-    """Every frame of the pictures as the packets tell, in the order they are stored; arrays are (frames,).
+    """All packets of a track in storage order; arrays are (packets,). A packet of video holds one frame.
 
-    ``stamps`` are the file's own time stamps, ``times_s`` seconds of the recording. ``hidden`` frames are not to be
-    shown: incomplete, or cut away by an edit list.
+    ``stamps`` are the timestamps of the file, ``times_s`` seconds of the recording, ``positions`` bytes in the file.
+    Decoding can start at ``key`` packets. ``hidden`` frames are not shown: incomplete, or removed by an edit list.
     """
 
     stamps: np.ndarray
     times_s: np.ndarray
     key: np.ndarray
     hidden: np.ndarray
+    positions: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    epochs: tuple[Epoch, ...] = ()
+
+    def epoch(self, number: int) -> Epoch:
+        """Return the epoch of a packet."""
+        return self.epochs[bisect_right(self.epochs, number, key=lambda epoch: epoch.first) - 1]
+
+    def first_of(self, part: int) -> int | None:
+        """Return the first packet of a part of the file."""
+        return next((epoch.first for epoch in self.epochs if epoch.part == part), None)
+
+    def find(self, packet: av.Packet, part: int) -> int | None:
+        """Return the number of a packet that was read after a seek, or None if it cannot be identified."""
+        first, stop = self.first_of(part), self.first_of(part + 1)
+        inside = slice(first, stop)
+        same_stamp = self.stamps[inside] == stamp_of(packet)
+        same_position = self.positions[inside] == (packet.pos if packet.pos is not None else -1)
+        for same in (same_position & same_stamp, same_position, same_stamp):
+            numbers = np.flatnonzero(same)
+            if len(numbers) == 1:
+                return (first or 0) + int(numbers[0])
+        return None
 
     @cached_property
     def shown(self) -> np.ndarray:
-        """Frame numbers in the order they are shown, without hidden ones."""
+        """Frame numbers in display order, without hidden frames."""
         order = np.argsort(self.times_s, kind="stable")
         return order[~self.hidden[order]]
 
     @cached_property
     def shown_s(self) -> np.ndarray:
-        """When the frames of `shown` are shown, in seconds of the recording."""
+        """Display times of the frames of `shown`, in seconds of the recording."""
         return self.times_s[self.shown]
 
     @cached_property
     def entries(self) -> np.ndarray:
-        """Frame numbers of keyframes, where decoding can begin."""
+        """Numbers of keyframes, where decoding can start."""
         return np.flatnonzero(self.key)
 
     def entry(self, frame: int) -> int:
-        """Return the keyframe to decode from to get ``frame``; the frame itself where there is none before it.
+        """Return the keyframe from which to decode ``frame``, or the first keyframe.
 
-        A frame stored after a keyframe but shown before it (open group of pictures) needs the keyframe before that.
+        A frame stored after a keyframe but shown before it (open GOP) needs the keyframe before that.
         """
         before = self.entries[: np.searchsorted(self.entries, frame, side="right")]
         for key in before[:-3:-1]:
@@ -65,18 +105,18 @@ class FrameIndex:
 
     @cached_property
     def is_plain(self) -> bool:
-        """Whether the order of frames is beyond doubt: every group closed, nothing hidden, every time stamp once."""
+        """Whether display order is unambiguous: closed GOPs, no hidden frames, unique timestamps."""
         if self.hidden.any() or not len(self.entries) or self.entries[0] != 0:
             return False
         newest_key = self.times_s[self.entries[np.searchsorted(self.entries, np.arange(len(self.key)), "right") - 1]]
         return bool((self.times_s >= newest_key).all()) and len(np.unique(self.stamps)) == len(self.stamps)
 
 
-def choose(index: FrameIndex, segment: Segment) -> tuple[int, ...]:
-    """Pick the frames that stand for a segment: at 1/6, 1/2 and 5/6 of it; none where it has no frame of its own.
+def select_frames(index: FrameIndex, segment: Segment) -> tuple[int, ...]:
+    """Return the frames that represent a segment, at 1/6, 1/2 and 5/6 of it; none if it has no frames.
 
-    The keyframe nearest to each time where one lies near enough, otherwise the frame shown at that time. Frames from
-    outside the segment are never picked, so that nothing is known too early.
+    Each is the nearest keyframe if it is near enough, otherwise the frame shown at that time. Frames of other segments
+    are never selected, so that a prediction knows nothing of the future.
     """
     inside = slice(*np.searchsorted(index.shown_s, (segment.start_s, segment.end_s)))
     frames, times_s = index.shown[inside], index.shown_s[inside]
@@ -84,37 +124,30 @@ def choose(index: FrameIndex, segment: Segment) -> tuple[int, ...]:
         return ()
     length_s = segment.end_s - segment.start_s
     keys = np.flatnonzero(index.key[frames])
-    chosen = []
-    for part in range(PICTURES_PER_SEGMENT):
-        wanted_s = segment.start_s + length_s * (2 * part + 1) / (2 * PICTURES_PER_SEGMENT)
+    selected = []
+    for number in range(PICTURES_PER_SEGMENT):
+        wanted_s = segment.start_s + length_s * (2 * number + 1) / (2 * PICTURES_PER_SEGMENT)
         at = max(int(np.searchsorted(times_s, wanted_s + 1e-6)) - 1, 0)
         if len(keys):
             key = keys[np.abs(times_s[keys] - wanted_s).argmin()]
             if abs(times_s[key] - wanted_s) <= length_s * KEYFRAME_REACH:
                 at = key
-        chosen.append(int(frames[at]))
-    return tuple(chosen)
+        selected.append(int(frames[at]))
+    return tuple(selected)
 
 
 def decode(
-    packets: Iterable[av.Packet],
-    stream: av.video.stream.VideoStream,
-    index: FrameIndex,
-    wanted: Sequence[int],
-    faults: Faults,
-    *,
-    first: int = 0,
+    packets: Iterable[tuple[int, av.Packet]], index: FrameIndex, wanted: Sequence[int], skips: SkipCounter
 ) -> Iterator[tuple[int, av.VideoFrame]]:
-    """Decode the ``wanted`` frames, and of the others only those that they build on. Frames come as they are ready.
+    """Yield the ``wanted`` frames with their numbers; other frames are decoded only as references.
 
-    ``packets`` are those of ``stream`` alone, from frame number ``first`` on. Each group is decoded up to its last
-    wanted frame and the decoder emptied, so that the result does not depend on where reading began.
+    Each GOP is decoded up to its last wanted frame, then the decoder is flushed, so that the result does not depend on
+    where reading starts. Frames that the decoder reports as corrupt are skipped.
     """
-    decoder = stream.codec_context
-    decoder.thread_type = "AUTO"
     stretches = _stretches(index, wanted)
     stretch = next(stretches, None)
-    for number, packet in enumerate(packets, first):
+    pending: dict[int, int] = {}
+    for number, packet in packets:
         while stretch is not None and number > stretch[1]:
             stretch = next(stretches, None)
         if stretch is None:
@@ -122,60 +155,70 @@ def decode(
         begin, end, frames = stretch
         if number < begin:
             continue
+        decoder = packet.stream.codec_context
+        prepare(decoder)
+        if number in frames and packet.pts is not None:
+            pending[packet.pts] = number
         if decoder.codec.canonical_name in SKIPPING:
             decoder.skip_frame = "DEFAULT" if number in frames else "NONREF"
         for source in (packet, None) if number == end else (packet,):
-            try:
-                decoded = decoder.decode(source)
-            except (av.error.FFmpegError, ValueError):
-                faults.add("pictures that cannot be decoded", float(index.times_s[number]))
-                continue
-            for frame in decoded:
-                if frame.pts in frames.values():
-                    if frame.is_corrupt:
-                        faults.add("a picture is damaged", float(index.times_s[number]))
-                    yield next(n for n, stamp in frames.items() if stamp == frame.pts), frame
+            for frame in decode_packet(decoder, source, skips, float(index.times_s[number])):
+                if frame.pts in pending:
+                    yield pending[frame.pts], frame
         if number == end:
             decoder.flush_buffers()
+            pending.clear()
 
 
-def _stretches(index: FrameIndex, wanted: Sequence[int]) -> Iterator[tuple[int, int, Mapping[int, int]]]:
-    """Join wanted frames whose way from a keyframe overlaps: first and last frame to decode, stamps of those wanted."""
+def decode_packet(
+    decoder: av.VideoCodecContext, packet: av.Packet | None, skips: SkipCounter, time_s: float
+) -> list[av.VideoFrame]:
+    """Return the intact frames that a decoder has after one more packet, or with None at the end."""
+    try:
+        frames = decoder.decode(packet)
+    except (av.error.FFmpegError, ValueError):
+        skips.add("frames that cannot be decoded", time_s)
+        return []
+    for _ in filter(lambda frame: frame.is_corrupt, frames):
+        skips.add("a frame is corrupt", time_s)
+    return [frame for frame in frames if not frame.is_corrupt]
+
+
+def prepare(decoder: av.VideoCodecContext) -> None:
+    """Limit what a decoder that is not open yet may allocate."""
+    if decoder.is_open:
+        return
+    decoder.options = {"max_pixels": str(MAX_PIXELS)}
+    pixels = max(decoder.width * decoder.height, 1)
+    decoder.thread_type = "AUTO"
+    decoder.thread_count = max(1, min(os.cpu_count() or 1, 16, THREAD_PIXELS // pixels))
+
+
+def _stretches(index: FrameIndex, wanted: Sequence[int]) -> Iterator[tuple[int, int, set[int]]]:
+    """Merge wanted frames that share a GOP: first and last frame to decode, and the wanted ones."""
     begin = end = -1
-    frames: dict[int, int] = {}
+    frames: set[int] = set()
     for entry, frame in sorted((index.entry(frame), frame) for frame in set(wanted)):
         if entry > end:
             if frames:
                 yield begin, end, frames
-            begin, frames = entry, {}
+            begin, frames = entry, set()
         end = max(end, frame)
-        frames[frame] = int(index.stamps[frame])
+        frames.add(frame)
     if frames:
         yield begin, end, frames
 
 
-def upright(frame: av.VideoFrame, width: int, height: int, turn: int) -> np.ndarray:
-    """Scale a decoded frame and turn it by ``turn`` quarters to the left: (height, width, 3) uint8 RGB."""
+def to_rgb(frame: av.VideoFrame, width: int, height: int) -> np.ndarray:
+    """Scale a decoded frame and rotate it upright: (height, width, 3) uint8 RGB.
+
+    Raises
+    ------
+    ValueError
+        FFmpeg cannot scale the frame.
+    """
+    turn = round(frame.rotation / 90) % 4
     if turn % 2:
         width, height = height, width
-    scaled = frame.reformat(width=width, height=height, format="rgb24", interpolation="BICUBIC")
+    scaled = frame.reformat(width=width, height=height, format="rgb24", interpolation="BILINEAR")
     return np.ascontiguousarray(np.rot90(scaled.to_ndarray(), turn))
-
-
-def seek(
-    container: av.container.InputContainer, stream: av.video.stream.VideoStream, index: FrameIndex, number: int
-) -> tuple[int, Iterable[av.Packet]] | None:
-    """Go to frame ``number`` or a little before: the number of the first frame to come, and the packets from there.
-
-    None where the container cannot tell, so that reading has to begin at its start.
-    """
-    try:
-        container.seek(int(index.stamps[number]), stream=stream)
-    except av.error.FFmpegError:
-        return None
-    packets = packets_of(container, stream)
-    head = next(packets, None)
-    if head is None:
-        return None
-    found = np.flatnonzero(index.stamps == (head.dts if head.pts is None else head.pts))
-    return (int(found[0]), chain([head], packets)) if len(found) == 1 and found[0] <= number else None

@@ -1,349 +1,354 @@
-"""Recordings: open and check, cut into segments, and hand out pictures and sound with flat memory."""
+"""Recordings: open and check them, cut them into segments, read frames and audio with flat memory.
+
+Files are decoded in a child process: damaged or hostile ones cannot crash or hang the caller.
+"""
 
 import logging
-from array import array
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import closing
-from dataclasses import dataclass, field, replace
-from itertools import chain, islice
+from contextlib import suppress
+from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
+from typing import Any, Literal, TypeVar
 
 import av
 import av.error
 import numpy as np
 
 from kuaihl.errors import RecordingError
-from kuaihl.media.audio import SAMPLE_RATE_HZ, read_sound
-from kuaihl.media.containers import (
-    Faults,
-    Kind,
-    Reading,
-    chosen_streams,
-    ends_midway,
-    opened,
-    packets_of,
-    recognise,
-    timed_packets,
-)
-from kuaihl.media.decord_worker import DecordError, DecordWorker, is_installed
-from kuaihl.media.frames import PICTURE_SIZE, FrameIndex, choose, decode, seek, upright
-from kuaihl.media.remux import plays_as_is, remux
+from kuaihl.media import decord_reader
+from kuaihl.media.audio import read_audio
+from kuaihl.media.containers import SegmentReader, SkipCounter, detect_format, stamp_of
+from kuaihl.media.frames import FRAME_SIZE, FrameIndex, decode, prepare, select_frames, to_rgb
+from kuaihl.media.scan import Track, scan
+from kuaihl.media.source import Source
+from kuaihl.media.worker import MEMORY_BYTES, WorkerError, iterate
+from kuaihl.progress import SILENT, Progress
 from kuaihl.records import MIN_SEGMENT_S, PICTURES_PER_SEGMENT, RecordingInfo, Segment, Skipped, segments_of
 
-__all__ = [
-    "PICTURE_SIZE",
-    "SAMPLE_RATE_HZ",
-    "Reading",
-    "Recording",
-    "open_recording",
-    "playable",
-    "thumbnail",
-]
 log = logging.getLogger(__name__)
 
+Reader = Literal["pyav", "decord"]
+"""Library that reads frames. Decord reads MP4, MOV, MKV, WebM and FLV; what it cannot read is read with PyAV."""
+
 MAX_DURATION_S = 24 * 3600.0
-"""Longer than this no recording is, only a wrong time stamp."""
+"""A longer duration is a wrong timestamp."""
+SPARSE_S, SPARSE_BYTES_PER_S = 1800.0, 10
+"""A recording that is longer than this has at least so many bytes per second."""
 SEGMENTS_PER_BATCH = 8
-"""Pictures of so many segments are held and decoded together."""
-DECORD_KINDS = {"mov", "matroska", "flv"}
-"""Where Decord finds the right frame; in MPEG-TS, which has no index, it silently returns others."""
+"""Segments whose frames Decord decodes together."""
 TRIAL_PACKETS = 300
-"""A stream that shows no picture within so many packets cannot be decoded."""
-PACKETS_PER_REPORT, DECODED_PER_REPORT = 500, 20
-LOST_S = 2.0
-"""An end that comes earlier than the container promises by more than this is a cut."""
+"""Video without a frame in its first packets cannot be decoded."""
+PACKETS_PER_POLL = 20
+CPU_S, BYTES_PER_CPU_S = 20.0, 100_000
+"""One pass over a file may use so much CPU time, and a second more for so many bytes."""
+_Item = TypeVar("_Item")
 
 
 @dataclass(frozen=True)
 class Recording:
-    """A recording that can be read, as `open_recording` found it.
+    """A recording that can be read, as `open_recording` returns it.
 
-    Each reading opens the file for itself, so that several can run at once. ``kind``, ``frames`` and ``turn``
-    (quarter turns to the left that make pictures upright) are for reading it again.
+    Every reader opens the file for itself, so that several can run at once.
+
+    Attributes
+    ----------
+    video, audio
+        Tracks; the first one of ``audio`` is the default, which `read_audio` reads.
+    turn
+        Counterclockwise quarter turns that make the first frame upright.
+    aspect
+        Width of a frame divided by its height, as it is displayed.
+    start_timecode
+        Timecode of the first frame, as ``"10:00:00:00"`` or, drop-frame, ``"10:00:00;00"``; None if there is none.
     """
 
-    path: Path
     info: RecordingInfo
     segments: tuple[Segment, ...]
     skipped: tuple[Skipped, ...]
-    kind: Kind = field(repr=False, compare=False)
-    frames: FrameIndex | None = field(repr=False, compare=False)
+    source: Source = field(repr=False, compare=False)
+    video: Track | None = field(repr=False, compare=False)
+    audio: tuple[Track, ...] = field(repr=False, compare=False)
     turn: int = field(repr=False, compare=False)
+    aspect: float | None = None
+    start_timecode: str | None = None
+    reader: Reader = "pyav"
 
     @property
-    def has_pictures(self) -> bool:
-        """Whether it has moving pictures that can be decoded."""
-        return self.frames is not None
+    def path(self) -> Path:
+        """The file."""
+        return self.source.path
 
     @property
-    def has_sound(self) -> bool:
-        """Whether it has sound that can be decoded."""
-        return self.info.audio_codec is not None
+    def frame_index(self) -> FrameIndex | None:
+        """The frames of the video, None if there is none."""
+        return self.video and self.video.index
 
-    def pictures(self, *, size: int = PICTURE_SIZE, waiting: Callable[[], None] | None = None) -> Reading:
-        """Read the pictures of each segment: (3, size, size, 3) uint8 RGB, the whole frame scaled to a square.
+    @property
+    def has_video(self) -> bool:
+        """Whether it has video that can be decoded."""
+        return self.video is not None
 
-        They are those at 1/6, 1/2 and 5/6 of the segment, by the keyframe nearest where one is near, never from
-        outside the segment. A picture that cannot be had is the nearest other one of its segment, or black.
-        A recording without pictures yields nothing. ``waiting`` is called several times a second while pictures are
-        decoded; what it raises stops the reading.
+    @property
+    def has_audio(self) -> bool:
+        """Whether it has audio that can be decoded."""
+        return bool(self.audio)
+
+    def read_frames(self, *, size: int = FRAME_SIZE, poll: Callable[[], None] = lambda: None) -> SegmentReader:
+        """Read the frames of each segment: (3, size, size, 3) uint8 RGB, each frame scaled to a square.
+
+        They are the frames at 1/6, 1/2 and 5/6 of the segment, or the nearest keyframe if it is near enough. For a
+        frame that cannot be decoded, the nearest other frame of the segment is used, or black. A recording without
+        video yields nothing. ``poll`` is called several times a second; an exception that it raises stops the reader.
         """
-        faults = Faults()
-        return Reading(_pictures(self, size, faults, waiting or _patient), faults)
+        return SegmentReader(_read_frames(self, size, poll))
 
-    def sound(self) -> Reading:
-        """Read the sound of each segment: (samples,) float32, mono, ``SAMPLE_RATE_HZ``; silence where there is none."""
-        faults = Faults()
-        return Reading(_sound(self, faults), faults)
+    def read_audio(self) -> SegmentReader:
+        """Read the audio of each segment: (samples,) float32, mono, 16 kHz; silence where there is none."""
+        return SegmentReader(run_apart(self.path, decode_audio, self))
 
 
-def open_recording(path: str | Path, *, progress: Callable[[float], None] | None = None) -> Recording:
-    """Recognise a recording by its content, read through its packets once, and cut it into segments.
+def open_recording(path: str | Path, *, reader: Reader = "pyav", progress: Progress = SILENT) -> Recording:
+    """Detect the format of a recording, read all its packets once, and cut it into segments.
 
-    ``progress`` reports the fraction of the file that was read; an exception that it raises stops the reading.
+    Parameters
+    ----------
+    reader
+        Library that reads frames.
+    progress
+        Receives the share of the file that was read; an exception that it raises stops the reading.
 
     Raises
     ------
     RecordingError
-        It is no recording, cannot be read, holds nothing that can be decoded, or is shorter than 5 s.
+        The file is no recording, cannot be read, holds nothing that can be decoded, or is shorter than 5 s.
     """
     path = Path(path)
-    kind = recognise(path)
-    faults = Faults()
-    with opened(path, kind) as container:
-        video, audio = chosen_streams(container)
-        if video is None and audio is None:
-            raise RecordingError(f"{path} has neither pictures nor sound that can be decoded.")
-        frames, heard, duration_s = _scan(container, video, audio, faults, progress)
-        promised_s = ((container.duration or 0) - (container.start_time or 0)) / av.time_base
-        info = RecordingInfo(
-            name=path.name,
-            duration_s=duration_s,
-            container=kind.name,
-            video_codec=None if frames is None else video.codec_context.codec.canonical_name,
-            audio_codec=None if not heard else audio.codec_context.codec.canonical_name,
-            width=None,
-            height=None,
-        )
+    source = Source(path.absolute(), detect_format(path))
+    if reader == "decord" and not decord_reader.is_installed():
+        raise RecordingError("Decord is not installed. Install it with pip install decord, or use the reader pyav.")
+    for item in run_apart(path, examine, source, reader):
+        if isinstance(item, Recording):
+            return item
+        progress(item)
+    raise AssertionError("no result")
+
+
+def run_apart(
+    path: Path,
+    function: Callable[..., Iterator[_Item]],
+    *args: Any,
+    poll: Callable[[], None] = lambda: None,
+    cpu_s: float | None = None,
+    memory_bytes: int = MEMORY_BYTES,
+) -> Iterator[_Item]:
+    """Yield what ``function(*args)``, which decodes ``path``, yields in a child process.
+
+    The limit of CPU time is by default in proportion to the size of the file.
+
+    Raises
+    ------
+    RecordingError
+        The decoder crashed, or used too much memory or time.
+    """
+    try:
+        cpu_s = cpu_s or CPU_S + path.stat().st_size / BYTES_PER_CPU_S
+        yield from iterate(function, *args, cpu_s=cpu_s, memory_bytes=memory_bytes, poll=poll)
+    except (WorkerError, MemoryError) as error:
+        raise RecordingError(
+            f"{path} cannot be read: its decoder {error or 'ran out of memory'}. The file is damaged or malicious."
+        ) from error
+    except FileNotFoundError as error:
+        raise RecordingError(f"There is no file {path}.") from error
+
+
+def examine(source: Source, reader: Reader) -> Iterator["float | Recording"]:
+    """Scan a file: yield shares done, then the recording."""
+    skips = SkipCounter()
+    path, size = source.path, source.path.stat().st_size
+    result = yield from scan(source, skips)
+    duration_s = result.duration_s
     if duration_s < MIN_SEGMENT_S:
-        raise RecordingError(f"{path} holds {duration_s:.1f} s: at least {MIN_SEGMENT_S:g} s are needed.")
+        raise RecordingError(f"{path} lasts {duration_s:.1f} s: at least {MIN_SEGMENT_S:g} s are needed.")
     if duration_s > MAX_DURATION_S:
         raise RecordingError(
-            f"{path} claims to last {duration_s / 3600:.0f} h: at most {MAX_DURATION_S / 3600:g} h are read. "
-            "Cut it, or write its time stamps anew."
+            f"{path} claims to last {duration_s / 3600:.0f} h: at most {MAX_DURATION_S / 3600:g} h are supported. "
+            "Cut it, or rewrite its timestamps with ffmpeg."
         )
-    if promised_s > duration_s + LOST_S or ends_midway(path, kind):
-        faults.add("the end is missing: the recording was cut off", duration_s)
-    turn = 0
-    if frames is not None:
-        picture = _trial(path, kind, frames)
-        if picture is None:
-            faults.add("pictures that cannot be decoded: the recording is read without them")
-            frames, info = None, replace(info, video_codec=None)
+    if duration_s > SPARSE_S and size < SPARSE_BYTES_PER_S * duration_s:
+        raise RecordingError(
+            f"{path} claims to last {duration_s / 3600:.1f} h, but holds only {size / 1024:.0f} KB. "
+            "Rewrite its timestamps with ffmpeg."
+        )
+    video, turn, width, height, aspect = result.video, 0, None, None, None
+    if video is not None:
+        frame = _decode_first(result.source, video.index)
+        if frame is None:
+            skips.add("video cannot be decoded: it is ignored")
+            video = None
         else:
-            turn = round(picture.rotation / 90) % 4
-            width, height = (picture.height, picture.width) if turn % 2 else (picture.width, picture.height)
-            info = replace(info, width=width, height=height)
-    if frames is None and not heard:
-        raise RecordingError(f"{path} has no sound, and its pictures cannot be decoded.")
-    return Recording(path, info, tuple(segments_of(duration_s)), faults.skipped, kind, frames, turn)
+            turn = round(frame.rotation / 90) % 4
+            aspect = float((video.pixel_aspect or 1) * frame.width) / frame.height
+            width, height = (frame.height, frame.width) if turn % 2 else (frame.width, frame.height)
+            aspect = 1 / aspect if turn % 2 else aspect
+    if video is None and not result.audio:
+        raise RecordingError(f"{path} has no audio, and its video cannot be decoded.")
+    info = RecordingInfo(
+        name=path.name,
+        duration_s=duration_s,
+        container=source.format.name,
+        video_codec=video and video.codec,
+        audio_codec=result.audio[0].codec if result.audio else None,
+        width=width,
+        height=height,
+    )
+    yield Recording(
+        info,
+        tuple(segments_of(duration_s)),
+        skips.skipped,
+        result.source,
+        video,
+        result.audio,
+        turn,
+        aspect,
+        result.start_timecode,
+        reader,
+    )
 
 
-def _scan(
-    container: av.container.InputContainer,
-    video: av.video.stream.VideoStream | None,
-    audio: av.audio.stream.AudioStream | None,
-    faults: Faults,
-    progress: Callable[[float], None] | None,
-) -> tuple[FrameIndex | None, bool, float]:
-    """Read all packets: the index of the pictures, whether there is sound, and where the last ends, in seconds."""
-    stamps, times_s, key, hidden = array("q"), array("d"), array("B"), array("B")
-    ticks_s = {stream.index: float(stream.time_base) for stream in (video, audio) if stream is not None}
-    heard, end_s, read, size = False, 0.0, 0, max(container.size, 1)
-    packets = timed_packets(container, [s for s in (video, audio) if s is not None], faults)
-    for number, (packet, offset_s) in enumerate(packets):
-        read = max(read, packet.pos or 0)
-        if progress is not None and number % PACKETS_PER_REPORT == 0:
-            progress(min(read / size, 1.0))
-        tick_s = ticks_s[packet.stream_index]
-        stamp = packet.dts if packet.pts is None else packet.pts
-        time_s = stamp * tick_s + offset_s
-        end_s = max(end_s, time_s + (packet.duration or 0) * tick_s)
-        if packet.is_corrupt:
-            faults.add("a packet is damaged or incomplete", time_s)
-        if video is not None and packet.stream_index == video.index:
-            stamps.append(stamp)
-            times_s.append(time_s)
-            key.append(packet.is_keyframe)
-            hidden.append(packet.is_corrupt or packet.is_discard)
-        else:
-            heard = True
-    if not stamps:
-        return None, heard, end_s
-    index = FrameIndex(np.array(stamps), np.array(times_s), np.array(key, bool), np.array(hidden, bool))
-    shown_from_s, shown_last_s = index.times_s.min(), index.times_s.max()
-    interval_s = (shown_last_s - shown_from_s) / max(
-        len(stamps) - 1, 1
-    )  # some containers do not say how long the last is
-    return index, heard, max(end_s, float(shown_last_s + interval_s))
-
-
-def _trial(path: Path, kind: Kind, index: FrameIndex) -> av.VideoFrame | None:
-    """Return the first picture that can be decoded: it tells size and rotation."""
+def _decode_first(source: Source, index: FrameIndex) -> av.VideoFrame | None:
+    """Return the first frame that can be decoded, for its size and rotation."""
     first = int(index.entries[0]) if len(index.entries) else 0
-    with opened(path, kind) as container:
-        video, _ = chosen_streams(container)
-        for packet in chain(islice(packets_of(container, video), first, first + TRIAL_PACKETS), [None]):
-            try:
-                pictures = video.codec_context.decode(packet)
-            except (av.error.FFmpegError, ValueError):
-                continue
-            if pictures:
-                return pictures[0]
+    for _, _, packet in islice(source.read([index]), first, first + TRIAL_PACKETS):
+        decoder = packet.stream.codec_context
+        prepare(decoder)
+        try:
+            frames = decoder.decode(packet)
+        except (av.error.FFmpegError, ValueError):
+            continue
+        if frames:
+            return frames[0]
     return None
 
 
-def _sound(recording: Recording, faults: Faults) -> Iterator[tuple[Segment, np.ndarray]]:
-    if not recording.has_sound:
-        yield from read_sound([], None, recording.segments, faults)
+def decode_audio(recording: Recording) -> Iterator[tuple[Segment, np.ndarray, tuple[Skipped, ...]]]:
+    """Yield segments with their audio, and what was skipped so far."""
+    skips = SkipCounter()
+    index = recording.audio[0].index if recording.audio else None
+    packets = ((n, packet) for _, n, packet in recording.source.read([index])) if index else iter(())
+    timed = ((packet, float(index.times_s[n]) - float(stamp_of(packet) * packet.time_base)) for n, packet in packets)
+    for segment, samples in read_audio(timed, recording.segments, skips):
+        yield segment, samples, skips.skipped
+
+
+def _read_frames(
+    recording: Recording, size: int, poll: Callable[[], None]
+) -> Iterator[tuple[Segment, np.ndarray, tuple[Skipped, ...]]]:
+    index = recording.frame_index
+    if index is None:
         return
-    with opened(recording.path, recording.kind) as container:
-        video, audio = chosen_streams(container)
-        streams = [stream for stream in (video, audio) if stream is not None]
-        packets = timed_packets(container, streams, Faults())  # its faults were found at opening
-        yield from read_sound(packets, audio, recording.segments, faults)
+    skips = SkipCounter()
+    wanted = deque((segment, select_frames(index, segment)) for segment in recording.segments)
+    if recording.reader == "decord":
+        plain = index.is_plain and not recording.turn and len(index.epochs) == 1
+        if recording.source.format.demuxer in decord_reader.FORMATS and plain:
+            yield from _read_with_decord(recording, index, wanted, size, skips, poll)
+        if wanted:
+            skips.add("Decord cannot read these frames: PyAV reads them", wanted[0][0].start_s)
+    for segment, images, skipped in run_apart(recording.path, decode_frames, recording, [*wanted], size, poll=poll):
+        yield segment, images, skips.skipped + skipped
 
 
-def _patient() -> None:
-    """Go on."""
+def _read_with_decord(
+    recording: Recording,
+    index: FrameIndex,
+    wanted: deque[tuple[Segment, tuple[int, ...]]],
+    size: int,
+    skips: SkipCounter,
+    poll: Callable[[], None],
+) -> Iterator[tuple[Segment, np.ndarray, tuple[Skipped, ...]]]:
+    """Yield frames and remove them from ``wanted``, as far as Decord goes."""
+    rank = np.empty(len(index.stamps), np.int64)
+    rank[index.shown] = np.arange(len(index.shown))
+    segments = list(wanted)
+    groups = [segments[at : at + SEGMENTS_PER_BATCH] for at in range(0, len(segments), SEGMENTS_PER_BATCH)]
+    numbers = [sorted({n for _, frames in group for n in frames}, key=lambda n: rank[n]) for group in groups]
+    batches = [[int(rank[n]) for n in batch] for batch in numbers]
+    cpu_s = CPU_S + recording.path.stat().st_size / BYTES_PER_CPU_S
+    images = iterate(
+        decord_reader.read_frames, recording.path.absolute(), index.shown_s, batches, size, cpu_s=cpu_s, poll=poll
+    )
+    try:
+        for group, batch, decoded in zip(groups, numbers, images, strict=True):
+            by_number = dict(zip(batch, decoded, strict=True))
+            for segment, frames in group:
+                wanted.popleft()
+                yield segment, _stack(segment, frames, by_number, size, skips), skips.skipped
+    except (decord_reader.DecordError, WorkerError, MemoryError) as error:
+        log.info("%s: Decord stopped: %s", recording.path, error)
 
 
-def _pictures(
-    recording: Recording, size: int, faults: Faults, waiting: Callable[[], None]
-) -> Iterator[tuple[Segment, np.ndarray]]:
-    if recording.frames is None:
-        return
-    chosen = [(segment, choose(recording.frames, segment)) for segment in recording.segments]
-    done = 0
-    if is_installed() and recording.kind.demuxer in DECORD_KINDS and recording.frames.is_plain and not recording.turn:
+def decode_frames(
+    recording: Recording, wanted: list[tuple[Segment, tuple[int, ...]]], size: int
+) -> Iterator[tuple[Segment, np.ndarray, tuple[Skipped, ...]]]:
+    """Yield segments with their frames of the numbers ``wanted``, and what was skipped so far."""
+    index, skips = recording.frame_index, SkipCounter()
+    left, images = deque(wanted), {}
+    numbers = [number for _, frames in wanted for number in frames]
+    packets = ((number, packet) for _, number, packet in recording.source.read([index] if index else []))
+    for number, frame in decode(packets, index, numbers, skips):
+        while left and max(left[0][1], default=-1) < number:
+            segment, frames = left.popleft()
+            yield segment, _stack(segment, frames, images, size, skips), skips.skipped
+            images.clear()
         try:
-            for item in _by_decord(recording, chosen, size, faults, waiting):
-                yield item
-                done += 1
-        except DecordError as error:
-            log.info("%s: decord %s after %d segments, PyAV goes on", recording.path, error, done)
-    if done < len(chosen):
-        yield from _by_av(recording, chosen[done:], size, faults, waiting)
+            images[number] = to_rgb(frame, size, size)
+        except (av.error.FFmpegError, ValueError):
+            skips.add("a frame cannot be scaled", float(index.times_s[number]))
+    for segment, frames in left:
+        yield segment, _stack(segment, frames, images, size, skips), skips.skipped
 
 
-def _by_decord(
-    recording: Recording,
-    chosen: list[tuple[Segment, tuple[int, ...]]],
-    size: int,
-    faults: Faults,
-    waiting: Callable[[], None],
-) -> Iterator[tuple[Segment, np.ndarray]]:
-    index = recording.frames
-    rank = np.empty(len(index.shown), np.int64)
-    rank[index.shown] = np.arange(len(rank))
-    with closing(DecordWorker(recording.path, size=size, waiting=waiting)) as worker:
-        mine_s = index.shown_s - index.shown_s[0]
-        theirs_s = worker.starts_s - worker.starts_s[:1]
-        if len(mine_s) != len(theirs_s) or not np.allclose(mine_s, theirs_s, rtol=1e-6, atol=1e-3):
-            raise DecordError("sees other frames")
-        for first in range(0, len(chosen), SEGMENTS_PER_BATCH):
-            batch = chosen[first : first + SEGMENTS_PER_BATCH]
-            numbers = sorted({number for _, numbers in batch for number in numbers}, key=lambda number: rank[number])
-            got = dict(zip(numbers, worker.pictures(rank[numbers]), strict=True)) if numbers else {}
-            for segment, wanted in batch:
-                yield segment, _complete(segment, wanted, got, size, faults)
-
-
-def _by_av(
-    recording: Recording,
-    chosen: list[tuple[Segment, tuple[int, ...]]],
-    size: int,
-    faults: Faults,
-    waiting: Callable[[], None],
-) -> Iterator[tuple[Segment, np.ndarray]]:
-    left = deque(chosen)
-    got: dict[int, np.ndarray] = {}
-    with opened(recording.path, recording.kind) as container:
-        video, _ = chosen_streams(container)
-        wanted = [number for _, numbers in chosen for number in numbers]
-        packets = _with_waits(packets_of(container, video), waiting)
-        for number, frame in decode(packets, video, recording.frames, wanted, faults):
-            while left and max(left[0][1], default=-1) < number:
-                segment, numbers = left.popleft()
-                yield segment, _complete(segment, numbers, got, size, faults)
-                got.clear()
-            got[number] = upright(frame, size, size, recording.turn)
-    while left:
-        segment, numbers = left.popleft()
-        yield segment, _complete(segment, numbers, got, size, faults)
-
-
-def _with_waits(packets: Iterator[av.Packet], waiting: Callable[[], None]) -> Iterator[av.Packet]:
-    """Call ``waiting`` now and then between packets."""
-    for number, packet in enumerate(packets):
-        if number % DECODED_PER_REPORT == 0:
-            waiting()
-        yield packet
-
-
-def _complete(
-    segment: Segment, wanted: tuple[int, ...], got: dict[int, np.ndarray], size: int, faults: Faults
+def _stack(
+    segment: Segment, numbers: tuple[int, ...], images: dict[int, np.ndarray], size: int, skips: SkipCounter
 ) -> np.ndarray:
-    """Stack the pictures of a segment (3, size, size, 3); the nearest one stands in for one that is missing."""
-    pictures = np.zeros((PICTURES_PER_SEGMENT, size, size, 3), np.uint8)
-    if not wanted:
-        faults.add("a segment has no pictures: black ones stand in", segment.start_s)
-    have = [place for place, number in enumerate(wanted) if number in got]
-    for place, number in enumerate(wanted):
-        if number not in got:
-            faults.add("a picture cannot be decoded: another of its segment or black stands in", segment.start_s)
-        if have:
-            pictures[place] = got[wanted[min(have, key=lambda other: abs(other - place))]]
-    return pictures
+    """Stack the frames of a segment, (3, size, size, 3); the nearest one replaces one that is missing."""
+    stacked = np.zeros((PICTURES_PER_SEGMENT, size, size, 3), np.uint8)
+    if not numbers:
+        skips.add("a segment has no frames: black frames are used", segment.start_s)
+    decoded = [place for place, number in enumerate(numbers) if number in images]
+    for place, number in enumerate(numbers):
+        if number not in images:
+            skips.add("a frame cannot be decoded: the nearest one of its segment is used", segment.start_s)
+        if decoded:
+            stacked[place] = images[numbers[min(decoded, key=lambda other: abs(other - place))]]
+    return stacked
 
 
 def thumbnail(recording: Recording, time_s: float, *, width: int = 320) -> np.ndarray:
-    """Return the picture shown at ``time_s`` in its own proportions: (height, width, 3) uint8 RGB.
+    """Return the frame shown at ``time_s`` as it is displayed: (height, width, 3) uint8 RGB.
 
-    Black where it cannot be decoded.
+    It is black where the frame cannot be decoded, and narrower than ``width`` if it is more than four times as high.
 
     Raises
     ------
     RecordingError
-        The recording has no pictures.
+        The recording has no video.
     """
-    index = recording.frames
-    if index is None or not len(index.shown):
-        raise RecordingError(f"{recording.path} has no pictures.")
+    index = recording.frame_index
+    if index is None or not len(index.shown) or not recording.aspect:
+        raise RecordingError(f"{recording.path} has no video.")
     number = int(index.shown[max(int(np.searchsorted(index.shown_s, time_s + 1e-6)) - 1, 0)])
-    height = max(round(width * recording.info.height / recording.info.width), 1)
-    for jump in (True, False):
-        with opened(recording.path, recording.kind) as container:
-            video, _ = chosen_streams(container)
-            place = seek(container, video, index, index.entry(number)) if jump else (0, packets_of(container, video))
-            if place is None:
-                continue
-            first, packets = place
-            for _, frame in decode(packets, video, index, [number], Faults(), first=first):
-                return upright(frame, width, height, recording.turn)
-    return np.zeros((height, width, 3), np.uint8)
+    height = min(max(round(width / recording.aspect), 1), 4 * width)
+    width = min(width, max(round(height * recording.aspect), 1))
+    images = list(run_apart(recording.path, decode_still, recording.source, index, number, width, height))
+    return images[0] if images else np.zeros((height, width, 3), np.uint8)
 
 
-def playable(recording: Recording, out_dir: Path, *, progress: Callable[[float], None] | None = None) -> Path | None:
-    """Return a file that browsers play: the recording itself, or a copy rewrapped as MP4 in ``out_dir``.
-
-    Nothing is encoded anew: None where that would be needed (HEVC, say). ``progress`` reports the share of a copy.
-    """
-    path = recording.path
-    if plays_as_is(path, recording.kind):
-        return path
-    target = out_dir / f"{path.stem}.mp4"
-    if target.resolve() == path.resolve():
-        target = target.with_stem(f"{path.stem}-playable")
-    return target if remux(path, recording.kind, target, progress=progress) else None
+def decode_still(source: Source, index: FrameIndex, number: int, width: int, height: int) -> Iterator[np.ndarray]:
+    """Yield one frame, or nothing if it cannot be decoded."""
+    packets = ((n, packet) for _, n, packet in source.read([index], start=(0, index.entry(number))))
+    with suppress(av.error.FFmpegError, ValueError):
+        for _, frame in decode(packets, index, [number], SkipCounter()):
+            yield to_rgb(frame, width, height)

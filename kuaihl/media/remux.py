@@ -1,23 +1,24 @@
-"""Rewrap a recording as an MP4 that browsers play, without encoding anything anew."""
+"""Remux a recording as an MP4 that browsers play, without re-encoding."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 
 import av
 import av.error
 
-from kuaihl.media.containers import Faults, Kind, chosen_streams, opened, timed_packets
+from kuaihl.errors import RecordingError
+from kuaihl.media.clips.tracks import CopiedAudio, CopiedVideo
+from kuaihl.media.recording import Recording, run_apart
+from kuaihl.progress import SILENT, Progress
 
 log = logging.getLogger(__name__)
 
 _VIDEO = {"h264", "vp9", "av1"}
 _AUDIO = {"aac", "mp3", "opus", "flac"}
 _PIXELS = {"yuv420p", "yuvj420p"}
-_REORDERED = 4
-"""How many frames are at most decoded ahead of being shown, where the container does not tell."""
 _PACKETS_PER_REPORT = 500
-_PLAYED_AS_IS = {
+_PLAYABLE = {
     "MP4": ({".mp4", ".m4v", ".m4a"}, _VIDEO, _AUDIO),
     "WebM": ({".webm"}, {"vp8", "vp9", "av1"}, {"opus", "vorbis"}),
     "MP3": ({".mp3"}, set(), {"mp3"}),
@@ -28,67 +29,66 @@ _PLAYED_AS_IS = {
 }
 
 
-def plays_as_is(path: Path, kind: Kind) -> bool:
-    """Whether browsers play the file: container, codecs and the suffix by which a server names its type."""
-    suffixes, videos, audios = _PLAYED_AS_IS.get(kind.name, (set(), set(), set()))
-    return path.suffix.lower() in suffixes and _codecs_within(path, kind, videos, audios)
+def is_playable(recording: Recording) -> bool:
+    """Return whether browsers play the file as it is, by container, codecs and suffix."""
+    suffixes, videos, audios = _PLAYABLE.get(recording.info.container, (set(), set(), set()))
+    return recording.path.suffix.lower() in suffixes and _has_codecs(recording, videos, audios)
 
 
-def remux(path: Path, kind: Kind, target: Path, *, progress: Callable[[float], None] | None = None) -> bool:
-    """Copy pictures and sound into an MP4 at ``target``, packet by packet, its index in front.
+def make_playable(recording: Recording, out_dir: Path, *, progress: Progress = SILENT) -> Path | None:
+    """Return a file that browsers play: the recording itself, or a copy remuxed as MP4 in ``out_dir``.
 
-    False, and nothing written, where browsers could not play its codecs or MP4 cannot hold them. ``progress`` reports
-    which share is done; what it raises stops the work, and nothing is left of it.
+    Return None where re-encoding would be needed: for HEVC, or if the headers of the video change. An exception that
+    ``progress`` raises stops the copy and removes it.
     """
-    if not _codecs_within(path, kind, _VIDEO, _AUDIO):
-        return False
-    part = target.with_suffix(".part")
+    path = recording.path
+    if is_playable(recording):
+        return path
+    if not _has_codecs(recording, _VIDEO, _AUDIO):
+        return None
+    target = out_dir / f"{path.stem}.mp4"
+    if target.resolve() == path.resolve():
+        target = target.with_stem(f"{path.stem}-playable")
+    partial = target.with_suffix(".part").absolute()
     try:
-        _copy(path, kind, part, progress or (lambda _: None))
-        part.replace(target)
-    except (av.error.FFmpegError, OSError, ValueError) as error:
-        log.warning("%s cannot be rewrapped as MP4: %s", path, error)
-        return False
+        for share in run_apart(path, _copy, recording, partial):
+            progress(share)
+        partial.replace(target)
+    except (av.error.FFmpegError, OSError, ValueError, RecordingError) as error:
+        log.warning("%s cannot be remuxed as MP4: %s", path, error)
+        return None
     finally:
-        part.unlink(missing_ok=True)
-    return True
+        partial.unlink(missing_ok=True)
+    return target
 
 
-def _codecs_within(path: Path, kind: Kind, videos: set[str], audios: set[str]) -> bool:
-    with opened(path, kind) as container:
-        video, audio = chosen_streams(container)
-        return (
-            video is None
-            or (video.codec_context.codec.canonical_name in videos and video.codec_context.pix_fmt in _PIXELS)
-        ) and (audio is None or audio.codec_context.codec.canonical_name in audios)
+def _has_codecs(recording: Recording, videos: set[str], audios: set[str]) -> bool:
+    """Return whether a player that knows these codecs plays the default tracks."""
+    video, audio = recording.video, recording.audio[0] if recording.audio else None
+    return (
+        video is None or (video.codec in videos and video.pixel_format in _PIXELS and len(video.index.epochs) == 1)
+    ) and (audio is None or (audio.codec in audios and len(audio.index.epochs) == 1))
 
 
-def _copy(path: Path, kind: Kind, part: Path, progress: Callable[[float], None]) -> None:
+def _copy(recording: Recording, partial: Path) -> Iterator[float]:
+    """Copy the default tracks: yield shares done."""
+    indexes = [track.index for track in (recording.video, *recording.audio[:1]) if track is not None]
+    end_s = recording.info.duration_s + 1
     with (
-        opened(path, kind) as source,
-        av.open(str(part.absolute()), "w", format="mp4", options={"movflags": "faststart"}) as copy,
+        recording.source.open() as templates,
+        av.open(str(partial), "w", format="mp4", options={"movflags": "faststart"}) as out,
     ):
-        streams = [stream for stream in chosen_streams(source) if stream is not None]
-        copies = {stream.index: copy.add_stream_from_template(stream, opaque=True) for stream in streams}
-        ticks_s = {stream.index: float(stream.time_base) for stream in streams}
-        latest: dict[int, int] = {}
-        read, size = 0, max(source.size, 1)
-        for number, (packet, offset_s) in enumerate(timed_packets(source, streams, Faults())):
-            read = max(read, packet.pos or 0)
-            if number % _PACKETS_PER_REPORT == 0:
-                progress(min(read / size, 1.0))
-            at = packet.stream_index
-            if packet.pts is None or packet.is_corrupt or (at not in latest and not packet.is_keyframe):
-                continue
-            shift = round(offset_s / ticks_s[at])
-            pts = packet.pts + shift
-            if packet.dts is not None:
-                dts = packet.dts + shift
-            else:  # MKV does not store them, and the first does not follow from the order
-                dts = pts - _REORDERED * (packet.duration or 0) if at not in latest else latest[at] + 1
-            dts = max(dts, latest.get(at, dts - 1) + 1)
-            if dts > pts:
-                continue
-            latest[at] = dts
-            packet.pts, packet.dts, packet.stream = pts, dts, copies[at]
-            copy.mux(packet)
+        tracks = []
+        for index in indexes:
+            template = templates.streams[index.epochs[0].stream]
+            if isinstance(template, av.VideoStream):
+                span = (0, len(index.stamps))
+                tracks.append(CopiedVideo(out, index, template=template, begin_s=0.0, stop_s=end_s, span=span))
+            else:
+                tracks.append(CopiedAudio(out, index, template=template, begin_s=0.0, stop_s=end_s))
+        for count, (track, number, packet) in enumerate(recording.source.read(indexes)):
+            tracks[track].add(number, packet)
+            if count % _PACKETS_PER_REPORT == 0:
+                yield min(float(indexes[track].times_s[number]) / end_s, 1.0)
+        for track in tracks:
+            track.finish()

@@ -21,6 +21,7 @@ _RANGES = {
     "window": (1, 2048),
     "chat_columns": (1, len(CHAT_COLUMNS)),
     "picture_dim": (1, 16_384),
+    "picture_tokens": (1, 64),
     "text_dim": (1, 16_384),
 }
 _FLAGS = ("activity", "words", "word_shares", "speech_text")

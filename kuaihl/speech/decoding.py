@@ -1,7 +1,8 @@
-"""Whisper in batches: an encoder that hears no padding, and greedy decoding with a preallocated cache."""
+"""Whisper in batches: an encoder without padding to 30 s, and greedy decoding with a preallocated cache."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -9,16 +10,16 @@ from torch import Tensor, nn
 from whisper.model import MultiHeadAttention, Whisper
 
 _MIN_SHRINK = 0.75
-"""Finished rows are taken out of the batch once so few are left: taking out copies the others' caches."""
-
-
+"""Finished rows are removed from the batch when at most this share is left, since removal copies the caches."""
 _CANDIDATES = 8
+"""Tokens that bf16 selects and fp32 compares."""
 _PROMPT_ROOM = 8
+"""Upper bound of the tokens of a prompt."""
 
 
 @dataclass(frozen=True)
 class Decoded:
-    """Tokens of one window, without prompt and end, and the mean log-probability of each (the end included)."""
+    """Tokens of one window without prompt and end token, and their mean log-probability (with the end token)."""
 
     tokens: tuple[int, ...]
     mean_logprob: float
@@ -27,7 +28,7 @@ class Decoded:
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """The tokens that steer decoding. ``suppressed`` are never chosen, ``never_first`` not as the first of the text."""
+    """Special tokens. ``suppressed`` are never generated, ``never_first`` not as the first token of the text."""
 
     start: int
     end: int
@@ -38,7 +39,7 @@ class Vocabulary:
 
 @dataclass(frozen=True)
 class _Layer:
-    """One decoder block: norms as they are, the products of self-attention fused, weights in the working precision."""
+    """Weights of a decoder block in the working precision, with fused projections of attention."""
 
     norms: tuple[nn.LayerNorm, nn.LayerNorm, nn.LayerNorm]
     self_in: tuple[Tensor, Tensor]
@@ -51,10 +52,10 @@ class _Layer:
 
 
 class GreedyWhisper:
-    """An openai-whisper model, run on many windows at once.
+    """Run an openai-whisper model on many windows at once.
 
-    The result of a window depends on nothing but its own sound: windows of other lengths meet only in products that
-    work row by row. On the CPU the decoder works in fp32: its small products gain nothing from less.
+    The result of a window depends on its own audio alone: windows are batched only in row-wise products. On the CPU the
+    decoder uses fp32, since its small products are not faster in bf16.
     """
 
     def __init__(self, model: Whisper, vocabulary: Vocabulary, *, device: torch.device, dtype: torch.dtype) -> None:
@@ -69,26 +70,26 @@ class GreedyWhisper:
         self._embedding = decoder.token_embedding.weight.detach().to(self._decoder_dtype)
         self._positions = decoder.positional_embedding.detach().to(self._decoder_dtype)
         self._norm = decoder.ln
-        self._rough = self._embedding.to(dtype) if dtype != self._decoder_dtype else None
+        self._embedding_bf16 = self._embedding.to(dtype) if dtype != self._decoder_dtype else None
         self._layers = [self._layer(block) for block in decoder.blocks]
-        # As a bias of the last product these cost nothing.
+        # Suppression as a bias of the last product costs nothing.
         self._bias = self._embedding.new_zeros(len(self._embedding))
         self._bias[list(vocabulary.suppressed)] = -torch.inf
         self._first_bias = self._bias.clone()
         self._first_bias[list(vocabulary.never_first)] = -torch.inf
 
     def row_bytes(self, frames: int) -> int:
-        """Memory that one window of ``frames`` encoded frames takes while it is decoded."""
+        """Return the bytes that one window of ``frames`` encoded frames takes while it is decoded."""
         width = self._embedding.shape[1] * self._embedding.element_size()
         return 2 * len(self._layers) * width * (frames + self._max_tokens)
 
     @torch.inference_mode()
     def encode(self, mels: Tensor) -> Tensor:
         """Encode windows of one length: (windows, mels, 2 * frames) -> (windows, frames, dim)."""
-        encoder = self._encoder
+        encoder: Any = self._encoder  # torch types a buffer as Tensor | Module
         with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
             hidden = F.gelu(encoder.conv2(F.gelu(encoder.conv1(mels.to(self.device))))).transpose(1, 2)
-            # Whisper pads to 30 s; a shorter window gets the first of its positions.
+            # Whisper pads to 30 s; a shorter window uses the first positions.
             hidden = hidden + encoder.positional_embedding[: hidden.shape[1]]
             for block in encoder.blocks:
                 hidden = block(hidden)
@@ -103,22 +104,23 @@ class GreedyWhisper:
         max_tokens: Sequence[int],
         progress: Callable[[float], None] | None = None,
     ) -> list[Decoded]:
-        """Decode windows greedily, all of them at once.
+        """Decode all windows greedily in one batch.
 
         Parameters
         ----------
         features
-            What `encode` returned, group by group: each (windows, frames, dim).
+            Results of `encode`, one for each group of windows of one length: (windows, frames, dim).
         prompts
-            Gets the logits after the start token (windows, vocabulary) and returns what follows it in each prompt; all
-            of one length.
+            Function from the logits after the start token (windows, vocabulary) to the rest of each prompt; all prompts
+            have one length.
         max_tokens
-            Of each window; decoding stops there.
+            Maximum number of tokens for each window.
         progress
-            Told at every step how much of the longest window's limit is used up; what it raises stops the work.
+            Receives at every step the share of the longest limit that is used; an exception that it raises stops
+            decoding.
         """
         rows = sum(len(group) for group in features)
-        cache = _Cache.of(
+        cache = _Cache.allocate(
             [self._cross(group) for group in features],
             rows=rows,
             tokens=min(self._max_tokens, max(max_tokens) + _PROMPT_ROOM),
@@ -129,9 +131,9 @@ class GreedyWhisper:
         logits = F.linear(self._step(start, cache), self._embedding).float()
         no_speech = logits.softmax(dim=-1)[:, self._vocabulary.no_speech].tolist()
         prompt = torch.tensor([list(p) for p in prompts(logits)], device=self.device).reshape(rows, -1)
-        hidden = None
-        for column in prompt.unbind(1):
-            hidden = self._step(column, cache)
+        for column in prompt.unbind(1)[:-1]:
+            self._step(column, cache)
+        hidden = self._step(prompt[:, -1], cache)
         texts = self._greedy(hidden, cache, max_tokens, progress)
         return [Decoded(t, p, n) for (t, p), n in zip(texts, no_speech, strict=True)]
 
@@ -142,54 +144,54 @@ class GreedyWhisper:
         max_tokens: Sequence[int],
         progress: Callable[[float], None] | None,
     ) -> list[tuple[tuple[int, ...], float]]:
-        """Choose the best token of each row, step by step, and take finished rows out of the batch."""
+        """Select the best token of each row, step by step, and remove finished rows from the batch."""
         texts: list[list[int]] = [[] for _ in max_tokens]
         logprobs = [0.0] * len(texts)
-        # The rows of the batch: which window each belongs to, and whether it goes on.
-        windows, open_ = list(range(len(texts))), [True] * len(texts)
+        # For each row of the batch: its window, and whether it is unfinished.
+        windows, active = list(range(len(texts))), [True] * len(texts)
         bias = self._first_bias
         step = 0
         while True:
             if progress is not None:
                 progress(step / max(max_tokens))
             step += 1
-            chosen, gained = self._choose(hidden, bias)
-            gains = gained.tolist()
-            for row, (window, token) in enumerate(zip(windows, chosen.tolist(), strict=True)):
-                if not open_[row]:
+            best, logprob = self._select(hidden, bias)
+            for row, (window, token, gain) in enumerate(zip(windows, best.tolist(), logprob.tolist(), strict=True)):
+                if not active[row]:
                     continue
-                logprobs[window] += gains[row]
+                logprobs[window] += gain
                 if token != self._vocabulary.end:
                     texts[window].append(token)
-                open_[row] = token != self._vocabulary.end and len(texts[window]) < max_tokens[window]
-            left = [row for row, going in enumerate(open_) if going]
+                active[row] = token != self._vocabulary.end and len(texts[window]) < max_tokens[window]
+            left = [row for row, unfinished in enumerate(active) if unfinished]
             if not left or cache.full:
                 return [(tuple(t), p / (len(t) + 1)) for t, p in zip(texts, logprobs, strict=True)]
-            if len(left) <= _MIN_SHRINK * len(open_):
+            if len(left) <= _MIN_SHRINK * len(active):
                 cache.keep(left)
-                chosen = chosen[left]
-                windows, open_ = [windows[row] for row in left], [True] * len(left)
-            hidden = self._step(chosen, cache)
+                best = best[left]
+                windows, active = [windows[row] for row in left], [True] * len(left)
+            hidden = self._step(best, cache)
             bias = self._bias
 
-    def _choose(self, hidden: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
-        """Find each row's best token and its log-probability: (rows, dim) -> (rows,), (rows,).
+    def _select(self, hidden: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+        """Return each row's best token and its log-probability: (rows, dim) -> (rows,), (rows,).
 
-        The product with the whole vocabulary is half of a small model's work. Where bf16 is fast, it finds a few
-        candidates, and fp32 decides between them.
+        The product with the vocabulary is half of a small model's work. Where bf16 is fast, it selects
+        candidates, which fp32 compares.
         """
-        if self._rough is None:
+        if self._embedding_bf16 is None:
             logits = F.linear(hidden, self._embedding, bias).float()
             best, chosen = logits.max(dim=-1)
             return chosen, best - logits.logsumexp(dim=-1)
-        logits = F.linear(hidden.to(self._rough.dtype), self._rough, bias.to(self._rough.dtype))
+        embedding = self._embedding_bf16
+        logits = F.linear(hidden.to(embedding.dtype), embedding, bias.to(embedding.dtype))
         candidates = logits.topk(min(_CANDIDATES, logits.shape[1])).indices
         exact = (self._embedding[candidates] @ hidden.unsqueeze(-1)).squeeze(-1) + bias[candidates]
         best, place = exact.max(dim=-1)
         return candidates.gather(1, place.unsqueeze(1)).squeeze(1), best - logits.float().logsumexp(dim=-1)
 
     def _step(self, tokens: Tensor, cache: "_Cache") -> Tensor:
-        """Run one token of each row through the decoder: (rows,) -> (rows, dim)."""
+        """Run the decoder on one token of each row: (rows,) -> (rows, dim)."""
         rows, at = len(tokens), cache.length
         cache.length += 1
         hidden = F.embedding(tokens, self._embedding) + self._positions[at]
@@ -198,23 +200,23 @@ class GreedyWhisper:
             query, key, value = F.linear(normed, *layer.self_in).view(rows, 3, self._heads, -1).unbind(1)
             keys, values = cache.own[index]
             keys[:rows, :, at], values[:rows, :, at] = key, value
-            seen = F.scaled_dot_product_attention(
+            attended = F.scaled_dot_product_attention(
                 query.unsqueeze(2), keys[:rows, :, : at + 1], values[:rows, :, : at + 1]
             )
-            hidden = hidden + F.linear(seen.reshape(rows, -1), *layer.self_out)
+            hidden = hidden + F.linear(attended.reshape(rows, -1), *layer.self_out)
             normed = layer.norms[1](hidden)
             query = F.linear(normed, *layer.cross_query).view(rows, self._heads, 1, -1)
-            heard = [
+            attended = [
                 F.scaled_dot_product_attention(q, k, v)
                 for q, (k, v) in zip(query.split(cache.sizes), cache.cross[index], strict=True)
             ]
-            hidden = hidden + F.linear(torch.cat(heard).reshape(rows, -1), *layer.cross_out)
+            hidden = hidden + F.linear(torch.cat(attended).reshape(rows, -1), *layer.cross_out)
             normed = layer.norms[2](hidden)
             hidden = hidden + F.linear(F.gelu(F.linear(normed, *layer.mlp_in)), *layer.mlp_out)
         return self._norm(hidden)
 
     def _cross(self, features: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """Compute every layer's keys and values of a group once: (windows, heads, frames, dim / heads) each."""
+        """Return each layer's cross-attention keys and values of a group: (windows, heads, frames, dim / heads)."""
         windows, frames, _ = features.shape
         features = features.to(self._decoder_dtype)
         pairs = []
@@ -224,7 +226,7 @@ class GreedyWhisper:
             pairs.append((keys, values))
         return pairs
 
-    def _layer(self, block: nn.Module) -> _Layer:
+    def _layer(self, block: Any) -> _Layer:
         def fuse(attention: MultiHeadAttention, *names: str) -> tuple[Tensor, Tensor]:
             linears = [getattr(attention, name) for name in names]
             weight = torch.cat([linear.weight for linear in linears])
@@ -252,9 +254,9 @@ class GreedyWhisper:
 
 @dataclass
 class _Cache:
-    """Keys and values of a batch: its own tokens', preallocated, and its sound's, in groups of one length each.
+    """Keys and values of a batch: of its tokens, preallocated, and of its audio, in groups of one length.
 
-    ``own`` has a pair (rows, heads, tokens, dim / heads) a layer, ``cross`` a list of pairs, one a group.
+    ``own`` has a pair (rows, heads, tokens, dim / heads) for each layer, ``cross`` a list of pairs, one for each group.
     """
 
     own: list[tuple[Tensor, Tensor]]
@@ -262,10 +264,10 @@ class _Cache:
     length: int = 0
 
     @classmethod
-    def of(
+    def allocate(
         cls, groups: list[list[tuple[Tensor, Tensor]]], *, rows: int, tokens: int, heads: int, like: Tensor
     ) -> "_Cache":
-        """Make room for ``rows`` windows of ``tokens`` tokens."""
+        """Allocate a cache for ``rows`` windows of ``tokens`` tokens."""
         shape = (rows, heads, tokens, like.shape[1] // heads)
         layers = range(len(groups[0]))
         return cls(
@@ -275,16 +277,16 @@ class _Cache:
 
     @property
     def sizes(self) -> list[int]:
-        """Rows of each group."""
+        """Number of rows of each group."""
         return [len(keys) for keys, _ in self.cross[0]]
 
     @property
     def full(self) -> bool:
-        """Whether no token fits any more."""
+        """Whether the cache has no room for another token."""
         return self.length == self.own[0][0].shape[2]
 
     def keep(self, rows: list[int]) -> None:
-        """Drop all rows but these."""
+        """Remove all rows but these."""
         device = self.own[0][0].device
         kept = torch.tensor(rows, device=device)
         for keys, values in self.own:

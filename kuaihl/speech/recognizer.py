@@ -1,8 +1,7 @@
-"""Sound -> utterances: speech regions, packed into one Whisper window a segment, decoded many segments at once."""
+"""Speech recognition: the speech of a segment is packed into one Whisper window; many segments are decoded at once."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
 from typing import TypeVar
@@ -17,48 +16,45 @@ from whisper.utils import compression_ratio
 from kuaihl.devices import choose_device, working_dtype
 from kuaihl.records import Segment, Utterance
 from kuaihl.speech.decoding import Decoded, GreedyWhisper, Vocabulary
-from kuaihl.speech.transcripts import read_transcript
 from kuaihl.speech.vad import SAMPLE_RATE_HZ, Region, VoiceDetector
 from kuaihl.speech.whisper_weights import find_whisper, load
 
-__all__ = ["SpeechRecognizer", "read_transcript"]
-
 WINDOW_S = 30
-"""What Whisper was trained to hear; no segment is longer."""
+"""Whisper's window; no segment is longer."""
 _MARGIN_S = 2.0
 _MIN_PADDED_S = 8
-"""Silence after the speech of a shortened window, and its least length: in tighter ones Whisper repeats itself."""
+"""Silence after the speech of a shortened window, and its minimum length: in tighter ones Whisper repeats itself."""
 _STEP_S = 2
-"""Windows are lengthened to a multiple of this, so that several have one length."""
+"""Windows are padded to a multiple of this, so that several have one length."""
 _MAX_SEGMENTS = 32
-"""Heard at once where memory allows: more would hold progress up and save little."""
+"""Maximum batch: more would delay progress and save little."""
 _CPU_BUDGET_BYTES = 800 * 2**20
 _ENCODED_AT_ONCE = 4
-# Rough shares of the time, for progress: of encoding in a pass, and of the first pass (doubtful windows get another).
+# Approximate shares of the time, for progress: of encoding in a pass, and of the first pass.
 _ENCODING_SHARE, _FIRST_SHARE = 0.4, 0.8
 _MAX_TOKENS_PER_S = 10
 _MIN_TOKENS_PER_S = 1.5
 _MIN_DOUBTFUL_S = 4.0
-"""Fewer tokens in that much speech are doubted; slow speech has 2, fast speech 5."""
+"""Windows of at least this much speech with fewer tokens are decoded again; slow speech has 2 a second, fast 5."""
 _MAX_COMPRESSION = 2.4
 _MIN_MEAN_LOGPROB = -1.0
 _MAX_NO_SPEECH = 0.6
-"""The last three are openai-whisper's own limits for text that was never said."""
+"""The last three are openai-whisper's own limits for hallucinated text."""
 _Item = TypeVar("_Item")
 _UNSPACED = frozenset({"zh", "ja", "th", "lo", "my", "yue"})
 
 
 @dataclass(frozen=True, eq=False)
 class _Window:
-    """The speech of one segment, and where in the segment its pieces were."""
+    """The speech of one segment, and its regions in the segment."""
 
     segment: Segment
     regions: tuple[Region, ...]
-    sound: np.ndarray
+    audio: np.ndarray
 
     @property
     def duration_s(self) -> float:
-        return len(self.sound) / SAMPLE_RATE_HZ
+        return len(self.audio) / SAMPLE_RATE_HZ
 
     @property
     def padded_s(self) -> int:
@@ -66,22 +62,22 @@ class _Window:
         return min(WINDOW_S, max(_MIN_PADDED_S, stepped))
 
     def halves(self) -> tuple["_Window", "_Window"]:
-        """Split near the middle: between two regions, or where a single region is quietest."""
+        """Split near the middle: between two regions, or at the quietest place of a single region."""
         if len(self.regions) == 1:
             (whole,) = self.regions
-            cut = _quietest(self.sound)
+            cut = _find_quietest(self.audio)
             first, second = (Region(whole.start, whole.start + cut),), (Region(whole.start + cut, whole.end),)
         else:
             cuts = np.cumsum([region.end - region.start for region in self.regions])[:-1]
-            nearest = int(np.abs(cuts - len(self.sound) / 2).argmin())
+            nearest = int(np.abs(cuts - len(self.audio) / 2).argmin())
             cut = int(cuts[nearest])
             first, second = self.regions[: nearest + 1], self.regions[nearest + 1 :]
-        return _Window(self.segment, first, self.sound[:cut]), _Window(self.segment, second, self.sound[cut:])
+        return _Window(self.segment, first, self.audio[:cut]), _Window(self.segment, second, self.audio[cut:])
 
 
 @dataclass(frozen=True, eq=False)
-class _Heard:
-    """What Whisper made of a window."""
+class _Transcription:
+    """Whisper's result for a window."""
 
     window: _Window
     decoded: Decoded
@@ -89,22 +85,22 @@ class _Heard:
 
 
 class SpeechRecognizer:
-    """Whisper behind a voice activity detector.
+    """Whisper with voice activity detection.
 
-    Words of a segment depend on its own sound alone; with a multilingual model also on the language, which is settled
-    from this segment and those before.
+    The text of a segment depends on its own audio alone, with a multilingual model also on the language, which is
+    detected from this segment and those before it.
 
     Parameters
     ----------
     name
         A name that openai-whisper knows, or the path of a model; see `kuaihl.speech.whisper_weights.find_whisper`.
     device
-        Where Whisper runs; by default a GPU if there is one. The detector always runs on the CPU.
+        Device of Whisper, by default a GPU if there is one. The detector always runs on the CPU.
 
     Raises
     ------
     CheckpointError
-        Where the model or the detector is not found.
+        The model or the detector is not found.
     """
 
     def __init__(self, name: str = "tiny.en", *, device: str | torch.device | None = None) -> None:
@@ -114,7 +110,7 @@ class SpeechRecognizer:
         self._tokenizers = _Tokenizers(multilingual=model.is_multilingual, languages=model.num_languages)
         self._whisper = GreedyWhisper(
             model,
-            _vocabulary(self._tokenizers.of("en"), size=model.dims.n_vocab),
+            _vocabulary(self._tokenizers.get("en"), size=model.dims.n_vocab),
             device=self.device,
             dtype=working_dtype(self.device),
         )
@@ -123,103 +119,108 @@ class SpeechRecognizer:
         self._detector = VoiceDetector()
 
     def transcribe(
-        self, sound: Iterable[tuple[Segment, np.ndarray]], *, progress: Callable[[float], None] | None = None
+        self, audio: Iterable[tuple[Segment, np.ndarray]], *, progress: Callable[[float], None] | None = None
     ) -> list[Utterance]:
-        """Recognise a recording's speech.
+        """Transcribe the speech of a recording.
 
         Parameters
         ----------
-        sound
-            Segments in order, each with its 16 kHz mono sound (samples,) float32; a few are held at a time.
+        audio
+            Segments in order, each with its 16 kHz mono audio (samples,) float32; a few are held at a time.
         progress
-            Told, several times a second, how many segments are finished; what it raises stops the work.
+            Receives the number of finished segments, several times a second; an exception that it raises stops the
+            transcription.
         """
-        return [utterance for _, said in self.listen(sound, progress=progress) for utterance in said]
+        segments = self.transcribe_segments(audio, progress=progress)
+        return [utterance for _, utterances in segments for utterance in utterances]
 
-    def listen(
+    def transcribe_segments(
         self,
-        sound: Iterable[tuple[Segment, np.ndarray]],
+        audio: Iterable[tuple[Segment, np.ndarray]],
         *,
         ahead: int | None = None,
         progress: Callable[[float], None] | None = None,
     ) -> Iterator[tuple[Segment, list[Utterance]]]:
-        """Recognise segment by segment; ``ahead`` segments are taken from ``sound`` before the first is yielded.
+        """Yield each segment with its utterances; ``ahead`` segments are read before the first is yielded.
 
-        For a stream that is still going on, ``ahead=1`` gives each segment's words as soon as it was heard; by default
-        as many are heard together as memory allows.
+        For a live stream, ``ahead=1`` yields each segment as soon as it is complete; by default batches are as large as
+        memory allows.
         """
         language = _Language(self._tokenizers)
-        source = iter(sound)
+        source = iter(audio)
         batch: list[tuple[Segment, np.ndarray]] = []
         done = 0
 
-        def tell(share: float) -> None:
+        def report(share: float) -> None:
             if progress is not None:
                 progress(done + share * len(batch))
 
-        def passing(item: _Item) -> _Item:
-            tell(0.0)  # may stop the work
+        def check(item: _Item) -> _Item:
+            report(0.0)  # may raise
             return item
 
         with ThreadPoolExecutor(max_workers=torch.get_num_threads()) as pool:
-            while batch := list(map(passing, islice(source, ahead or self._batch_size()))):
-                with closing(pool.map(lambda item: self._pack(*item), batch)) as packed:  # closed, it packs no more
-                    windows = list(map(passing, packed))
-                said = self._recognize([window for window in windows if len(window.sound)], language, tell)
-                tell(1.0)
+            while batch := list(map(check, islice(source, ahead or self._batch_size()))):
+                packed = [pool.submit(self._pack, segment, samples) for segment, samples in batch]
+                try:
+                    windows = [check(future).result() for future in packed]
+                except BaseException:
+                    pool.shutdown(wait=False, cancel_futures=True)
+                    raise
+                utterances = self._recognize([window for window in windows if len(window.audio)], language, report)
+                report(1.0)
                 done += len(batch)
                 for segment, _ in batch:
-                    yield segment, said.get(segment.index, [])
+                    yield segment, utterances.get(segment.index, [])
 
     def _batch_size(self) -> int:
-        """Count the segments whose caches fit into memory together."""
+        """Return the number of segments whose caches fit into memory."""
         budget = _CPU_BUDGET_BYTES
         if self.device.type == "cuda":
             budget = int(0.4 * torch.cuda.mem_get_info(self.device)[0])
         return max(1, min(_MAX_SEGMENTS, budget // self._whisper.row_bytes(WINDOW_S * self._frames_per_s)))
 
-    def _pack(self, segment: Segment, sound: np.ndarray) -> _Window:
-        """Put a segment's speech together, without the silences between."""
-        regions = tuple(self._detector.regions(sound))
-        pieces = [sound[region.start : region.end] for region in regions]
-        return _Window(segment, regions, np.concatenate([sound[:0], *pieces])[: WINDOW_S * SAMPLE_RATE_HZ])
+    def _pack(self, segment: Segment, audio: np.ndarray) -> _Window:
+        """Concatenate the speech of a segment, without the silence between."""
+        regions = tuple(self._detector.regions(audio))
+        pieces = [audio[region.start : region.end] for region in regions]
+        return _Window(segment, regions, np.concatenate([audio[:0], *pieces])[: WINDOW_S * SAMPLE_RATE_HZ])
 
     def _recognize(
-        self, windows: list[_Window], language: "_Language", tell: Callable[[float], None]
+        self, windows: list[_Window], language: "_Language", report: Callable[[float], None]
     ) -> dict[int, list[Utterance]]:
-        """Recognise windows: utterances by segment index; ``tell`` gets the share that is done."""
-        heard = self._decode(windows, language.settle, lambda share: tell(_FIRST_SHARE * share))
-        doubtful = [one for one in heard if self._is_doubtful(one)]
-        spoken = [one.language for one in doubtful for _ in range(2)]
+        """Transcribe windows: return utterances by segment index; ``report`` receives the share done."""
+        results = self._decode(windows, language.detect, lambda share: report(_FIRST_SHARE * share))
+        doubtful = [result for result in results if self._is_doubtful(result)]
+        languages = [result.language for result in doubtful for _ in range(2)]
         halves = iter(
             self._decode(
-                [half for one in doubtful for half in one.window.halves()],
-                lambda _: spoken,
-                lambda share: tell(_FIRST_SHARE + (1 - _FIRST_SHARE) * share),
+                [half for result in doubtful for half in result.window.halves()],
+                lambda _: languages,
+                lambda share: report(_FIRST_SHARE + (1 - _FIRST_SHARE) * share),
             )
         )
-        said = {}
-        for one in heard:
-            best = [one]
-            if one in doubtful:
-                again = [next(halves), next(halves)]
-                best = max(best, again, key=self._words)
-            said[one.window.segment.index] = [utterance for part in best for utterance in self._place(part)]
-        return said
+        utterances = {}
+        for result in results:
+            best = [result]
+            if result in doubtful:
+                best = max(best, [next(halves), next(halves)], key=self._count_tokens)
+            utterances[result.window.segment.index] = [utterance for half in best for utterance in self._place(half)]
+        return utterances
 
-    def _is_doubtful(self, heard: _Heard) -> bool:
-        """Whether Whisper went round in circles, or stopped early: it takes the cut between two regions for an end."""
-        duration_s = heard.window.duration_s
-        short = duration_s > _MIN_DOUBTFUL_S and len(heard.decoded.tokens) < _MIN_TOKENS_PER_S * duration_s
-        return short or _is_looping(self._text(heard.decoded))
+    def _is_doubtful(self, result: _Transcription) -> bool:
+        """Return whether Whisper repeats itself, or stopped early, as it does at the cut between two regions."""
+        duration_s = result.window.duration_s
+        short = duration_s > _MIN_DOUBTFUL_S and len(result.decoded.tokens) < _MIN_TOKENS_PER_S * duration_s
+        return short or _is_looping(self._text(result.decoded))
 
-    def _words(self, heard: list[_Heard]) -> int:
-        """Count tokens that stand for something said."""
-        return sum(len(one.decoded.tokens) for one in heard if not self._is_unsaid(one))
+    def _count_tokens(self, results: list[_Transcription]) -> int:
+        """Count tokens that are not hallucinated."""
+        return sum(len(result.decoded.tokens) for result in results if not self._is_hallucinated(result))
 
-    def _is_unsaid(self, heard: _Heard) -> bool:
-        """Apply openai-whisper's own tests for text that was never said."""
-        decoded = heard.decoded
+    def _is_hallucinated(self, result: _Transcription) -> bool:
+        """Apply openai-whisper's own tests for hallucinated text."""
+        decoded = result.decoded
         silence = decoded.no_speech > _MAX_NO_SPEECH and decoded.mean_logprob < _MIN_MEAN_LOGPROB
         return silence or _is_looping(self._text(decoded))
 
@@ -227,54 +228,54 @@ class SpeechRecognizer:
         self,
         windows: Sequence[_Window],
         languages: Callable[[Tensor], list[str]],
-        tell: Callable[[float], None],
-    ) -> list[_Heard]:
-        """Encode and decode windows; ``languages`` gets the logits after the start token, in the windows' order."""
+        report: Callable[[float], None],
+    ) -> list[_Transcription]:
+        """Encode and decode windows; ``languages`` receives the logits after the start token, in window order."""
         if not windows:
             return []
         padded_s = [window.padded_s for window in windows]
-        # Long ones first: rows that finish first are then at the end of the batch.
+        # Long windows first: rows that finish early are then at the end of the batch.
         order = sorted(range(len(windows)), key=lambda i: -padded_s[i])
         groups, encoded = [], 0
         for length_s in sorted(set(padded_s), reverse=True):
-            mels = [self._mel(windows[i].sound, length_s) for i in order if padded_s[i] == length_s]
-            parts = []
-            for part in torch.stack(mels).split(_ENCODED_AT_ONCE):
-                tell(_ENCODING_SHARE * encoded / len(windows))
-                parts.append(self._whisper.encode(part))
-                encoded += len(part)
-            groups.append(torch.cat(parts))
-        spoken: list[str] = []
+            mels = [self._mel(windows[i].audio, length_s) for i in order if padded_s[i] == length_s]
+            features = []
+            for batch in torch.stack(mels).split(_ENCODED_AT_ONCE):
+                report(_ENCODING_SHARE * encoded / len(windows))
+                features.append(self._whisper.encode(batch))
+                encoded += len(batch)
+            groups.append(torch.cat(features))
+        detected: list[str] = []
 
         def prompts(logits: Tensor) -> list[tuple[int, ...]]:
             ranks = torch.tensor(order, device=logits.device).argsort()
-            spoken.extend(languages(logits[ranks]))
-            return [self._tokenizers.of(spoken[i]).sot_sequence_including_notimestamps[1:] for i in order]
+            detected.extend(languages(logits[ranks]))
+            return [self._tokenizers.get(detected[i]).sot_sequence_including_notimestamps[1:] for i in order]
 
         limits = [min(self._max_tokens, 10 + int(_MAX_TOKENS_PER_S * windows[i].duration_s)) for i in order]
         decoded = self._whisper.decode(
             groups,
             prompts,
             max_tokens=limits,
-            progress=lambda share: tell(_ENCODING_SHARE + (1 - _ENCODING_SHARE) * share),
+            progress=lambda share: report(_ENCODING_SHARE + (1 - _ENCODING_SHARE) * share),
         )
         rows = {i: row for row, i in enumerate(order)}
-        return [_Heard(window, decoded[rows[i]], spoken[i]) for i, window in enumerate(windows)]
+        return [_Transcription(window, decoded[rows[i]], detected[i]) for i, window in enumerate(windows)]
 
-    def _mel(self, sound: np.ndarray, length_s: int) -> Tensor:
-        samples = torch.from_numpy(sound)
+    def _mel(self, audio: np.ndarray, length_s: int) -> Tensor:
+        samples = torch.from_numpy(audio)
         padding = length_s * SAMPLE_RATE_HZ - len(samples)
         mel = log_mel_spectrogram(samples, self._n_mels, padding=padding)
         return mel[:, : length_s * SAMPLE_RATE_HZ // HOP_LENGTH]
 
     def _text(self, decoded: Decoded) -> str:
-        return self._tokenizers.of("en").decode(list(decoded.tokens)).strip()
+        return self._tokenizers.get("en").decode(list(decoded.tokens)).strip()
 
-    def _place(self, heard: _Heard) -> list[Utterance]:
-        """Give each region its share of the words, in proportion to time."""
-        if self._is_unsaid(heard):
+    def _place(self, result: _Transcription) -> list[Utterance]:
+        """Distribute the words over the regions in proportion to time."""
+        if self._is_hallucinated(result):
             return []
-        window, language, text = heard.window, heard.language, self._text(heard.decoded)
+        window, language, text = result.window, result.language, self._text(result.decoded)
         joint = "" if language in _UNSPACED else " "
         words = list(text) if language in _UNSPACED else text.split()
         lengths = np.array([region.end - region.start for region in window.regions])
@@ -294,36 +295,36 @@ class SpeechRecognizer:
 
 
 class _Tokenizers:
-    """Whisper's tokenizers, one a language: they share their tables and differ in the prompt."""
+    """Whisper's tokenizers, one for each language: they share their tables and differ in the prompt."""
 
     def __init__(self, *, multilingual: bool, languages: int) -> None:
         self.multilingual = multilingual
         self._languages = languages
 
-    def of(self, language: str) -> Tokenizer:
+    def get(self, language: str) -> Tokenizer:
         return get_tokenizer(self.multilingual, num_languages=self._languages, language=language, task="transcribe")
 
 
 class _Language:
-    """The language of a recording, settled from what was heard so far."""
+    """The language of a recording, detected from all windows so far."""
 
     def __init__(self, tokenizers: _Tokenizers) -> None:
         self._tokenizers = tokenizers
         self._evidence: Tensor | float = 0.0
 
-    def settle(self, logits: Tensor) -> list[str]:
-        """Take the logits after the start token (windows, vocabulary) in order of time; return each one's language."""
+    def detect(self, logits: Tensor) -> list[str]:
+        """Return the language of each window, in order of time, from its logits after the start token."""
         if not self._tokenizers.multilingual:
             return ["en"] * len(logits)
-        tokenizer = self._tokenizers.of("en")
-        heard = logits[:, list(tokenizer.all_language_tokens)].log_softmax(dim=-1)
-        evidence = heard.cumsum(dim=0) + self._evidence
+        tokenizer = self._tokenizers.get("en")
+        logprobs = logits[:, list(tokenizer.all_language_tokens)].log_softmax(dim=-1)
+        evidence = logprobs.cumsum(dim=0) + self._evidence
         self._evidence = evidence[-1]
         return [tokenizer.all_language_codes[i] for i in evidence.argmax(dim=-1).tolist()]
 
 
 def _vocabulary(tokenizer: Tokenizer, *, size: int) -> Vocabulary:
-    """Suppress what openai-whisper suppresses, and every special token but the end."""
+    """Return a vocabulary that suppresses what openai-whisper suppresses, and every special token but the end."""
     return Vocabulary(
         start=tokenizer.sot,
         end=tokenizer.eot,
@@ -333,13 +334,13 @@ def _vocabulary(tokenizer: Tokenizer, *, size: int) -> Vocabulary:
     )
 
 
-def _quietest(sound: np.ndarray) -> int:
-    """Find the sample amid the quietest tenth of a second of a sound's middle half."""
-    quarter, span = len(sound) // 4, SAMPLE_RATE_HZ // 10
-    spans = (len(sound) - 2 * quarter) // span
+def _find_quietest(audio: np.ndarray) -> int:
+    """Return the middle of the quietest tenth of a second in the middle half of the audio, in samples."""
+    quarter, span = len(audio) // 4, SAMPLE_RATE_HZ // 10
+    spans = (len(audio) - 2 * quarter) // span
     if not spans:
-        return len(sound) // 2
-    loudness = np.square(sound[quarter : quarter + spans * span]).reshape(spans, span).sum(axis=1)
+        return len(audio) // 2
+    loudness = np.square(audio[quarter : quarter + spans * span]).reshape(spans, span).sum(axis=1)
     return quarter + int(loudness.argmin()) * span + span // 2
 
 

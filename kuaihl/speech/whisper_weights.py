@@ -265,7 +265,7 @@ def _download(name: str, looked: list[str]) -> Path:
     cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "whisper"
     looked.append(f"{cache} and {url}")
     try:
-        return Path(whisper._download(url, str(cache), in_memory=False))
+        return Path(str(whisper._download(url, str(cache), in_memory=False)))
     except (OSError, RuntimeError) as error:
         advice = f"Download that file elsewhere and put it into {cache}. The download said: {first_line(error)}."
         raise not_found("speech model", name, looked, advice) from error

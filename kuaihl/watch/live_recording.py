@@ -12,9 +12,10 @@ import av.error
 import numpy as np
 
 from kuaihl.errors import RecordingError
-from kuaihl.media.audio import SAMPLE_RATE_HZ, read_sound
-from kuaihl.media.containers import Faults, chosen_streams, timed_packets
-from kuaihl.media.frames import PICTURE_SIZE, SKIPPING, FrameIndex, choose, upright
+from kuaihl.media.audio import SAMPLE_RATE_HZ, read_audio
+from kuaihl.media.clock import timed_packets
+from kuaihl.media.containers import SkipCounter, select_streams
+from kuaihl.media.frames import FRAME_SIZE, SKIPPING, FrameIndex, select_frames, to_rgb
 from kuaihl.records import MIN_SEGMENT_S, PICTURES_PER_SEGMENT, SEGMENT_S, Segment
 from kuaihl.watch.tail import Tail
 
@@ -49,7 +50,7 @@ class Arrival:
     sound: np.ndarray | None
 
 
-def follow(tail: Tail, faults: Faults, *, first: int = 0) -> Iterator[Arrival]:
+def follow(tail: Tail, faults: SkipCounter, *, first: int = 0) -> Iterator[Arrival]:
     """Yield segments from number ``first`` on, each when it is complete, the last when the recording ends.
 
     The recording is read once, from its beginning. Segments, pictures and sound are those that `kuaihl.media.recording`
@@ -135,8 +136,8 @@ class _HeldPacket:
 class _Buffer:
     """The part of a recording that was read and is still needed."""
 
-    def __init__(self, container: av.container.InputContainer, faults: Faults, name: str) -> None:
-        self._video, self._audio = chosen_streams(container)
+    def __init__(self, container: av.container.InputContainer, faults: SkipCounter, name: str) -> None:
+        self._video, self._audio = select_streams(container)
         streams = [stream for stream in (self._video, self._audio) if stream is not None]
         if not streams:
             raise RecordingError(f"{name} has neither pictures nor sound that can be decoded.")
@@ -174,7 +175,7 @@ class _Buffer:
             return None
         if self._sounds is None:
             segments = (Segment(i, i * SEGMENT_S, (i + 1) * SEGMENT_S) for i in count(segment.index))
-            self._sounds = read_sound(self._read_audio_packets(self._audio.index), self._audio, segments, self._faults)
+            self._sounds = read_audio(self._read_audio_packets(self._audio.index), segments, self._faults)
         _, sound = next(self._sounds)
         if self._is_stalled(self._audio.index):
             self._sounds = None  # the iterator has ended; later sound needs a new one
@@ -191,7 +192,7 @@ class _Buffer:
             np.array([frame.packet.is_keyframe for frame in held], bool),
             np.array([frame.packet.is_corrupt or frame.packet.is_discard for frame in held], bool),
         )
-        numbers = choose(index, segment)
+        numbers = select_frames(index, segment)
         images = {number: self._decode(self._video.codec_context, held, index, number) for number in set(numbers)}
         decoded = {number: image for number, image in images.items() if image is not None}
         if numbers and self._can_decode is None:
@@ -201,7 +202,7 @@ class _Buffer:
                 return None
         if not numbers:
             self._faults.add("a segment has no pictures: black ones replace them", segment.start_s)
-        pictures = np.zeros((PICTURES_PER_SEGMENT, PICTURE_SIZE, PICTURE_SIZE, 3), np.uint8)
+        pictures = np.zeros((PICTURES_PER_SEGMENT, FRAME_SIZE, FRAME_SIZE, 3), np.uint8)
         available = [place for place, number in enumerate(numbers) if number in decoded]
         for place, number in enumerate(numbers):
             if number not in decoded:
@@ -238,7 +239,7 @@ class _Buffer:
                     continue
                 for frame in frames:
                     if frame.pts == held[number].stamp:
-                        image = upright(frame, PICTURE_SIZE, PICTURE_SIZE, round(frame.rotation / 90) % 4)
+                        image = to_rgb(frame, FRAME_SIZE, FRAME_SIZE)
         decoder.flush_buffers()
         return image
 
@@ -272,8 +273,9 @@ class _Buffer:
         if self._video is None or stream != self._video.index:
             self._audio_packets.append((packet, offset_s))
             return True
-        self._frame_count += 1
-        self._first_frame_s, self._last_frame_s = min(self._first_frame_s, time_s), max(self._last_frame_s, time_s)
+        if not packet.duration:
+            self._frame_count += 1
+            self._first_frame_s, self._last_frame_s = min(self._first_frame_s, time_s), max(self._last_frame_s, time_s)
         self._held.append(_HeldPacket(packet, shown, time_s))
         self._held_bytes += packet.size
         while len(self._held) > MAX_HELD_PACKETS or self._held_bytes > MAX_HELD_BYTES:

@@ -14,7 +14,7 @@ from pathlib import Path
 from kuaihl.comments.selection import COUNTED, select_kinds
 from kuaihl.errors import KuaiHLError, RecordingError
 from kuaihl.features.embeddings import SOURCES
-from kuaihl.media.containers import Faults
+from kuaihl.media.containers import SkipCounter
 from kuaihl.model.targets import check_sources
 from kuaihl.predictor import Predictor
 from kuaihl.reaction import LiveReaction
@@ -184,7 +184,7 @@ class Watch:
                         f"{state} is the state of another recording, which does not begin like {recording}. Name a new "
                         "file with --state, or delete it to start again."
                     )
-        self._faults = Faults()
+        self._faults = SkipCounter()
         self.segments = self.highlights = self.moments = 0
         self._on_moment = on_moment
         self._moments: list[WatchedMoment] = []  # since the last segment

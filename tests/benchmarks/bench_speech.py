@@ -35,7 +35,7 @@ class Result:
 def compare(recording: Path, *, rounds: int = 2, threads: int = 2, transcribe: bool = True) -> list[Result]:
     """Recognise the speech of a recording with each recogniser; the first is the reference."""
     torch.set_num_threads(threads)
-    sound = list(open_recording(recording).sound())
+    sound = list(open_recording(recording).read_audio())
     whole = np.concatenate([samples for _, samples in sound])
     batched = BatchedInferencePipeline(
         WhisperModel(

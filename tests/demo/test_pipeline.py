@@ -16,7 +16,8 @@ import torch
 
 from kuaihl.demo import jobs, pipeline
 from kuaihl.errors import CheckpointError, KuaiHLError, RecordingError
-from kuaihl.media.recording import open_recording, playable
+from kuaihl.media.recording import open_recording
+from kuaihl.media.remux import make_playable
 from kuaihl.predictor import Predictor
 from kuaihl.progress import Progress
 from kuaihl.records import Highlight, Utterance
@@ -118,7 +119,7 @@ def test_a_stopped_copy_for_the_player_leaves_nothing(tmp_path: Path) -> None:
     stream = write_recording(tmp_path / "stream.ts", duration_s=20.0, fps=5)
     (out := tmp_path / "out").mkdir()
     with pytest.raises(jobs.Stopped):
-        playable(open_recording(stream), out, progress=Progress(stop))
+        make_playable(open_recording(stream), out, progress=Progress(stop))
     assert not list(out.iterdir())
 
 

@@ -48,7 +48,7 @@ def talk(folder, example):
     """Half an hour of speech: the sound of the example, three times."""
     from kuaihl.media.recording import open_recording
 
-    sound = np.concatenate([samples for _, samples in open_recording(example / "recording.mp4").sound()])
+    sound = np.concatenate([samples for _, samples in open_recording(example / "recording.mp4").read_audio()])
     with wave.open(str(path := folder / "talk.wav"), "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)

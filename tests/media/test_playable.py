@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kuaihl.media.recording import open_recording, playable, thumbnail
+from kuaihl.media.recording import open_recording, thumbnail
+from kuaihl.media.remux import make_playable
 from tests.fixtures.videos import assert_beeps, picture_times, time_of, whole_sound
 
 
@@ -35,7 +36,7 @@ def test_rewrapped_for_browsers(
     make_recording: Callable[..., Path], tmp_path: Path, name: str, video: str | None, audio: str | None
 ) -> None:
     recording = open_recording(make_recording(name, video, audio))
-    path = playable(recording, tmp_path)
+    path = make_playable(recording, tmp_path)
     assert path is not None
     assert list(tmp_path.iterdir()) == [path]
     data = path.read_bytes()
@@ -59,9 +60,9 @@ def test_what_browsers_play_is_left_alone_and_what_they_cannot_is_none(
         ("sound.mp3", None, "libmp3lame"),
     ):
         path = make_recording(name, video, audio)
-        assert playable(open_recording(path), tmp_path) == path
+        assert make_playable(open_recording(path), tmp_path) == path
     for name in ("hevc.mp4", "hevc.mkv", "hevc.ts"):
-        assert playable(open_recording(make_recording(name, "libx265", "aac")), tmp_path) is None
+        assert make_playable(open_recording(make_recording(name, "libx265", "aac")), tmp_path) is None
     assert list(tmp_path.iterdir()) == []
 
 
@@ -69,7 +70,7 @@ def test_a_wrong_suffix_gets_a_copy_beside_the_file(make_recording: Callable[...
     disguised = tmp_path / "stream.mp4"
     disguised.write_bytes(make_recording("h264.mkv").read_bytes())
     before = disguised.read_bytes()
-    path = playable(open_recording(disguised), tmp_path)
+    path = make_playable(open_recording(disguised), tmp_path)
     assert path is not None
     assert path != disguised
     assert open_recording(path).info.container == "MP4"

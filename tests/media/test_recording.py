@@ -3,6 +3,7 @@
 import struct
 import tracemalloc
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -10,11 +11,12 @@ import numpy as np
 import pytest
 
 from kuaihl.errors import RecordingError
-from kuaihl.media import recording as module
+from kuaihl.media import decord_reader
+from kuaihl.media import recording as recordings
 from kuaihl.media.audio import SAMPLE_RATE_HZ
-from kuaihl.media.decord_worker import DecordWorker
-from kuaihl.media.frames import FrameIndex, choose
+from kuaihl.media.frames import FrameIndex, select_frames
 from kuaihl.media.recording import open_recording, thumbnail
+from kuaihl.media.worker import WorkerError
 from kuaihl.records import Segment
 from tests.fixtures.videos import WANTED_S, assert_beeps, picture, picture_times, time_of, whole_sound, write_recording
 
@@ -42,10 +44,6 @@ SOUND_ONLY = [
 ]
 
 
-def without_decord(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "is_installed", lambda: False)
-
-
 # Pictures and sound at the right time
 
 
@@ -54,13 +52,13 @@ def test_pictures_and_sound_are_of_the_time_wanted(
     make_recording: Callable[..., Path], name: str, video: str, audio: str
 ) -> None:
     recording = open_recording(make_recording(name, video, audio))
-    assert recording.has_pictures
-    assert recording.has_sound
+    assert recording.has_video
+    assert recording.has_audio
     assert recording.skipped == ()
     assert recording.info.duration_s == pytest.approx(36, abs=0.03)
     assert (recording.info.width, recording.info.height) == (128, 96)
     assert [(s.start_s, s.end_s) for s in recording.segments] == [(0, 30), (30, recording.info.duration_s)]
-    reading = recording.pictures()
+    reading = recording.read_frames()
     pieces = list(reading)
     assert [segment for segment, _ in pieces] == list(recording.segments)
     assert all(images.shape == (3, 224, 224, 3) and images.dtype == np.uint8 for _, images in pieces)
@@ -74,39 +72,50 @@ def test_pictures_and_sound_are_of_the_time_wanted(
 
 
 @pytest.mark.parametrize(("name", "video", "audio"), H264)
-def test_decord_and_pyav_see_the_same(
+def test_decord_and_pyav_read_the_same_frames(
     make_recording: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, name: str, video: str, audio: str
 ) -> None:
     pytest.importorskip("decord")
-    recording = open_recording(make_recording(name, video, audio))
-    with monkeypatch.context() as patch:
-        patch.setattr(module, "decode", None)  # PyAV would fail
-        by_decord = np.stack([images for _, images in recording.pictures(size=96)])
-    without_decord(monkeypatch)
-    by_pyav = np.stack([images for _, images in recording.pictures(size=96)])
-    assert by_decord.shape == (2, 3, 96, 96, 3)
-    assert np.abs(by_decord.astype(int) - by_pyav).mean() < 4
+    path = make_recording(name, video, audio)
+    with_pyav = np.stack([images for _, images in open_recording(path).read_frames(size=96)])
+    monkeypatch.setattr(recordings, "decode", None)  # PyAV would fail
+    reading = open_recording(path, reader="decord").read_frames(size=96)
+    with_decord = np.stack([images for _, images in reading])
+    assert with_decord.shape == (2, 3, 96, 96, 3)
+    assert np.abs(with_decord.astype(int) - with_pyav).mean() < 1
+    assert reading.skipped == ()
 
 
-def test_pyav_goes_on_where_decord_dies(media_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pyav_reads_what_decord_cannot(
+    make_recording: Callable[..., Path], media_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip("decord")
+    recording = open_recording(make_recording("h264.ts"), reader="decord")
+    reading = recording.read_frames()
+    assert [images.tolist() for _, images in reading] == [
+        images.tolist() for _, images in replace(recording, reader="pyav").read_frames()
+    ]
+    assert [(skip.count, skip.where) for skip in reading.skipped] == [(1, "at 0:00:00")]
+
     path = write_recording(media_folder / "dies.mp4", duration_s=300, fps=1, keyframe_every=10, audio=None)
-    batches = []
+    iterate = recordings.iterate
 
-    class Dying(DecordWorker):
-        def pictures(self, frames: np.ndarray) -> np.ndarray:
-            batches.append(len(frames))
-            if len(batches) == 2:
-                self._process.kill()
-            return super().pictures(frames)
+    def die_after_one(function, *args, **kwargs):
+        items = iterate(function, *args, **kwargs)
+        if function is decord_reader.read_frames:
+            yield next(items)
+            raise WorkerError("crashed")
+        yield from items
 
-    monkeypatch.setattr(module, "DecordWorker", Dying)
-    times = picture_times(open_recording(path))
-    assert batches == [24, 6]
-    assert times == [[30.0 * i + at for at in (5, 15, 25)] for i in range(10)]
+    monkeypatch.setattr(recordings, "iterate", die_after_one)
+    reading = open_recording(path, reader="decord").read_frames()
+    assert [[time_of(image) for image in images] for _, images in reading] == [
+        [30.0 * i + at for at in (5, 15, 25)] for i in range(10)
+    ]
+    assert [(skip.count, skip.where) for skip in reading.skipped] == [(1, "at 0:04:00")]
 
 
-def test_variable_frame_rate(media_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_variable_frame_rate(media_folder: Path) -> None:
     rng = np.random.default_rng(0)
     times_s = np.unique(np.round(np.cumsum([0, *rng.choice([0.05, 0.1, 0.5, 1.5], 250)]) * 20) / 20)
     times_s = times_s[times_s < 69].tolist()
@@ -115,14 +124,12 @@ def test_variable_frame_rate(media_folder: Path, monkeypatch: pytest.MonkeyPatch
         path = write_recording(media_folder / name, times_s=times_s, keyframe_every=1000, audio=None)
         recording = open_recording(path)
         assert np.ravel(picture_times(recording)[:2]).tolist() == wanted
-    without_decord(monkeypatch)
-    assert np.ravel(picture_times(open_recording(media_folder / "vfr.mp4"))[:2]).tolist() == wanted
 
 
 def test_pictures_never_come_from_another_segment(media_folder: Path) -> None:
     times_s = [*range(21), 30.5, 52, 53, 58, *range(100, 112)]
     path = write_recording(media_folder / "holes.mkv", times_s=times_s, keyframe_every=1, audio=None)
-    reading = open_recording(path).pictures()
+    reading = open_recording(path).read_frames()
     images = [images for _, images in reading]
     times = [[time_of(image) for image in of_segment] for of_segment in images]
     assert times[0] == [5, 15, 20]
@@ -145,7 +152,7 @@ def test_open_groups_of_pictures(media_folder: Path) -> None:
         audio=None,
     )
     recording = open_recording(path)
-    assert not recording.frames.is_plain
+    assert not recording.frame_index.is_plain
     times = picture_times(recording)
     assert times[0] == [5.0, 17.0, 25.5]
     assert times[1] == [34.0, 42.5, 55.0]
@@ -197,7 +204,7 @@ def test_choice_of_frames_against_brute_force() -> None:
                     expected.append(min(keys, key=lambda i: abs(times_s[i] - wanted_s)))
                 elif inside:
                     expected.append(before[-1] if before else inside[0])
-            chosen = choose(index, segment)
+            chosen = select_frames(index, segment)
             np.testing.assert_array_equal(index.times_s[list(chosen)], times_s[expected])
 
 
@@ -207,17 +214,17 @@ def test_choice_of_frames_against_brute_force() -> None:
 @pytest.mark.parametrize(("name", "audio"), SOUND_ONLY)
 def test_sound_only(make_recording: Callable[..., Path], name: str, audio: str) -> None:
     recording = open_recording(make_recording(name, None, audio))
-    assert not recording.has_pictures
+    assert not recording.has_video
     assert recording.info.video_codec is None
-    assert list(recording.pictures()) == []
+    assert list(recording.read_frames()) == []
     assert_beeps(whole_sound(recording), list(range(36)), tolerance_s=0.03)
-    with pytest.raises(RecordingError, match="no pictures"):
+    with pytest.raises(RecordingError, match="no video"):
         thumbnail(recording, 3.0)
 
 
 def test_no_sound_is_silence(make_recording: Callable[..., Path]) -> None:
     recording = open_recording(make_recording("silent.mp4", "libx264", None))
-    assert not recording.has_sound
+    assert not recording.has_audio
     assert recording.info.audio_codec is None
     assert not whole_sound(recording).any()
 
@@ -279,12 +286,12 @@ def test_memory_does_not_grow_with_length(media_folder: Path) -> None:
             audio="flac",
             sing=lambda a, b: np.zeros(round((b - a) * 48_000), np.float32),
         )
-        peaks[duration_s] = peak_bytes(open_recording(path).sound, duration_s // 30)
+        peaks[duration_s] = peak_bytes(open_recording(path).read_audio, duration_s // 30)
     assert peaks[600] < 1.1 * peaks[120]
     assert peaks[120] < 4 * 30 * SAMPLE_RATE_HZ * 4
     for duration_s in (480, 1920):
         path = write_recording(
             media_folder / f"still{duration_s}.mkv", duration_s=duration_s, fps=1, audio=None, size=(64, 48)
         )
-        peaks[duration_s] = peak_bytes(open_recording(path).pictures, duration_s // 30)
+        peaks[duration_s] = peak_bytes(open_recording(path).read_frames, duration_s // 30)
     assert peaks[1920] < 1.2 * peaks[480]

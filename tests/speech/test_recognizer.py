@@ -55,9 +55,11 @@ def window(*regions_s: tuple[float, float]) -> recognizer_module._Window:
 
 def heard(
     recognizer: SpeechRecognizer, of: recognizer_module._Window, text: str, **decoded: float
-) -> recognizer_module._Heard:
-    tokens = tuple(recognizer._tokenizers.of("en").encode(" " + text))
-    return recognizer_module._Heard(of, Decoded(tokens, **{"mean_logprob": -0.2, "no_speech": 0.1, **decoded}), "en")
+) -> recognizer_module._Transcription:
+    tokens = tuple(recognizer._tokenizers.get("en").encode(" " + text))
+    return recognizer_module._Transcription(
+        of, Decoded(tokens, **{"mean_logprob": -0.2, "no_speech": 0.1, **decoded}), "en"
+    )
 
 
 def test_a_window_holds_the_speech_and_no_silence(
@@ -67,7 +69,7 @@ def test_a_window_holds_the_speech_and_no_silence(
     monkeypatch.setattr(recognizer._detector, "regions", lambda _: regions)
     packed = recognizer._pack(Segment(0, 0.0, 1.0), np.arange(16000, dtype=np.float32))
     assert packed.regions == tuple(regions)
-    assert packed.sound.tolist() == [*range(100, 300), *range(1000, 1500), *range(9000, 9010)]
+    assert packed.audio.tolist() == [*range(100, 300), *range(1000, 1500), *range(9000, 9010)]
 
 
 @pytest.mark.parametrize(
@@ -82,23 +84,23 @@ def test_halves_are_cut_between_regions_nearest_to_the_middle() -> None:
     first, second = whole.halves()
     assert first.regions + second.regions == whole.regions
     assert len(first.regions) == 2
-    assert np.array_equal(np.concatenate([first.sound, second.sound]), whole.sound)
-    assert len(first.sound) == 5 * SAMPLE_RATE_HZ
+    assert np.array_equal(np.concatenate([first.audio, second.audio]), whole.audio)
+    assert len(first.audio) == 5 * SAMPLE_RATE_HZ
 
 
 def test_a_single_region_is_halved_where_it_is_quietest() -> None:
     whole = window((3, 9))
-    whole.sound[:] = np.random.default_rng(0).standard_normal(len(whole.sound))
+    whole.audio[:] = np.random.default_rng(0).standard_normal(len(whole.audio))
     # Quiet at its start, which is too far out, and at 3.5 s.
-    whole.sound[:1000] = 0
-    whole.sound[round(3.4 * SAMPLE_RATE_HZ) : round(3.6 * SAMPLE_RATE_HZ)] *= 0.01
+    whole.audio[:1000] = 0
+    whole.audio[round(3.4 * SAMPLE_RATE_HZ) : round(3.6 * SAMPLE_RATE_HZ)] *= 0.01
     first, second = whole.halves()
-    assert abs(len(first.sound) / SAMPLE_RATE_HZ - 3.5) < 0.1
-    assert np.array_equal(np.concatenate([first.sound, second.sound]), whole.sound)
+    assert abs(len(first.audio) / SAMPLE_RATE_HZ - 3.5) < 0.1
+    assert np.array_equal(np.concatenate([first.audio, second.audio]), whole.audio)
     ((a,), (b,)) = first.regions, second.regions
     assert (a.start, a.end, b.end) == (3 * SAMPLE_RATE_HZ, b.start, 9 * SAMPLE_RATE_HZ)
-    assert a.end - a.start == len(first.sound)
-    assert [len(half.sound) for half in window((0, 0.01)).halves()] == [80, 80]
+    assert a.end - a.start == len(first.audio)
+    assert [len(half.audio) for half in window((0, 0.01)).halves()] == [80, 80]
 
 
 def test_words_go_to_the_region_where_they_are_spoken(recognizer: SpeechRecognizer) -> None:
@@ -126,7 +128,7 @@ def test_doubtful_windows_are_heard_again(recognizer: SpeechRecognizer, monkeypa
     texts = {10: "only", 6: "the first part is said here again", 4: "and the second one"}
     asked: list[list[float]] = []
 
-    def decode(windows: list, languages: object, tell: object) -> list[recognizer_module._Heard]:
+    def decode(windows: list, languages: object, tell: object) -> list[recognizer_module._Transcription]:
         asked.append([w.duration_s for w in windows])
         return [heard(recognizer, w, texts[round(w.duration_s)]) for w in windows]
 
@@ -140,21 +142,21 @@ def test_doubtful_windows_are_heard_again(recognizer: SpeechRecognizer, monkeypa
 def test_language_is_settled_from_the_past_only(multilingual: SpeechRecognizer) -> None:
     generator = torch.Generator().manual_seed(1)
     logits = torch.randn(6, 51865, generator=generator) * 3
-    together = recognizer_module._Language(multilingual._tokenizers).settle(logits)
+    together = recognizer_module._Language(multilingual._tokenizers).detect(logits)
     one_by_one = recognizer_module._Language(multilingual._tokenizers)
-    assert [one_by_one.settle(row[None])[0] for row in logits] == together
+    assert [one_by_one.detect(row[None])[0] for row in logits] == together
     later = logits.clone()
     later[3:] = torch.randn(3, 51865, generator=generator) * 9
-    assert recognizer_module._Language(multilingual._tokenizers).settle(later)[:3] == together[:3]
-    tokenizer = multilingual._tokenizers.of("en")
+    assert recognizer_module._Language(multilingual._tokenizers).detect(later)[:3] == together[:3]
+    tokenizer = multilingual._tokenizers.get("en")
     german = torch.zeros(1, 51865)
     german[0, tokenizer.to_language_token("de")] = 50.0
-    assert recognizer_module._Language(multilingual._tokenizers).settle(torch.cat([german, logits]))[:2] == ["de", "de"]
+    assert recognizer_module._Language(multilingual._tokenizers).detect(torch.cat([german, logits]))[:2] == ["de", "de"]
 
 
 def test_the_prompt_names_the_language(multilingual: SpeechRecognizer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(multilingual._detector, "regions", lambda sound: [Region(0, len(sound))])
-    monkeypatch.setattr(recognizer_module._Language, "settle", lambda self, logits: ["de", "fr"])
+    monkeypatch.setattr(recognizer_module._Language, "detect", lambda self, logits: ["de", "fr"])
     prompted = []
     decode = multilingual._whisper.decode
 
@@ -170,9 +172,9 @@ def test_the_prompt_names_the_language(multilingual: SpeechRecognizer, monkeypat
     # The second window is the longer one, so that it is decoded first.
     windows = [multilingual._pack(Segment(0, 0, 30), noise[:16000]), multilingual._pack(Segment(1, 30, 60), noise)]
     found = multilingual._decode(
-        windows, recognizer_module._Language(multilingual._tokenizers).settle, lambda share: None
+        windows, recognizer_module._Language(multilingual._tokenizers).detect, lambda share: None
     )
-    tokenizer = multilingual._tokenizers.of("en")
+    tokenizer = multilingual._tokenizers.get("en")
     assert [p[0] for p in prompted[0]] == [tokenizer.to_language_token("fr"), tokenizer.to_language_token("de")]
     assert [(h.window.segment.index, h.language) for h in found] == [(0, "de"), (1, "fr")]
 
@@ -195,7 +197,7 @@ def test_sound_is_taken_in_bounded_batches(recognizer: SpeechRecognizer, monkeyp
             taken += 1
             yield Segment(index, 30.0 * index, 30.0 * index + 30), np.zeros(1000, np.float32)
 
-    ahead = [taken - segment.index for segment, _ in recognizer.listen(sound())]
+    ahead = [taken - segment.index for segment, _ in recognizer.transcribe_segments(sound())]
     assert ahead == [3, 2, 1, 3, 2, 1, 1]
     seen: list[float] = []
 
@@ -250,7 +252,7 @@ def test_words_come_back_in_their_segments(recognizer: SpeechRecognizer, spoken:
     assert jiwer.wer(normal(f"{SENTENCES[2]} {SENTENCES[2]}"), normal(texts[1])) < 0.25
     assert texts[2] == ""
     # Heard live, one segment at a time, the words are the same.
-    live = [u for _, said in recognizer.listen(cut(sound), ahead=1) for u in said]
+    live = [u for _, said in recognizer.transcribe_segments(cut(sound), ahead=1) for u in said]
     assert live == utterances
 
 
@@ -258,10 +260,10 @@ def test_words_come_back_in_their_segments(recognizer: SpeechRecognizer, spoken:
 def test_a_second_of_speech_at_a_segment_s_end(recognizer: SpeechRecognizer, spoken: list[np.ndarray]) -> None:
     sound = np.zeros(60 * SAMPLE_RATE_HZ, np.float32)
     sound[29 * SAMPLE_RATE_HZ :][: len(spoken[2])] = spoken[2]
-    said = dict(enumerate(texts for _, texts in recognizer.listen(cut(sound))))
+    said = dict(enumerate(texts for _, texts in recognizer.transcribe_segments(cut(sound))))
     assert all(29 - 0.5 <= u.start_s < u.end_s <= 30 for u in said[0])
     assert any("hospital" in u.text for u in said[1])
     # Nothing of a segment depends on what comes later.
     sound[30 * SAMPLE_RATE_HZ :] = 0
-    alone = dict(enumerate(texts for _, texts in recognizer.listen(cut(sound))))
+    alone = dict(enumerate(texts for _, texts in recognizer.transcribe_segments(cut(sound))))
     assert alone[0] == said[0]

@@ -1,6 +1,6 @@
 """KuaiLive, the public data of the paper's platform without content, to a dataset labelled by LVTR."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated
@@ -32,7 +32,7 @@ class KuaiLiveConfig:
     """The release."""
     out: Path
     """New folder for the dataset."""
-    options: Annotated[LabelOptions, tyro.conf.arg(name="")] = LabelOptions()
+    options: Annotated[LabelOptions, tyro.conf.arg(name="")] = field(default_factory=LabelOptions)
     """How the LVTR is computed."""
     shows: bool = False
     """Count rooms that were shown but not entered as impressions."""

@@ -1,7 +1,7 @@
 """KuaiLive-M3, the public data of the paper's platform, to a dataset and to the labels of its benchmark."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated, Literal
@@ -45,7 +45,7 @@ class M3Config:
     """New folder for the dataset."""
     label: Literal["score", "lvtr"] = "score"
     """The benchmark's score, or the paper's LVTR."""
-    options: Annotated[LabelOptions, tyro.conf.arg(name="")] = LabelOptions()
+    options: Annotated[LabelOptions, tyro.conf.arg(name="")] = field(default_factory=LabelOptions)
     """How the LVTR is computed."""
     shows: bool = False
     """Count covers that were shown but not entered as impressions of the LVTR."""
@@ -92,7 +92,7 @@ def prepare_m3(config: M3Config) -> None:
             with replacing(file) as part:
                 _benchmark_columns(labels).to_parquet(part, index=False)
         info = DatasetInfo(
-            visual_encoder="kuailive-m3",
+            visual_encoder="kuailive_m3",
             picture_dim=PICTURE_DIM,
             picture_tokens=1,
             text_encoder=model.text_encoder,

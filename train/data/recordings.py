@@ -261,7 +261,7 @@ def _fingerprint(file: Path | None) -> dict[str, object] | None:
     try:
         status = file.stat()
     except OSError as error:
-        raise LabelError(f"{file} cannot be opened: {error.strerror}.") from error
+        raise LabelError(f"{file} cannot be opened: {error.strerror or type(error).__name__}.") from error
     return {"name": file.name, "bytes": status.st_size, "modified_ns": status.st_mtime_ns}
 
 

@@ -16,7 +16,7 @@ _NEAR = 3e-4
 """So near are two rates the same: a third of what lies between 29.97 and 30."""
 
 
-def rate_of(index: FrameIndex | None) -> Fraction:
+def frame_rate(index: FrameIndex | None) -> Fraction:
     """Measure the frame rate of a recording: that of its usual frames, so that pauses and lost frames do not count.
 
     A rate that is nearly a timecode's, or a whole number, is that.

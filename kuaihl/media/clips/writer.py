@@ -1,5 +1,7 @@
 """Clips of the highlights, in a folder or in a zip."""
 
+import os
+import re
 import tempfile
 import zipfile
 from collections.abc import Iterator, Sequence
@@ -9,20 +11,20 @@ from pathlib import Path
 from kuaihl.atomic import filled
 from kuaihl.errors import KuaiHLError
 from kuaihl.media.clips.cutting import cut, suffix_of
-from kuaihl.media.clips.frame_rates import rate_of, timecode_rate
 from kuaihl.media.recording import Recording
 from kuaihl.progress import SILENT, Progress
 from kuaihl.records import Highlight
 
-__all__ = ["Clip", "cut_clips", "rate_of", "timecode_rate", "zip_clips"]
+MAX_NAME_BYTES = 150
+"""Length of the recording's name in the names of clips."""
 
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """A clip that was cut: its file, and the stretch of the recording that it truly holds.
+    """A clip: its file, and the part of the recording that it holds.
 
-    It begins ``early_s`` seconds before what was asked for, since copied pictures begin with a keyframe; 0 where it was
-    ``encoded`` anew.
+    It begins ``early_s`` seconds before the highlight, since copied video begins with a keyframe; 0 if it was
+    ``encoded``.
     """
 
     rank: int
@@ -42,21 +44,21 @@ def cut_clips(
     exact: bool = False,
     progress: Progress = SILENT,
 ) -> list[Clip]:
-    """Cut a clip of each highlight into a folder, such as ``01_0h12m30s.mp4``: all of them or none.
+    """Cut a clip of each highlight into a folder, such as ``stream_01_0h12m30s.mp4``: all of them or none.
 
-    Nothing is encoded anew where that can be avoided: a clip then begins with the keyframe at or before the highlight.
+    Video is copied where possible: a clip then begins with the keyframe at or before the highlight.
 
     Parameters
     ----------
     padding_s
         Added on both sides, within the recording.
     exact
-        Begin with the very frame; all is encoded anew, which takes a while.
+        Begin with the exact frame. Everything is re-encoded, which takes longer.
 
     Raises
     ------
     RecordingError
-        There is nothing that can be read where a highlight is.
+        Nothing can be read where a highlight is.
     KuaiHLError
         The folder cannot be written to, or the disk is full.
     ValueError
@@ -78,14 +80,14 @@ def zip_clips(
     exact: bool = False,
     progress: Progress = SILENT,
 ) -> list[Clip]:
-    """Cut a clip of each highlight into one zip, of which one clip at a time lies beside it on the disk.
+    """Cut a clip of each highlight into a zip, complete or not at all; one clip at a time is on the disk beside it.
 
-    Parameters and errors are those of `cut_clips`. The zip is there whole or not at all.
+    Parameters and errors are those of `cut_clips`.
     """
     target = Path(target)
     if target.is_dir():
-        raise KuaiHLError(f"{target} is a folder where a file is to be written: name another one")
-    found = []
+        raise KuaiHLError(f"{target} is a folder: name a file.")
+    clips = []
     with (
         filled(target.parent) as folder,
         tempfile.TemporaryDirectory(dir=folder.parent) as scratch,
@@ -94,8 +96,8 @@ def zip_clips(
         for clip in _cut(recording, highlights, Path(scratch), padding_s=padding_s, exact=exact, progress=progress):
             archive.write(Path(scratch, clip.file), clip.file)
             Path(scratch, clip.file).unlink()
-            found.append(clip)
-    return found
+            clips.append(clip)
+    return clips
 
 
 def _cut(
@@ -108,26 +110,26 @@ def _cut(
     progress: Progress,
 ) -> Iterator[Clip]:
     if not padding_s >= 0:
-        raise ValueError(f"padding_s must be a number from 0 up, not {padding_s}")
-
+        raise ValueError(f"padding_s must be at least 0, not {padding_s}")
+    stem = file_stem(recording.info.name)
     parts = progress.stage("cutting").split(len(highlights))
     for part, highlight in zip(parts, highlights, strict=True):
         start_s = max(highlight.start_s - padding_s, 0.0)
         end_s = min(highlight.end_s + padding_s, recording.info.duration_s)
-        name = f"{highlight.rank:02}_{_clock(highlight.start_s)}{suffix_of(recording, start_s=start_s, end_s=end_s)}"
-        found = cut(
-            recording,
-            folder / name,
-            start_s=start_s,
-            end_s=end_s,
-            exact=exact,
-            progress=part,
-        )
-        early_s = max(start_s - found.start_s, 0.0)
-        yield Clip(highlight.rank, name, found.start_s, found.end_s, early_s, found.encoded)
+        suffix = suffix_of(recording, start_s=start_s, end_s=end_s)
+        name = f"{stem}_{highlight.rank:02}_{_format_time(highlight.start_s)}{suffix}"
+        result = cut(recording, folder / name, start_s=start_s, end_s=end_s, exact=exact, progress=part)
+        early_s = max(start_s - result.start_s, 0.0)
+        yield Clip(highlight.rank, name, result.start_s, result.end_s, early_s, result.is_encoded)
 
 
-def _clock(time_s: float) -> str:
-    """Write a time for the name of a file, rounded down."""
+def file_stem(name: str) -> str:
+    """Return the name of a file without suffix, shortened, and without characters that some systems do not allow."""
+    stem = re.sub(r'[<>:"/\\|?*\x00-\x1f\ufffd]', "_", os.fsencode(Path(name).stem).decode(errors="replace"))
+    return stem.encode()[:MAX_NAME_BYTES].decode(errors="ignore").strip(" .") or "clip"
+
+
+def _format_time(time_s: float) -> str:
+    """Format a time for a file name, rounded down."""
     minutes, seconds = divmod(int(time_s), 60)
     return f"{minutes // 60}h{minutes % 60:02}m{seconds:02}s"

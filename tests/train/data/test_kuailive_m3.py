@@ -1,4 +1,4 @@
-"""KuaiLive-M3: labels and metrics of a made-up release equal brute force; a model trains on its dataset and is scored."""
+"""KuaiLive-M3: labels and metrics of a made-up release equal brute force; a model trains and is scored on it."""
 
 import json
 from pathlib import Path
