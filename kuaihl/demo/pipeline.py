@@ -273,22 +273,25 @@ def export_clips(
     reframing = progress.stage("cutting")
     new = run.recording.has_video and (vertical or captions == "burnt")
     path = folder / "clips.zip"
-    with tempfile.TemporaryDirectory(dir=folder) as scratch, zipfile.ZipFile(path, "w") as archive:
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
         cut = cut_clips(run.recording, kept(run, clips).highlights, Path(scratch, "cut"), exact=new, progress=progress)
-        for clip, part in zip(cut, reframing.split(len(cut)), strict=True):
-            file = Path(scratch, "cut", clip.file)
-            said = [
-                (max(u.start_s - clip.start_s, 0.0), min(u.end_s, clip.end_s) - clip.start_s, u.text)
-                for u in utterances
-                if u.start_s < clip.end_s and u.end_s > clip.start_s
-            ]
-            if new:
-                source, file = file, Path(scratch, clip.file)
-                burnt = said if captions == "burnt" else ()
-                reframe(source, file, vertical=vertical, crop=crop, captions=burnt, progress=part)
-            archive.write(file, clip.file)
-            if captions == "srt":
-                archive.writestr(str(Path(clip.file).with_suffix(".srt")), to_cues(said))
+        unfinished = Path(scratch, path.name)
+        with zipfile.ZipFile(unfinished, "w") as archive:
+            for clip, part in zip(cut, reframing.split(len(cut)), strict=True):
+                file = Path(scratch, "cut", clip.file)
+                said = [
+                    (max(u.start_s - clip.start_s, 0.0), min(u.end_s, clip.end_s) - clip.start_s, u.text)
+                    for u in utterances
+                    if u.start_s < clip.end_s and u.end_s > clip.start_s
+                ]
+                if new:
+                    source, file = file, Path(scratch, clip.file)
+                    burnt = said if captions == "burnt" else ()
+                    reframe(source, file, vertical=vertical, crop=crop, captions=burnt, progress=part)
+                archive.write(file, clip.file)
+                if captions == "srt":
+                    archive.writestr(str(Path(clip.file).with_suffix(".srt")), to_cues(said))
+        unfinished.replace(path)
     return path
 
 

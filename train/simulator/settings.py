@@ -129,7 +129,7 @@ class SimulatorConfig:
     noise_memory: float = 0.3
     excitement_slope: float = 2.0
     excitement_middle: float = 1.9
-    excitement_noise_sd: float = 0.85
+    excitement_noise_sd: float = 1.1
     excitement_memory: float = 0.3
     givers_mean: float = 5.0
     giver_stay: float = 15.0
