@@ -7,7 +7,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, cast
 
 import tyro
 from typing_extensions import Doc
@@ -15,6 +15,7 @@ from typing_extensions import Doc
 from kuaihl.errors import KuaiHLError, RecordingError
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from ray.data import Dataset
 
 RETRIES = 2
@@ -122,7 +123,8 @@ def _run_on_ray(
     rows = _map(rows, step, workers=min(options.workers or gpus or cpus, len(items)), num_gpus=1 if gpus else None)
     left = set(range(len(items)))
     for batch in rows.iter_batches(batch_size=None, prefetch_batches=0, batch_format="pyarrow"):
-        for number, pickled in zip(batch["number"].to_pylist(), batch["pickled"].to_pylist(), strict=True):
+        table = cast("pa.Table", batch)
+        for number, pickled in zip(table["number"].to_pylist(), table["pickled"].to_pylist(), strict=True):
             left.remove(number)
             yield number, pickle.loads(pickled)  # noqa: S301 - from our own workers
     for number in sorted(left):
@@ -141,7 +143,9 @@ def _connect(options: EngineOptions) -> tuple[int, int]:
         raise KuaiHLError("The engine ray is not installed: pip install 'kuaihl[ray]'.") from error
     if not ray.is_initialized():
         try:
-            ray.init(options.address or "local", include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+            ray.init(
+                options.address or "local", include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR
+            )
         except (ConnectionError, ValueError) as error:
             raise KuaiHLError(f"No Ray cluster at {options.address}: {error}. Start one with ray start.") from error
     resources = ray.cluster_resources()
@@ -156,7 +160,7 @@ def _map(rows: "Dataset", step: Callable[[Any], Any], *, workers: int, num_gpus:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RayDeprecationWarning)  # retries have no other parameter yet
         return rows.map(
-            _Worker,
+            cast("Any", _Worker),  # its stub knows functions only
             fn_constructor_args=[step],
             compute=ActorPoolStrategy(size=workers, max_tasks_in_flight_per_actor=1),
             num_cpus=None if num_gpus else 1,

@@ -68,8 +68,8 @@ def save_prediction(
             "chapters.ffmetadata": to_ffmetadata,
             "chapters.vtt": to_webvtt,
             "highlights.srt": to_srt,
-            "highlights.edl": partial(to_edl, rate_hz=rate_hz),
-            "highlights.otio": partial(to_otio, rate_hz=rate_hz),
+            "highlights.edl": partial(to_edl, rate_hz=rate_hz, start_timecode=recording.start_timecode),
+            "highlights.otio": partial(to_otio, rate_hz=rate_hz, start_timecode=recording.start_timecode),
         }
     with filled(out_dir) as folder:
         for (name, render), part in zip(files.items(), progress.part(0.5, 1.0).split(len(files)), strict=True):

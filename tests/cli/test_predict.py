@@ -129,8 +129,8 @@ def test_predict_cuts_clips_and_names_those_that_begin_early(predictor, capsys, 
     # Its keyframes lie 4 s apart.
     assert "clips          stream-kuaihl/clips: short_01_0h01m02s.mp4 (2.0 s early)" in capsys.readouterr().out
     assert cli.run(["predict", "stream.mp4", "--exact-clips", "--clip-padding-s", "1"]) == 0
-    assert capsys.readouterr().out.rstrip().endswith("clips: 01_0h01m02s.mp4")
-    assert open_recording("stream-kuaihl/clips/01_0h01m02s.mp4").info.duration_s == pytest.approx(5, abs=0.1)
+    assert capsys.readouterr().out.rstrip().endswith("clips: short_01_0h01m02s.mp4")
+    assert open_recording("stream-kuaihl/clips/short_01_0h01m02s.mp4").info.duration_s == pytest.approx(5, abs=0.1)
 
 
 def test_predict_places_logs_by_the_wall_clock(predictor, capsys):

@@ -79,7 +79,8 @@ def test_demo_serves_its_page_and_the_example(command: Path, environment: dict[s
                 assert process.poll() is None, process.stderr.read().decode()
                 assert time.monotonic() < deadline
                 time.sleep(0.2)
-            with urllib.request.urlopen(f"{url}/config", timeout=60) as response:  # noqa: S310 - our own address
-                assert "recording.mp4" in response.read().decode()
+            (example,) = command.parents[1].rglob("kuaihl/assets/example/recording.mp4")
+            with urllib.request.urlopen(f"{url}/gradio_api/file={example}", timeout=60) as response:  # noqa: S310
+                assert response.read() == example.read_bytes()
         finally:
             process.terminate()

@@ -74,6 +74,25 @@ def test_timecode_begins_again_after_a_day_and_otio_does_not():
     assert timeline.find_clips()[0].source_range.start_time.to_seconds() == 25 * HOUR_S
 
 
+@pytest.mark.parametrize(
+    ("rate_hz", "start", "expected"),
+    [
+        (Fraction(25), "10:00:00:00", ("10:01:30:12", "10:02:00:04")),
+        (Fraction(30000, 1001), "10:00:00;00", ("10:01:30;14", "10:02:00;05")),
+        (Fraction(30000, 1001), "10:00:00:00", ("10:01:30:12", "10:02:00:01")),
+    ],
+)
+def test_source_times_begin_with_the_timecode_of_the_recording(rate_hz, start, expected):
+    prediction = predicted((90.5, 120.123))
+    edl = to_edl(prediction, rate_hz=rate_hz, start_timecode=start)
+    assert ("NON-DROP" in edl) is (";" not in start)
+    assert tuple(events_of(edl)[0][4:6]) == expected
+    clip = read(to_otio(prediction, rate_hz=rate_hz, start_timecode=start)).find_clips()[0]
+    first = clip.source_range.start_time.to_frames()
+    assert first - clip.media_reference.available_range.start_time.to_frames() == int(90.5 * rate_hz)
+    assert first <= clip.markers[0].marked_range.start_time.to_frames() < first + clip.source_range.duration.to_frames()
+
+
 def read(text):
     return otio.adapters.read_from_string(text, "otio_json")
 

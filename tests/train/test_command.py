@@ -28,7 +28,7 @@ FIT = FitConfig(
     bf16=True,
 )
 RECORDINGS = RecordingsConfig(Path("my list.csv"), Path("out"), labels=LabelOptions(long_view_s=30.0))
-DISTILL = DistillConfig((Path("a.tar"), Path("b")), Path("out"), init=Path("first/visual.safetensors"), keep=0.25)
+DISTILL = DistillConfig((Path("a.tar"), Path("b")), Path("out"), init=Path("first/visual.safetensors"))
 
 
 @pytest.mark.parametrize("config", [FIT, RECORDINGS, DISTILL], ids=lambda config: type(config).__name__)
