@@ -1,6 +1,7 @@
 """Audio of a recording, segment by segment, each sample at the time of its timestamp."""
 
 from collections.abc import Iterable, Iterator
+from typing import Any, cast
 
 import av
 import av.error
@@ -105,7 +106,10 @@ class _Run:
             self._skips.add("audio that cannot be resampled", self._end_s)
             return
         for piece in converted:
-            yield self._at, np.frombuffer(piece.planes[0], np.float32, piece.samples)
+            yield (
+                self._at,
+                np.frombuffer(cast("Any", piece.planes[0]), np.float32, piece.samples),
+            )  # a buffer, which its stub lacks
             self._at += piece.samples
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 import av
 import av.error
@@ -209,7 +210,7 @@ def open_container(
         FFmpeg cannot open the file.
     """
     try:
-        container = av.open(
+        opened = av.open(
             file or str(path.absolute()),  # a bare name could be taken for a protocol
             format=format_.demuxer,
             options=_OPTIONS | (_PROBE_ALL if late else {}),
@@ -222,6 +223,7 @@ def open_container(
             f"{path} looks like {format_.name} but cannot be opened ({getattr(error, 'strerror', None) or error}): "
             "it is damaged or incomplete."
         ) from error
+    container = cast("InputContainer", opened)
     with container:
         if late:
             container.seek(0, unsupported_byte_offset=True)
@@ -233,7 +235,9 @@ def has_late_streams(container: InputContainer) -> bool:
     level = av.logging.get_level()
     av.logging.set_level(av.logging.INFO)  # or FFmpeg lists nothing
     try:
-        return len(re.findall(r"^ *Stream #", container.dumps_format(), re.MULTILINE)) > len(container.streams)
+        return len(re.findall(r"^ *Stream #", cast("Any", container).dumps_format(), re.MULTILINE)) > len(
+            container.streams
+        )
     finally:
         av.logging.set_level(level)
 

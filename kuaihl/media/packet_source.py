@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from io import SEEK_CUR, SEEK_END, SEEK_SET
 from itertools import chain
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple, cast
 
 import av
 import av.error
@@ -147,7 +147,7 @@ def _number(
         epoch = index.epoch(number)
         is_entry = track in fresh or (packet.stream.type == "video" and index.key[number])
         if epoch.extradata and is_entry and not packet.has_sidedata("new_extradata"):
-            extradata = PacketSideData(_NEW_EXTRADATA, len(epoch.extradata))
+            extradata = cast("Any", PacketSideData)(_NEW_EXTRADATA, len(epoch.extradata))
             extradata.update(epoch.extradata)
             packet.set_sidedata(extradata)
         fresh.discard(track)

@@ -34,7 +34,7 @@ Reader = Literal["pyav", "decord"]
 
 MAX_DURATION_S = 24 * 3600.0
 """A longer duration is a wrong timestamp."""
-SPARSE_S, SPARSE_BYTES_PER_S = 1800.0, 10
+SPARSE_S, SPARSE_BYTES_PER_S = 1800.0, 2
 """A recording that is longer than this has at least so many bytes per second."""
 SEGMENTS_PER_BATCH = 8
 """Segments whose frames Decord decodes together."""
@@ -241,8 +241,12 @@ def decode_audio(recording: Recording) -> Iterator[tuple[Segment, np.ndarray, tu
     """Yield segments with their audio, and what was skipped so far."""
     skips = SkipCounter()
     index = recording.audio[0].index if recording.audio else None
-    packets = ((n, packet) for _, n, packet in recording.source.read([index])) if index else iter(())
-    timed = ((packet, float(index.times_s[n]) - float(stamp_of(packet) * packet.time_base)) for n, packet in packets)
+    timed = iter(())
+    if index is not None:
+        timed = (
+            (packet, float(index.times_s[n]) - float((stamp_of(packet) or 0) * (packet.time_base or 0)))
+            for _, n, packet in recording.source.read([index])
+        )
     for segment, samples in read_audio(timed, recording.segments, skips):
         yield segment, samples, skips.skipped
 
@@ -299,9 +303,11 @@ def decode_frames(
 ) -> Iterator[tuple[Segment, np.ndarray, tuple[Skipped, ...]]]:
     """Yield segments with their frames of the numbers ``wanted``, and what was skipped so far."""
     index, skips = recording.frame_index, SkipCounter()
+    if index is None:
+        return
     left, images = deque(wanted), {}
     numbers = [number for _, frames in wanted for number in frames]
-    packets = ((number, packet) for _, number, packet in recording.source.read([index] if index else []))
+    packets = ((number, packet) for _, number, packet in recording.source.read([index]))
     for number, frame in decode(packets, index, numbers, skips):
         while left and max(left[0][1], default=-1) < number:
             segment, frames = left.popleft()

@@ -84,7 +84,7 @@ def _copy(recording: Recording, partial: Path) -> Iterator[float]:
             if isinstance(template, av.VideoStream):
                 span = (0, len(index.stamps))
                 tracks.append(CopiedVideo(out, index, template=template, begin_s=0.0, stop_s=end_s, span=span))
-            else:
+            elif isinstance(template, av.AudioStream):
                 tracks.append(CopiedAudio(out, index, template=template, begin_s=0.0, stop_s=end_s))
         for count, (track, number, packet) in enumerate(recording.source.read(indexes)):
             tracks[track].add(number, packet)

@@ -9,7 +9,7 @@ import gradio as gr
 import pytest
 
 from kuaihl.demo.jobs import Job
-from kuaihl.demo.sessions import Limits, TabRuns
+from kuaihl.demo.sessions import TabRuns
 
 TAB, OTHER = "0123456789abcdef" * 2, "f" * 32
 
@@ -121,16 +121,3 @@ def test_an_invalid_tab_id_finds_nothing(tab, tmp_path):
         started.task.cancel()
 
     asyncio.run(scenario())
-
-
-@pytest.mark.parametrize(
-    ("environment", "limits"),
-    [
-        ({}, Limits(max_upload=None, max_waiting=16, keep_s=3600)),
-        ({"SPACE_ID": "owner/name"}, Limits(max_upload="2gb")),
-        ({"SPACE_ID": "owner/name", "KUAIHL_MAX_UPLOAD": "500mb"}, Limits(max_upload="500mb")),
-        ({"KUAIHL_MAX_WAITING": "3", "KUAIHL_KEEP_S": "60"}, Limits(max_waiting=3, keep_s=60)),
-    ],
-)
-def test_limits_come_from_the_environment(environment, limits):
-    assert Limits.from_environment(environment) == limits

@@ -222,8 +222,8 @@ def _feed(
 ) -> Iterator[float]:
     """Read from a little before the clip until nothing of it can follow."""
     index, first_s = indexes[0], start_s
-    if last >= 0:
-        first_s = float(index.times_s[_span(index, start_s, end_s)[0]])
+    if last >= 0 and (span := _span(index, start_s, end_s)):
+        first_s = float(index.times_s[span[0]])
     earlier = index.entries[index.times_s[index.entries] <= first_s - SKEW_S]
     start = int(earlier[-1]) if len(earlier) else 0
     newest = -1

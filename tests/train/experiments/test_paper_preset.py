@@ -37,13 +37,14 @@ def small_encoders(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_loss_falls_over_the_steps(tmp_path: Path) -> None:
-    config = PaperConfig(tmp_path, steps=30, segments=8, batch_size=8, learning_rate=1e-3)
+    config = PaperConfig(tmp_path, steps=120, segments=8, batch_size=8, learning_rate=1e-3)
     losses = train_paper(config)
     assert list(losses) == ["point", "align", "pair"]
-    assert len(losses) == 32  # four rooms of seven windows: eight epochs of four steps
-    assert losses["point"].tail(8).mean() < losses["point"].head(8).mean() - 0.02
+    assert len(losses) == 120  # four rooms of seven windows: 30 epochs of four steps
+    falls = losses.head(8).mean() - losses.tail(8).mean()
+    assert falls["point"] + falls["pair"] > 0.05, falls
     written = pd.read_csv(tmp_path / LOSSES_FILE, index_col="step")
-    assert written.index.tolist() == list(range(1, 33))
+    assert written.index.tolist() == list(range(1, 121))
     model, _ = load(tmp_path / "run" / "checkpoint")
     assert (model.config.dim, model.config.activity, model.config.words) == (256, False, False)
     pd.testing.assert_frame_equal(train_paper(config), losses)  # nothing is left to do
