@@ -84,7 +84,7 @@ def serve(*, mcp: bool = False, local_paths: bool = False) -> None:
 def _own_folder() -> Iterator[Path]:
     """Let Gradio keep the files of visitors in a folder of this process, which is removed in the end.
 
-    Folders of processes that were killed are removed now: nobody holds their locks.
+    Folders of processes that were killed are removed now: their locks are free.
     """
     parent = Path(get_upload_folder())
     parent.mkdir(parents=True, exist_ok=True)

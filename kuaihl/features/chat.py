@@ -193,18 +193,6 @@ def _content(comments: Sequence[Comment]) -> list[float]:
     return [*np.log1p(counts), *(counts / count), characters / count / 50, repeated / count]
 
 
-def chat_spikes(comments: Sequence[int] | np.ndarray) -> np.ndarray:
-    """Score segments by chat speed alone, for comparison: (segments,) float64.
-
-    The z-score of a segment's number of comments among those before it; 0 for the first two.
-    """
-    counts = np.array(comments, dtype=np.float64)
-    scores = np.zeros(len(counts))
-    for t in range(2, len(counts)):
-        scores[t] = (counts[t] - counts[:t].mean()) / (counts[:t].std() or 1.0)
-    return scores
-
-
 def speech_activity(utterances: Sequence[Sequence[Utterance]]) -> np.ndarray:
     """Measure how much is said in each segment -> (segments, 2) float32, columns `SPEECH_COLUMNS`.
 

@@ -246,6 +246,8 @@ def test_files_can_be_dropped_anywhere(page, short_recording, short_log):
         data,
     )
     result_of(page, "short.mp4")
+    turn_to(page, "Data")
+    assert page.locator(".numbers td:nth-child(4)").all_inner_texts() == ["2", "1", "3", "0", "1"]
 
 
 def numbers(page):

@@ -5,7 +5,6 @@ import random
 
 import numpy as np
 import pytest
-from scipy.stats import zmap
 
 from kuaihl.features.chat import (
     ARRIVAL_DECAYS_S,
@@ -16,7 +15,6 @@ from kuaihl.features.chat import (
     RECENCIES,
     SPEECH_COLUMNS,
     chat_activity,
-    chat_spikes,
     speech_activity,
     utterances_by_segment,
 )
@@ -162,13 +160,3 @@ def test_utterances_fall_into_their_segments() -> None:
     assert utterances_by_segment(said, segments) == [said[:1], said[1:3], said[3:4]]
     assert utterances_by_segment([], segments) == [[], [], []]
     assert utterances_by_segment(said, []) == []
-
-
-def test_chat_spikes_against_scipy_and_the_past_alone() -> None:
-    counts = [3, 5, 4, 30, 4, 4, 0, 9]
-    found = chat_spikes(counts)
-    assert found[:2].tolist() == [0, 0]
-    for t in range(2, len(counts)):
-        assert found[t] == pytest.approx(zmap([counts[t]], counts[:t])[0])
-    np.testing.assert_array_equal(chat_spikes(counts[:5]), found[:5])
-    assert chat_spikes([2, 2, 2, 5]).tolist() == [0, 0, 0, 3], "without spread the difference itself counts"

@@ -3,18 +3,17 @@
 import json
 import shutil
 import subprocess
-import zipfile
 from fractions import Fraction
 
 import av
 import numpy as np
 import pytest
 
-from kuaihl.errors import KuaiHLError, RecordingError
+from kuaihl.errors import RecordingError
 from kuaihl.media import packet_source
 from kuaihl.media.clips.cutting import _cut
 from kuaihl.media.clips.frame_rates import frame_rate, timecode_rate
-from kuaihl.media.clips.writer import cut_clips, zip_clips
+from kuaihl.media.clips.writer import cut_clips
 from kuaihl.media.containers import read_packets
 from kuaihl.media.frames import FrameIndex
 from kuaihl.media.recording import open_recording
@@ -256,25 +255,11 @@ def test_stopping_leaves_nothing(made, tmp_path):
         if share > 0.5:
             raise StoppedError
 
-    for cutting, target in ((cut_clips, "clips"), (zip_clips, "clips.zip")):
-        with pytest.raises(StoppedError):
-            cutting(made("mp4"), [LATE, EARLY], tmp_path / target, progress=Progress(stop))
+    with pytest.raises(StoppedError):
+        cut_clips(made("mp4"), [LATE, EARLY], tmp_path / "clips", progress=Progress(stop))
     assert list(tmp_path.iterdir()) == []
     assert {stage for stage, _ in reports} == {"cutting"}
     assert all(0 <= share <= 1 for _, share in reports)
-
-
-def test_zip(made, tmp_path):
-    clips = zip_clips(made("mp4"), [LATE, EARLY], tmp_path / "clips.zip", padding_s=1.0)
-    cut_clips(made("mp4"), [LATE, EARLY], tmp_path / "clips", padding_s=1.0)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["clips", "clips.zip"]
-    with zipfile.ZipFile(tmp_path / "clips.zip") as archive:
-        assert archive.testzip() is None
-        assert archive.namelist() == [clip.file for clip in clips]
-        for name in archive.namelist():
-            assert archive.read(name) == (tmp_path / "clips" / name).read_bytes()
-    with pytest.raises(KuaiHLError, match="is a folder"):
-        zip_clips(made("mp4"), [LATE], tmp_path / "clips")
 
 
 @pytest.mark.parametrize("name", ["long.mp4", "long.mkv", "long.ts", "long.flv"])

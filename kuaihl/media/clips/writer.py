@@ -1,15 +1,12 @@
-"""Clips of the highlights, in a folder or in a zip."""
+"""Clips of the highlights, in a folder."""
 
 import os
 import re
-import tempfile
-import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from kuaihl.atomic import filled
-from kuaihl.errors import KuaiHLError
 from kuaihl.media.clips.cutting import cut, suffix_of
 from kuaihl.media.recording import Recording
 from kuaihl.progress import SILENT, Progress
@@ -69,35 +66,6 @@ def cut_clips(
         return []
     with filled(out_dir) as folder:
         return list(_cut(recording, highlights, folder, padding_s=padding_s, exact=exact, progress=progress))
-
-
-def zip_clips(
-    recording: Recording,
-    highlights: Sequence[Highlight],
-    target: str | Path,
-    *,
-    padding_s: float = 0.0,
-    exact: bool = False,
-    progress: Progress = SILENT,
-) -> list[Clip]:
-    """Cut a clip of each highlight into a zip, complete or not at all; one clip at a time is on the disk beside it.
-
-    Parameters and errors are those of `cut_clips`.
-    """
-    target = Path(target)
-    if target.is_dir():
-        raise KuaiHLError(f"{target} is a folder: name a file.")
-    clips = []
-    with (
-        filled(target.parent) as folder,
-        tempfile.TemporaryDirectory(dir=folder.parent) as scratch,
-        zipfile.ZipFile(folder / target.name, "w", zipfile.ZIP_STORED) as archive,
-    ):
-        for clip in _cut(recording, highlights, Path(scratch), padding_s=padding_s, exact=exact, progress=progress):
-            archive.write(Path(scratch, clip.file), clip.file)
-            Path(scratch, clip.file).unlink()
-            clips.append(clip)
-    return clips
 
 
 def _cut(
