@@ -1,20 +1,17 @@
 """KuaiLive, the public data of the paper's platform without content, to a dataset labelled by LVTR."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated
 
 import numpy as np
-import tyro
 from tqdm import tqdm
 
 from kuaihl.errors import LabelError
 from kuaihl.model.config import PRESETS
 from kuaihl.records import Comment, segments_of
 from train.command import command_line
-from train.data.kuailive_rooms import AudienceRoom, session_labels, write_audience_room
-from train.data.labels import LabelOptions
+from train.data.kuailive_rooms import AudienceRoom, ReleaseConfig, session_labels, write_audience_room
 from train.data.m3_labels import split_rooms
 from train.data.m3_tables import Tables
 from train.dataset import DATASET_FILE, DatasetInfo, write_info
@@ -25,21 +22,8 @@ PICTURE_DIM = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class KuaiLiveConfig:
+class KuaiLiveConfig(ReleaseConfig):
     """Make a dataset of the most watched rooms of KuaiLive: activity and streamers, without pictures and text."""
-
-    folder: tyro.conf.Positional[Path]
-    """The release."""
-    out: Path
-    """New folder for the dataset."""
-    options: Annotated[LabelOptions, tyro.conf.arg(name="")] = field(default_factory=LabelOptions)
-    """How the LVTR is computed."""
-    shows: bool = False
-    """Count rooms that were shown but not entered as impressions."""
-    top_k: int = 10_000
-    """Rooms with the most clicks to use."""
-    memory: str = "4GB"
-    """Memory for DuckDB, which sorts larger tables on disk."""
 
     def run(self) -> None:
         """Prepare; see `prepare_kuailive`."""

@@ -1,15 +1,14 @@
 """KuaiLive-M3, the public data of the paper's platform, to a dataset and to the labels of its benchmark."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated, Literal
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
-import tyro
 from tqdm import tqdm
 
 from kuaihl.errors import LabelError
@@ -19,8 +18,8 @@ from kuaihl.model.config import PRESETS
 from kuaihl.predictor import DEFAULT_CHECKPOINT
 from kuaihl.records import Comment, Segment
 from train.command import command_line
-from train.data.kuailive_rooms import AudienceRoom, session_labels, write_audience_room
-from train.data.labels import LabelOptions, SegmentLabels
+from train.data.kuailive_rooms import AudienceRoom, ReleaseConfig, session_labels, write_audience_room
+from train.data.labels import SegmentLabels
 from train.data.m3_labels import Events, room_labels, scale_statistics, split_rooms
 from train.data.m3_tables import Tables
 from train.dataset import DATASET_FILE, DatasetInfo, write_info
@@ -36,28 +35,16 @@ _UNITS = {"s": 1e0, "ms": 1e3, "us": 1e6, "ns": 1e9}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class M3Config:
+class M3Config(ReleaseConfig):
     """Make a dataset of the most watched rooms of KuaiLive-M3."""
 
-    folder: tyro.conf.Positional[Path]
-    """The release, flat or with its tables in live/."""
-    out: Path
-    """New folder for the dataset."""
     label: Literal["score", "lvtr"] = "score"
     """The benchmark's score, or the paper's LVTR."""
-    options: Annotated[LabelOptions, tyro.conf.arg(name="")] = field(default_factory=LabelOptions)
-    """How the LVTR is computed."""
-    shows: bool = False
-    """Count covers that were shown but not entered as impressions of the LVTR."""
-    top_k: int = 10_000
-    """Rooms with the most sessions to use."""
     exact_start: bool = False
     """Start each room's first segment at the room's start. The benchmark divides its time by 1e9 whatever its unit, so
     that the first segment begins in 1970 unless the unit is ns; by default the labels are as there."""
     labels_out: Path | None = None
     """Parquet file for a copy of the benchmark's labels."""
-    memory: str = "4GB"
-    """Memory for DuckDB, which sorts larger tables on disk."""
     checkpoint: Path = DEFAULT_CHECKPOINT
     """Checkpoint whose text encoder to use."""
 

@@ -1,10 +1,12 @@
 """What KuaiLive and KuaiLive-M3 share: the paper's LVTR from sessions, and rooms without recordings to shards."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
+import tyro
 
 from kuaihl.features.embeddings import segment_features
 from kuaihl.features.text import TextEncoder, TextFeatures
@@ -14,6 +16,24 @@ from train.data.shards import build_columns
 from train.dataset import DatasetInfo, write_shard
 
 DAY_S = 86_400
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReleaseConfig:
+    """A release of KuaiLive, and what to make of it."""
+
+    folder: tyro.conf.Positional[Path]
+    """The release, flat or with its tables in live/."""
+    out: Path
+    """New folder for the dataset."""
+    options: Annotated[LabelOptions, tyro.conf.arg(name="")] = field(default_factory=LabelOptions)
+    """How the LVTR is computed."""
+    shows: bool = False
+    """Count rooms that were shown but not entered as impressions of the LVTR."""
+    top_k: int = 10_000
+    """Most watched rooms to use."""
+    memory: str = "4GB"
+    """Memory for DuckDB, which sorts larger tables on disk."""
 
 
 @dataclass(frozen=True, slots=True)
